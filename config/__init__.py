@@ -1,0 +1,1 @@
+"""Settings as .NET operators know them: layers, origins, one frozen tree. Knows no worker."""

@@ -1,0 +1,19 @@
+"""Time, handed in. Two clocks: one for what people read, one for differences."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """`now` is the wall clock (seconds since 1970, UTC; may jump), `monotonic` measures durations (seconds)."""
+
+    now: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+
+
+def rfc3339(seconds: float) -> str:
+    """UTC with milliseconds, as on the wire: 2026-11-20T08:15:30.123Z (RFC 3339)."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(seconds * 1000) % 1000:03d}Z"

@@ -1,0 +1,1 @@
+"""The HTTP door: intake, control, health, the page."""

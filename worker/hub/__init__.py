@@ -1,0 +1,1 @@
+"""The built-in org-socket server: one core, two doors."""

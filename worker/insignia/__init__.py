@@ -1,0 +1,1 @@
+"""The rules for royal decorations. A leaf: knows no queue and no socket."""

@@ -1,0 +1,102 @@
+"""A job and the states it goes through. Frozen data; knows no queue, no handler, no clock."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+
+class JobState(StrEnum):
+    """Where a job stands. A delayed job is `queued` with a `run_at` that lies ahead."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL: frozenset[JobState] = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+
+TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
+    # Back to queued: a retry, a job given back at shutdown, a job found after a crash.
+    JobState.RUNNING: frozenset({JobState.QUEUED, *TERMINAL}),
+    # Retrying a finished job by hand starts its next run.
+    JobState.SUCCEEDED: frozenset({JobState.QUEUED}),
+    JobState.FAILED: frozenset({JobState.QUEUED}),
+    JobState.CANCELLED: frozenset({JobState.QUEUED}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job as intake accepted it: kind known, payload valid, user known."""
+
+    id: str
+    kind: str
+    user_id: str
+    payload: bytes
+    """JSON in UTF-8, in the encoder's canonical form (sorted keys): equal payloads are equal bytes."""
+    created_at: float
+    run_at: float
+    max_attempts: int
+    key: str | None = None
+    """Idempotency key, already scoped by caller, kind and user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed job: the right to run one attempt. `owner` and `claim` fence what is written about it."""
+
+    id: str
+    kind: str
+    user_id: str
+    payload: bytes
+    run: int
+    """1 for the first run; retrying a finished job by hand starts the next."""
+    attempt: int
+    """1 for the first attempt of this run; a claim given back at shutdown was no attempt."""
+    max_attempts: int
+    created_at: float
+    owner: str
+    claim: int
+    """How often the job was ever claimed; only ever grows, so that a stale owner is told apart."""
+    suspect: bool = False
+    """The service died while the job ran: it runs alone until it has ended once."""
+    cancel_requested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as it lies in the store, for people: show, list, the dashboard."""
+
+    id: str
+    kind: str
+    user_id: str
+    payload: bytes
+    state: JobState
+    run: int
+    attempt: int
+    max_attempts: int
+    created_at: float
+    run_at: float
+    started_at: float | None
+    finished_at: float | None
+    duration_ms: float | None
+    cancel_requested: bool
+    error_type: str | None
+    error: str | None
+    error_id: str | None
+    stack_trace: str | None
+    result: bytes | None
+    key: str | None
+
+
+def new_job_id(now: float) -> str:
+    """A UUIDv7 (RFC 9562, 5.7): 48 bits of Unix milliseconds, then 74 random bits; sorts by time."""
+    value = bytearray(int(now * 1000).to_bytes(6, "big") + os.urandom(10))
+    value[6] = 0x70 | (value[6] & 0x0F)
+    value[8] = 0x80 | (value[8] & 0x3F)
+    return str(UUID(bytes=bytes(value)))

@@ -1,0 +1,175 @@
+"""The message a user gets when a run ends. The wire's names are spelled here and nowhere else."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import orjson
+import regex
+
+from worker.clock import rfc3339
+from worker.job import JobRecord
+from worker.outcome import Attempt, Cancelled, Ended, Failed, Outcome, Retry, Succeeded
+
+NAMESPACE = uuid.UUID("6f0c3a52-95f4-5d0b-9f4e-0f9f1d1c7f11")
+"""The published namespace of notification ids: UUIDv5 (RFC 9562, 5.5) of "{job id}:{run}"."""
+
+TASK_FINISH = "Task Finish"
+TASK_FAILED = "Task Failed"
+TASK_PROGRESS = "Task Progress"
+
+_FRAME_OVERHEAD = 64
+"""Bytes kept free around the body: packet types, ack id, the sequence number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How notifications are worded: the part of the WebSocket section that shapes them."""
+
+    event: str = "socket-notification"
+    max_payload: int = 1_000_000
+    """Bytes (UTF-8) of a whole frame."""
+    include_stack_trace: bool = True
+    include_result: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """An encoded notification that lacks only the user's next sequence number.
+
+    The number is drawn inside the transaction that ends the run, so the body is kept in two halves
+    and joined there: encoded once, stored as it will be sent.
+    """
+
+    id: str
+    job_id: str
+    user_id: str
+    head: bytes
+    tail: bytes
+
+    def body(self, sequence: int) -> bytes:
+        """The event's JSON array, as it follows the packet type on the wire."""
+        return b"%b%d%b" % (self.head, sequence, self.tail)
+
+
+def notification_id(job_id: str, run: int) -> str:
+    """The same for every sending of the same run's news."""
+    return str(uuid.uuid5(NAMESPACE, f"{job_id}:{run}"))
+
+
+def notification_for(attempt: Attempt, outcome: Outcome, wire: Wire) -> Notification | None:
+    """None for a retry: it is not news."""
+    match outcome:
+        case Retry():
+            return None
+        case Succeeded() | Failed() | Cancelled():
+            return _ended(attempt, outcome, wire)
+        case _:
+            assert_never(outcome)
+
+
+def cancelled_before_run(job: JobRecord, now: float, wire: Wire) -> Notification:
+    """The news of a job that was cancelled while it waited: attempt 0, duration 0, no trace."""
+    payload = _payload(job.kind, job.id, job.run, attempt=0, completed_at=now, duration_ms=0.0, success=False)
+    payload["error"] = "Cancelled"
+    return _encode(payload, user_id=job.user_id, success=False, wire=wire)
+
+
+def _ended(attempt: Attempt, outcome: Ended, wire: Wire) -> Notification:
+    job = attempt.job
+    success = isinstance(outcome, Succeeded)
+    payload = _payload(
+        job.kind, job.id, job.run, job.attempt, attempt.finished_at, attempt.duration_ms, success=success
+    )
+    if isinstance(outcome, Succeeded):
+        if wire.include_result and outcome.result is not None:
+            payload["result"] = orjson.loads(outcome.result)
+    else:
+        payload["error"] = outcome.failure.message
+        if wire.include_stack_trace and outcome.failure.stack_trace is not None:
+            payload["stackTrace"] = outcome.failure.stack_trace
+        payload["errorId"] = outcome.failure.error_id
+    return _encode(payload, user_id=job.user_id, success=success, wire=wire)
+
+
+def _payload(
+    kind: str, job_id: str, run: int, attempt: int, completed_at: float, duration_ms: float, *, success: bool
+) -> dict[str, Any]:
+    return {
+        "completedAt": rfc3339(completed_at),
+        "taskType": kind,
+        "duration": round(duration_ms, 2),
+        "status": "success" if success else "failed",
+        "jobId": job_id,
+        "notificationId": notification_id(job_id, run),
+        "attempt": attempt,
+    }
+
+
+def _encode(payload: dict[str, Any], *, user_id: str, success: bool, wire: Wire) -> Notification:
+    message = {"success": success, "message": TASK_FINISH if success else TASK_FAILED}
+    user = {"userId": user_id}
+    limit = wire.max_payload - _FRAME_OVERHEAD
+    # The sequence comes last in the payload, so that the body can be cut open right before it.
+    opening = orjson.dumps([wire.event, message])[:-2] + b',"payload":'
+    tail = b"}}," + orjson.dumps(user) + b"]"
+    inner = _fitted(payload, limit - len(opening) - len(tail))
+    return Notification(
+        id=payload["notificationId"],
+        job_id=payload["jobId"],
+        user_id=user_id,
+        head=opening + inner[:-1] + b',"sequence":',
+        tail=tail,
+    )
+
+
+def _fitted(payload: dict[str, Any], limit: int) -> bytes:
+    """The payload's JSON within `limit` bytes: first stackTrace, then error, then result give way."""
+    encoded = orjson.dumps(payload)
+    if len(encoded) <= limit:
+        return encoded
+    payload = payload | {"truncated": True}
+    for name in ("stackTrace", "error", "result"):
+        if name not in payload:
+            continue
+        over = len(orjson.dumps(payload)) - limit
+        if over <= 0:
+            break
+        payload[name] = _cut(payload[name], over) if isinstance(payload[name], str) else None
+    return orjson.dumps(payload)
+
+
+def _cut(text: str, over: int) -> str:
+    """`text` shorter by at least `over` bytes of JSON, cut between graphemes (UAX 29): Thai vowels stay whole."""
+    target = len(orjson.dumps(text)) - over
+    size = 2
+    kept: list[str] = []
+    for grapheme in regex.findall(r"\X", text):
+        size += len(orjson.dumps(grapheme)) - 2
+        if size > target:
+            break
+        kept.append(grapheme)
+    return "".join(kept)
+
+
+def refit(body: bytes, limit: int) -> bytes:
+    """A stored body cut down for a peer whose frame limit (bytes) is smaller than it was when it was stored."""
+    if len(body) + _FRAME_OVERHEAD <= limit:
+        return body
+    event, message, user = orjson.loads(body)
+    rest = len(orjson.dumps([event, message | {"payload": None}, user])) - len(b"null")
+    message["payload"] = orjson.loads(_fitted(message["payload"], limit - _FRAME_OVERHEAD - rest))
+    return orjson.dumps([event, message, user])
+
+
+def redelivered(body: bytes, times: int) -> bytes:
+    """A stored body marked as sent again by hand, `times` being the how-manieth time: receivers let it pass."""
+    event, message, user = orjson.loads(body)
+    message["payload"]["redelivery"] = times
+    return orjson.dumps([event, message, user])
+
+
+def progress(job_id: str, kind: str, user_id: str, percent: float, note: str, event: str) -> bytes:
+    """A volatile message on the way to the end; never stored."""
+    payload = {"jobId": job_id, "taskType": kind, "status": "running", "percent": percent, "note": note}
+    return orjson.dumps([event, {"success": True, "message": TASK_PROGRESS, "payload": payload}, {"userId": user_id}])

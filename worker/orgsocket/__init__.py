@@ -1,0 +1,1 @@
+"""The link to the org-socket server: the channel that loses nothing."""
