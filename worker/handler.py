@@ -56,6 +56,7 @@ class Handler:
     """The settings section it is handed as context.settings."""
     module: str = ""
     """Where a child process finds it."""
+    takes_context: bool = False
 
     def validate(self, payload: bytes) -> BaseModel:
         """The payload as its model; InvalidPayload names every field that does not fit."""
@@ -87,7 +88,16 @@ def handler(
             raise TypeError(f"{kind}: execution='async' needs an `async def`")
         if chosen == "thread" and is_async:
             raise TypeError(f"{kind}: execution='thread' needs a plain `def`")
-        return Handler(kind, _payload_model(kind, function), function, chosen, timeout, section, function.__module__)
+        return Handler(
+            kind,
+            _payload_model(kind, function),
+            function,
+            chosen,
+            timeout,
+            section,
+            function.__module__,
+            _has_room(function),
+        )
 
     return register
 
@@ -100,11 +110,13 @@ def _payload_model(kind: str, function: Callable[..., Any]) -> type[BaseModel]:
     return model
 
 
+def _has_room(function: Callable[..., Any]) -> bool:
+    return len(inspect.signature(function).parameters) > 1
+
+
 def call(handler: Handler, payload: BaseModel, context: Context) -> Any:
     """Call the function with what it takes: the payload, and the context if it has room for it."""
-    if len(inspect.signature(handler.run).parameters) > 1:
-        return handler.run(payload, context)
-    return handler.run(payload)
+    return handler.run(payload, context) if handler.takes_context else handler.run(payload)
 
 
 def encode_result(result: object) -> bytes | None:

@@ -32,6 +32,8 @@ class Retry:
 
     failure: Failure
     run_at: float
+    suspect: bool = False
+    """The attempt took the service down: the next one runs alone."""
 
 
 @dataclass(frozen=True, slots=True)

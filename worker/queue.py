@@ -126,7 +126,7 @@ class JobQueue(Protocol):
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Record outcome and notification in ONE transaction. False: it was not ours any more, nothing written.
 
-        A job that has ended once without taking the service down is no suspect any more.
+        A retried job is a suspect from now on exactly when its outcome says so.
         """
         ...
 

@@ -1,0 +1,240 @@
+"""What people and programs may ask of the service: submit, look, cancel, retry, resend. Knows no HTTP.
+
+One set of operations behind every door: the HTTP API, the UNIX socket, and the command line when no service runs.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic.alias_generators import to_camel
+
+from worker.clock import Clock, rfc3339
+from worker.errors import InvalidPayload, KeyConflict, MissingUser, NotFound, NotPossible, UnknownKind
+from worker.handler import Registry, explain
+from worker.job import TERMINAL, JobRecord, JobState, NewJob, new_job_id
+from worker.notification import Wire, cancelled_before_run
+from worker.queue import Accepted, Figures, JobPage, JobQuery, NotificationRecord, Store
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+
+
+class JobRequest(BaseModel):
+    """One job as a producer sends it."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+    task_type: Name
+    user_id: Name | None = None
+    payload: dict[str, Any] = Field(default_factory=dict)
+    run_at: AwareDatetime | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
+    id: Name | None = None
+    """Idempotency key, where the transport has no header for it."""
+
+
+def parse_request(data: bytes | str | dict[str, Any]) -> JobRequest:
+    """InvalidPayload names every fault in one line."""
+    try:
+        return JobRequest.model_validate(orjson.loads(data) if isinstance(data, bytes | str) else data)
+    except orjson.JSONDecodeError as exc:
+        raise InvalidPayload(f"not valid JSON: {exc}") from None
+    except ValidationError as exc:
+        raise InvalidPayload(f"job: {explain(exc)}") from None
+
+
+@dataclass(slots=True)
+class Control:
+    """The operations. `interrupt` reaches the running worker, if there is one in this process."""
+
+    store: Store
+    registry: Registry
+    wire: Wire
+    clock: Clock
+    default_user: str | None
+    max_attempts: int
+    interrupt: Callable[[str], bool] = lambda _job_id: False
+    _waiters: dict[str, list["asyncio.Future[None]"]] = field(default_factory=dict)
+
+    async def submit(self, request: JobRequest, *, scope: str = "", key: str | None = None) -> Accepted:
+        """One job, durable on return. KeyConflict: the key is taken by another payload."""
+        [accepted] = await self.submit_all([request], scope=scope, keys=[key])
+        if accepted.state == "conflict":
+            raise KeyConflict(f"the key {key or request.id!r} is taken by job {accepted.job_id}, whose payload differs")
+        return accepted
+
+    async def submit_all(
+        self, requests: Sequence[JobRequest], *, scope: str = "", keys: Sequence[str | None] | None = None
+    ) -> list[Accepted]:
+        """All of them in one commit; nothing is stored when one is invalid."""
+        chosen = keys or [None] * len(requests)
+        jobs = [self._job(request, scope, key) for request, key in zip(requests, chosen, strict=True)]
+        return await self.store.enqueue(jobs)
+
+    def _job(self, request: JobRequest, scope: str, key: str | None) -> NewJob:
+        handler = self.registry.get(request.task_type)
+        if handler is None:
+            raise UnknownKind(f"unknown task type {request.task_type!r}; there are: {', '.join(sorted(self.registry))}")
+        payload = orjson.dumps(request.payload, option=orjson.OPT_SORT_KEYS)
+        handler.validate(payload)
+        user = request.user_id or self.default_user
+        if user is None:
+            raise MissingUser("the job names no user (userId) and WebSocket:DefaultUserId is not set")
+        now = self.clock.now()
+        return NewJob(
+            id=new_job_id(now),
+            kind=request.task_type,
+            user_id=user,
+            payload=payload,
+            created_at=now,
+            run_at=request.run_at.timestamp() if request.run_at else now,
+            max_attempts=request.max_attempts or self.max_attempts,
+            key=_scoped(scope, request.task_type, user, key or request.id),
+        )
+
+    async def show(self, job_id: str) -> JobRecord:
+        record = await self.store.get(job_id)
+        if record is None:
+            raise NotFound(f"there is no job {job_id}")
+        return record
+
+    async def find(self, query: JobQuery) -> JobPage:
+        return await self.store.find(query)
+
+    async def cancel(self, job_id: str) -> str:
+        """`cancelled` when it waited, `requested` when it runs; NotPossible when it had ended."""
+        while True:
+            record = await self.show(job_id)
+            news = cancelled_before_run(record, self.clock.now(), self.wire)
+            answer = await self.store.cancel(job_id, record.run, news)
+            if answer == "changed":
+                continue
+            if answer == "ended":
+                raise NotPossible(f"job {job_id} has ended ({(await self.show(job_id)).state})")
+            if answer == "requested":
+                self.interrupt(job_id)
+            return answer
+
+    async def retry(self, job_id: str) -> JobRecord:
+        """Start the next run of a job that has ended."""
+        answer = await self.store.retry(job_id)
+        if answer == "active":
+            raise NotPossible(f"job {job_id} has not ended, so there is nothing to retry")
+        return await self.show(job_id)
+
+    async def notifications(self, **filters: Any) -> list[NotificationRecord]:
+        return await self.store.notifications(**filters)
+
+    async def resend(self, notification_id: str) -> int:
+        """Queue a notification once more; its place in the outbox."""
+        message = await self.store.resend(notification_id)
+        if message is None:
+            raise NotFound(f"there is no notification {notification_id}")
+        return message.id
+
+    async def figures(self) -> Figures:
+        return await self.store.figures()
+
+    async def wait(self, job_id: str, seconds: float) -> JobRecord:
+        """The job when it has ended, or as it is after `seconds`."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(job_id, []).append(ended)
+        try:
+            record = await self.show(job_id)
+            if record.state not in TERMINAL:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await ended
+                record = await self.show(job_id)
+            return record
+        finally:
+            self._forget(job_id, ended)
+
+    def ended(self, job_id: str) -> None:
+        """Told by the service when a run has been settled."""
+        for waiter in self._waiters.get(job_id, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _forget(self, job_id: str, waiter: "asyncio.Future[None]") -> None:
+        waiters = self._waiters.get(job_id, [])
+        waiters.remove(waiter)
+        if not waiters:
+            self._waiters.pop(job_id, None)
+
+
+def _scoped(scope: str, kind: str, user: str, key: str | None) -> str | None:
+    """Keys are the caller's own: the same word from another caller, kind or user is another key."""
+    if key is None:
+        return None
+    return hashlib.sha256("\x1f".join((scope, kind, user, key)).encode()).hexdigest()
+
+
+def job_view(record: JobRecord) -> dict[str, Any]:
+    """A job as JSON, for every door."""
+    view: dict[str, Any] = {
+        "jobId": record.id,
+        "taskType": record.kind,
+        "userId": record.user_id,
+        "status": record.state.value,
+        "run": record.run,
+        "attempt": record.attempt,
+        "maxAttempts": record.max_attempts,
+        "createdAt": rfc3339(record.created_at),
+        "runAt": rfc3339(record.run_at),
+        "startedAt": None if record.started_at is None else rfc3339(record.started_at),
+        "completedAt": None if record.finished_at is None else rfc3339(record.finished_at),
+        "duration": record.duration_ms,
+        "cancelRequested": record.cancel_requested,
+        "payload": orjson.Fragment(record.payload),
+    }
+    if record.error is not None:
+        view |= {
+            "errorType": record.error_type,
+            "error": record.error,
+            "errorId": record.error_id,
+            "stackTrace": record.stack_trace,
+        }
+    if record.result is not None:
+        view["result"] = orjson.Fragment(record.result)
+    return view
+
+
+def accepted_view(accepted: Accepted) -> dict[str, Any]:
+    """The answer to a submitted job."""
+    base = f"/api/v1/jobs/{accepted.job_id}"
+    return {
+        "jobId": accepted.job_id,
+        "status": "conflict" if accepted.state == "conflict" else JobState.QUEUED.value,
+        "created": accepted.state == "created",
+        "links": {"self": base, "cancel": f"{base}/cancel", "retry": f"{base}/retry"},
+    }
+
+
+def notification_view(record: NotificationRecord) -> dict[str, Any]:
+    """A notification as JSON, with the message as it is sent."""
+    return {
+        "id": record.id,
+        "notificationId": record.notification_id,
+        "jobId": record.job_id,
+        "userId": record.user_id,
+        "sequence": record.sequence,
+        "status": record.state,
+        "createdAt": rfc3339(record.created_at),
+        "deliveredAt": None if record.delivered_at is None else rfc3339(record.delivered_at),
+        "redelivery": record.redelivery,
+        "reason": record.reason,
+        "body": orjson.Fragment(record.body),
+    }
+
+
+def parse_time(text: str) -> datetime:
+    """RFC 3339; a time without a zone is UTC. ValueError names the text."""
+    value = datetime.fromisoformat(text)
+    return value if value.tzinfo else value.replace(tzinfo=UTC)

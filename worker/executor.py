@@ -1,0 +1,301 @@
+"""Runs one attempt of a job and times it. Knows no queue: what comes of the attempt is decided elsewhere.
+
+A handler is asked to stop first (cancelled, or told by its context) and left behind when it does not: no
+timeout and no shutdown ever waits for a handler that will not end.
+"""
+
+import asyncio
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from worker.children import ChildPool
+from worker.clock import Clock
+from worker.errors import Cancelled, Interrupted, TimedOut, UnknownKind
+from worker.events import Emit, HandlerAbandoned
+from worker.failure import Failure, failure_of
+from worker.handler import Execution, Handler, Registry, call, encode_result
+from worker.job import Job
+from worker.outcome import Attempt
+from worker.redact import Redactor
+
+Cause = Literal["timeout", "cancel", "stop"]
+Progress = Callable[[Job, float, str], None]
+Done = Callable[["Running", Attempt | None], None]
+"""Called once in the event loop when the attempt has ended; None: interrupted by shutdown, give the job back."""
+
+GRACE = 2.0
+"""Seconds between asking a handler to stop and leaving it behind."""
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """An attempt under way; also the handler's context when it runs in this process."""
+
+    job: Job
+    done: Done
+    started_at: float
+    started: float
+    settings: Any = None
+    cause: Cause | None = None
+    seconds: float = 0.0
+    """The timeout that applies."""
+    on_progress: Progress | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+    ended: bool = False
+    wish: asyncio.Event | None = None
+    """For a child process: set when it should stop by itself."""
+    in_child: bool = False
+    work: asyncio.Task[None] | None = None
+    percent: float = 0.0
+    note: str = ""
+
+    @property
+    def job_id(self) -> str:
+        return self.job.id
+
+    @property
+    def user_id(self) -> str:
+        return self.job.user_id
+
+    @property
+    def attempt(self) -> int:
+        return self.job.attempt
+
+    @property
+    def cancelled(self) -> bool:
+        return self.cause is not None
+
+    def progress(self, percent: float, note: str = "") -> None:
+        """From a coroutine or from a handler's thread."""
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self.note_progress, percent, note)
+
+    def note_progress(self, percent: float, note: str) -> None:
+        self.percent, self.note = max(0.0, min(100.0, percent)), note
+        if self.on_progress is not None and not self.ended:
+            self.on_progress(self.job, self.percent, self.note)
+
+
+@dataclass(slots=True)
+class Executor:
+    """Starts attempts, holds them to their deadlines, and says how each ended."""
+
+    registry: Registry
+    children: ChildPool
+    clock: Clock
+    redact: Redactor
+    emit: Emit
+    timeout: float
+    """Seconds for one attempt where the handler names none."""
+    overrides: Mapping[str, Execution] = field(default_factory=dict)
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    on_progress: Progress | None = None
+    grace: float = GRACE
+    running: dict[str, Running] = field(default_factory=dict)
+    _deadlines: list[tuple[float, int, Running]] = field(default_factory=list)
+    _order: itertools.count[int] = field(default_factory=itertools.count)
+    _timer: asyncio.TimerHandle | None = None
+
+    def start(self, job: Job, done: Done) -> None:
+        """Begin an attempt; `done` is called when it has ended, never before this returns."""
+        running = Running(job, done, self.clock.now(), self.clock.monotonic(), on_progress=self.on_progress)
+        self.running[job.id] = running
+        running.loop = loop = asyncio.get_running_loop()
+        handler = self.registry.get(job.kind)
+        if job.cancel_requested:
+            loop.call_soon(self._fail, running, Cancelled())
+            return
+        if handler is None:
+            loop.call_soon(self._fail, running, UnknownKind(f"no handler for kind {job.kind!r}"))
+            return
+        running.settings = self.sections.get(handler.section or "")
+        running.work = loop.create_task(self._run(running, handler))
+        self._watch(running, handler.timeout or self.timeout)
+
+    def cancel(self, job_id: str) -> bool:
+        """Ask a running job to stop; False: it does not run here."""
+        running = self.running.get(job_id)
+        if running is None:
+            return False
+        self._interrupt(running, "cancel")
+        return True
+
+    def stop_all(self) -> None:
+        """Shutdown's patience is over: interrupt what still runs; each ends within the grace."""
+        for running in list(self.running.values()):
+            self._interrupt(running, "stop")
+
+    # -- one attempt ---------------------------------------------------------------------------------------
+
+    async def _run(self, running: Running, handler: Handler) -> None:
+        try:
+            self._succeed(running, await self._dispatch(running, handler))
+        except asyncio.CancelledError:
+            self._fail(running, self._interruption(running))
+        except Exception as exc:  # noqa: BLE001 -- whatever a handler raises is the attempt's end, not ours
+            self._fail(running, exc)
+
+    def _dispatch(self, running: Running, handler: Handler) -> Coroutine[Any, Any, bytes | Failure | None]:
+        match self.overrides.get(handler.kind, handler.execution):
+            case "async":
+                return self._in_loop(running, handler)
+            case "thread":
+                return self._in_thread(running, handler)
+            case "process":
+                return self._in_child(running)
+
+    async def _in_loop(self, running: Running, handler: Handler) -> bytes | None:
+        payload = handler.validate(running.job.payload)
+        result = call(handler, payload, running)
+        return encode_result(await result if asyncio.iscoroutine(result) else result)
+
+    async def _in_thread(self, running: Running, handler: Handler) -> bytes | None:
+        """A daemon thread of its own: a pool's threads would be joined at exit, however stuck they are."""
+        payload = handler.validate(running.job.payload)
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[bytes | None] = loop.create_future()
+
+        def body() -> None:
+            try:
+                settle, value = _set_result, encode_result(call(handler, payload, running))
+            except BaseException as exc:  # noqa: BLE001 -- SystemExit in a thread is a failed attempt as well
+                settle, value = _set_exception, exc  # type: ignore[assignment]  # one pair, two shapes
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, outcome, value)
+
+        threading.Thread(target=body, name=f"job-{running.job.id}", daemon=True).start()
+        # Shielded: cancelling must not lose the thread's answer, which comes if it heeds context.cancelled.
+        return await _patiently(outcome, running)
+
+    async def _in_child(self, running: Running) -> bytes | Failure | None:
+        running.wish = asyncio.Event()
+        if running.cause is not None:
+            raise asyncio.CancelledError
+        answer = await self.children.run(running.job, running.note_progress, lambda: self._began(running), running.wish)
+        return answer.failure or answer.result
+
+    def _began(self, running: Running) -> None:
+        """A child has the job in hand: time starts now, not when it began to wait for a free child."""
+        running.in_child = True
+        running.started_at, running.started = self.clock.now(), self.clock.monotonic()
+
+    # -- how it ends ---------------------------------------------------------------------------------------
+
+    def _succeed(self, running: Running, result: bytes | Failure | None) -> None:
+        if isinstance(result, Failure):
+            self._end(running, failure=self._with_cause(running, result))
+        else:
+            self._end(running, result=result)
+
+    def _fail(self, running: Running, exc: BaseException) -> None:
+        if running.cause is not None and not isinstance(exc, TimedOut | Cancelled):
+            exc = self._interruption(running)
+        self._end(running, failure=failure_of(exc, self.redact))
+
+    def _with_cause(self, running: Running, failure: Failure) -> Failure:
+        """An error raised while the handler was being stopped is the stop, not news of its own."""
+        return failure if running.cause is None else failure_of(self._interruption(running), self.redact)
+
+    def _interruption(self, running: Running) -> Exception:
+        match running.cause:
+            case "timeout":
+                return TimedOut(f"The job took longer than {running.seconds:g} s")
+            case "cancel" | "stop":
+                return Cancelled()
+            case None:
+                # A handler may raise CancelledError itself; taken for shutdown it would run again for ever.
+                return Interrupted("The handler cancelled itself")
+
+    def _end(self, running: Running, *, result: bytes | None = None, failure: Failure | None = None) -> None:
+        if running.ended:
+            return  # it was left behind, and comes home late
+        running.ended = True
+        self.running.pop(running.job.id, None)
+        if failure is not None and running.cause == "stop":
+            running.done(running, None)
+            return
+        duration = round((self.clock.monotonic() - running.started) * 1000, 2)
+        running.done(running, Attempt(running.job, running.started_at, self.clock.now(), duration, result, failure))
+
+    # -- deadlines -----------------------------------------------------------------------------------------
+
+    def _watch(self, running: Running, seconds: float) -> None:
+        """One timer for all: a timer per job would cost more than a short job does."""
+        running.seconds = seconds
+        heapq.heappush(self._deadlines, (self.clock.monotonic() + seconds, next(self._order), running))
+        if len(self._deadlines) > 2 * len(self.running) + 64:
+            self._deadlines = [entry for entry in self._deadlines if not entry[2].ended]
+            heapq.heapify(self._deadlines)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if not self._deadlines:
+            return
+        loop = asyncio.get_running_loop()
+        delay = max(0.0, self._deadlines[0][0] - self.clock.monotonic())
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + delay and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        self._timer = loop.call_later(delay, self._sweep)
+
+    def _sweep(self) -> None:
+        self._timer = None
+        now = self.clock.monotonic()
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, _, running = heapq.heappop(self._deadlines)
+            if running.ended:
+                continue
+            remaining = running.started + running.seconds - now
+            if running.cause is None and remaining > 0:  # it had waited for a free child
+                heapq.heappush(self._deadlines, (now + remaining, next(self._order), running))
+            else:
+                self._interrupt(running, "timeout")
+        self._set_timer()
+
+    def _interrupt(self, running: Running, cause: Cause) -> None:
+        if running.ended or running.cause is not None:
+            return  # already asked to stop; its grace runs
+        running.cause = cause
+        if running.wish is not None and running.in_child:
+            running.wish.set()
+        elif running.work is not None:
+            running.work.cancel()
+        asyncio.get_running_loop().call_later(self.grace, self._give_up, running)
+
+    def _give_up(self, running: Running) -> None:
+        if running.ended:
+            return
+        if running.wish is not None and running.work is not None:
+            running.work.cancel()  # kills the child; the attempt ends right after
+            return
+        self.emit(HandlerAbandoned(running.job))
+        # It may still be running, so it must not be started a second time.
+        failure = replace(failure_of(self._interruption(running), self.redact), retryable=False)
+        self._end(running, failure=failure)
+        if running.work is not None:
+            running.work.cancel()  # lets go of a thread that does not answer
+
+
+def _set_result(future: "asyncio.Future[bytes | None]", value: bytes | None) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _set_exception(future: "asyncio.Future[bytes | None]", exc: BaseException) -> None:
+    if not future.done():
+        future.set_exception(exc if isinstance(exc, Exception) else RuntimeError(repr(exc)))
+
+
+async def _patiently(future: "asyncio.Future[bytes | None]", running: Running) -> bytes | None:
+    """Await a thread's answer through the wish to stop: it comes when it comes, or the attempt is left behind."""
+    while True:
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if running.ended or running.cause is None:
+                raise

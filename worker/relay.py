@@ -1,0 +1,135 @@
+"""Carries the outbox to one channel, in order. Knows neither the wire nor the database behind the contract."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from worker.events import Emit, LoopFailed, NotificationRejected, NotificationsDelivered
+from worker.notifier import Notifier
+from worker.queue import Outbox, OutboxMessage
+
+READ_AHEAD = 512
+"""Messages read at once: one read per window rather than one per message, and memory stays flat."""
+
+
+@dataclass(slots=True)
+class Relay:
+    """The Feed of one channel."""
+
+    outbox: Outbox
+    notifier: Notifier
+    emit: Emit
+    pause_on_error: float
+    _ahead: deque[OutboxMessage] = field(default_factory=deque)
+    _read_to: int = 0
+    _taken_to: int = 0
+    _confirmed_to: int = 0
+    _recorded_to: int = 0
+    _refused: dict[int, tuple[OutboxMessage, str]] = field(default_factory=dict)
+    _in_flight: dict[int, OutboxMessage] = field(default_factory=dict)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _proof: asyncio.Event = field(default_factory=asyncio.Event)
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    _generation: int = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Feed the channel until cancelled."""
+        self.outbox.on_message(self._news.set)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.notifier.run(self, stop))
+            group.create_task(self._record_for_ever())
+
+    async def flush(self, seconds: float, patience: float = 3.0) -> bool:
+        """Wait until everything is proven and recorded; False: time is over, or nothing moved for `patience`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while not await self._empty():
+            before = self._confirmed_to
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(patience, max(0.0, deadline - loop.time()))):
+                    await self._idle.wait()
+            if self._confirmed_to == before or loop.time() >= deadline:
+                return await self._empty()
+            self._idle.clear()
+        return True
+
+    # -- the channel's side (Feed) -------------------------------------------------------------------------
+
+    async def take(self, limit: int) -> Sequence[OutboxMessage]:
+        while not self._ahead:
+            await self._read()
+        messages = [self._ahead.popleft() for _ in range(min(limit, len(self._ahead)))]
+        self._taken_to = messages[-1].id
+        self._in_flight.update((message.id, message) for message in messages)
+        return messages
+
+    def rewind(self) -> None:
+        self._generation += 1  # a read under way belongs to the session that ended
+        self._ahead.clear()
+        self._in_flight.clear()
+        self._read_to = self._taken_to = self._confirmed_to
+
+    def confirmed(self, up_to: int) -> None:
+        self._confirmed_to = max(self._confirmed_to, up_to)
+        self._proof.set()
+
+    def rejected(self, message_id: int, reason: str) -> None:
+        message = self._in_flight.get(message_id)
+        if message is not None:
+            self._refused[message_id] = (message, reason)
+            self._proof.set()
+
+    # -- the store's side ----------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        self._news.clear()
+        generation = self._generation
+        try:
+            found = await self.outbox.pending(self._read_to, READ_AHEAD)
+        except Exception as exc:  # noqa: BLE001 -- the relay outlives whatever it meets
+            self.emit(LoopFailed("reading the outbox", exc, self.pause_on_error))
+            await asyncio.sleep(self.pause_on_error)
+            return
+        if generation != self._generation:
+            return
+        self._ahead.extend(message for message in found if message.id not in self._refused)
+        if found:
+            self._read_to = found[-1].id
+        else:
+            await self._news.wait()
+
+    async def _record_for_ever(self) -> None:
+        while True:
+            await self._proof.wait()
+            self._proof.clear()
+            try:
+                await self._record()
+            except Exception as exc:  # noqa: BLE001 -- what is proven is recorded as soon as the store answers
+                self.emit(LoopFailed("recording what was delivered", exc, self.pause_on_error))
+                await asyncio.sleep(self.pause_on_error)
+                self._proof.set()
+
+    async def _record(self) -> None:
+        """Refusals first: the watermark moves over them, and a refused message must not count as delivered."""
+        while self._refused:
+            message, reason = next(iter(self._refused.values()))
+            await self.outbox.dead(message.id, reason)
+            del self._refused[message.id]
+            self._in_flight.pop(message.id, None)
+            self.emit(NotificationRejected(message.notification_id, message.job_id, reason))
+        up_to = self._confirmed_to
+        if up_to <= self._recorded_to:
+            return
+        await self.outbox.delivered(up_to)
+        self._recorded_to = up_to
+        done = list(takewhile(lambda message_id: message_id <= up_to, self._in_flight))
+        for message_id in done:
+            del self._in_flight[message_id]
+        self.emit(NotificationsDelivered(len(done), up_to))
+        self._idle.set()
+
+    async def _empty(self) -> bool:
+        return not await self.outbox.pending(self._confirmed_to, 1) and self._recorded_to >= self._confirmed_to
