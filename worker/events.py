@@ -39,6 +39,20 @@ class StoreCreated:
 
 
 @dataclass(frozen=True, slots=True)
+class Announced:
+    """Something the operator should know once: a key was made, the hub is on."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that works, but should be looked at."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobStarted:
     job: Job
 

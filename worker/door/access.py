@@ -1,0 +1,142 @@
+"""Who may come in by the HTTP door: API keys with scopes, compared in constant time."""
+
+import hashlib
+import hmac
+import ipaddress
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from worker.door.problems import Handler, problem
+
+SCOPES = ("enqueue", "read", "admin")
+
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and what they may."""
+
+    name: str
+    scopes: frozenset[str]
+
+    def may(self, scope: str) -> bool:
+        return scope in self.scopes or "admin" in self.scopes
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is kept: the hex SHA-256 of what its owner sends."""
+
+    name: str
+    sha256: str
+    scopes: frozenset[str]
+
+
+LOCAL = Caller("local", frozenset(SCOPES))
+"""Whoever may open the UNIX socket (0600) owns the service."""
+DEVELOPER = Caller("development", frozenset(SCOPES))
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The keys, and whether loopback needs none (Development only)."""
+
+    keys: Sequence[ApiKey]
+    open_on_loopback: bool
+    allowed_hosts: frozenset[str]
+
+    def caller(self, request: web.Request) -> Caller | None:
+        sent = _bearer(request)
+        if sent is not None:
+            return self._by_key(sent)
+        return DEVELOPER if self.open_on_loopback and self._is_local(request) else None
+
+    def _by_key(self, sent: str) -> Caller | None:
+        digest = hashlib.sha256(sent.encode()).hexdigest()
+        found = None
+        for key in self.keys:  # all of them, always: the time taken tells nothing
+            if hmac.compare_digest(digest, key.sha256.lower()):
+                found = Caller(key.name, key.scopes)
+        return found
+
+    def _is_local(self, request: web.Request) -> bool:
+        """Straight from this machine: no proxy in between, and no page of another origin behind it."""
+        if any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP")):
+            return False
+        host = request.host.rsplit(":", 1)[0].strip("[]").lower()
+        if not (_is_loopback_name(host) or host in self.allowed_hosts):
+            return False
+        origin = request.headers.get("Origin")
+        if origin is not None and origin != f"{request.scheme}://{request.host}":
+            return False
+        return _is_loopback_name(request.remote or "")
+
+
+def _is_loopback_name(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bearer(request: web.Request) -> str | None:
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and value:
+        return value.strip()
+    return request.headers.get("X-Api-Key")
+
+
+def access_middleware(find: Callable[[web.Request], Caller | None], open_paths: tuple[str, ...]) -> Any:
+    """Puts the caller into the request; routes below /api/ answer 401 without one."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not request.path.startswith("/api/v1/") or request.path.rstrip("/") in open_paths:
+            return await handler(request)
+        caller = find(request)
+        if caller is None:
+            return problem(
+                401,
+                "send an API key: Authorization: Bearer KEY",
+                {"WWW-Authenticate": 'Bearer realm="insignia-worker"'},
+            )
+        request["caller"] = caller
+        return await handler(request)
+
+    return middleware
+
+
+def needs(scope: str) -> Callable[[Callable[[Any, web.Request], Any]], Callable[[Any, web.Request], Any]]:
+    """A route for callers with this scope; others get 403."""
+
+    def decorate(route: Callable[[Any, web.Request], Any]) -> Callable[[Any, web.Request], Any]:
+        async def guarded(self: Any, request: web.Request) -> web.StreamResponse:
+            caller: Caller = request["caller"]
+            if not caller.may(scope):
+                return problem(403, f"this key lacks the scope {scope!r}")
+            response: web.StreamResponse = await route(self, request)
+            return response
+
+        return guarded
+
+    return decorate
+
+
+def admin_key(path: Path) -> tuple[ApiKey, bool]:
+    """The key made at the first start (0600); True: it was made now."""
+    created = not path.exists()
+    if created:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(_KEY_BYTES) + "\n")
+    value = path.read_text().strip()
+    return ApiKey("admin", hashlib.sha256(value.encode()).hexdigest(), frozenset(SCOPES)), created

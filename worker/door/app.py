@@ -1,0 +1,135 @@
+"""The HTTP door: one port for API, health and hub, and the same API on a UNIX socket for commands."""
+
+import contextlib
+import os
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from worker.control import Control
+from worker.door.access import LOCAL, Access, Caller, access_middleware
+from worker.door.jobs import JobRoutes, draining
+from worker.door.problems import Handler, json_response, problems_middleware
+from worker.door.status import Health, StatusRoutes
+from worker.errors import Unavailable
+
+SOCKET_NAME = "worker.sock"
+_CLOSE_SECONDS = 0.25
+"""aiohttp waits this long, twice, for open websockets at shutdown; the hub has dropped its own before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the door needs of the service."""
+
+    control: Control
+    health: Callable[[], Awaitable[Health]]
+    connection: Callable[[], dict[str, object]]
+    reconnect: Callable[[], None]
+    is_draining: Callable[[], bool]
+    on_error: Callable[[str, str, BaseException], None]
+    max_body: int
+    open_paths: tuple[str, ...] = ()
+    """Paths below /api/v1/ that look after themselves: the hub's."""
+
+    def app(self, find_caller: Callable[[web.Request], Caller | None]) -> web.Application:
+        """An application whose callers are found by `find_caller`."""
+        app = web.Application(
+            middlewares=[
+                problems_middleware(self.on_error),
+                access_middleware(find_caller, self.open_paths),
+                self._drain(),
+            ],
+            client_max_size=self.max_body,
+        )
+        JobRoutes(self.control).add_to(app)
+        StatusRoutes(self.health).add_to(app)
+        app.router.add_get("/api/v1/connection", self._connection)
+        app.router.add_post("/api/v1/connection/reconnect", self._reconnect)
+        return app
+
+    def public(self, access: Access) -> web.Application:
+        return self.app(access.caller)
+
+    def local(self) -> web.Application:
+        return self.app(lambda _request: LOCAL)
+
+    def _drain(self) -> Any:
+        @web.middleware
+        async def drain(request: web.Request, handler: Handler) -> web.StreamResponse:
+            intake = request.method == "POST" and request.path in ("/api/v1/jobs", "/api/v1/jobs/batch")
+            return draining() if intake and self.is_draining() else await handler(request)
+
+        return drain
+
+    async def _connection(self, _request: web.Request) -> web.Response:
+        return json_response(self.connection())
+
+    async def _reconnect(self, _request: web.Request) -> web.Response:
+        self.reconnect()
+        return json_response({"status": "requested"}, 202)
+
+
+@contextlib.asynccontextmanager
+async def serve_tcp(app: web.Application, url: str) -> AsyncIterator[str]:
+    """Listen on the host and port of `url`; gives the address with the real port. Unavailable: it is taken."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "127.0.0.1", 80 if parts.port is None else parts.port
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_SECONDS, handle_signals=False)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, None if host in ("*", "+") else host, port)
+        try:
+            await site.start()
+        except OSError as exc:
+            reason = exc.strerror or str(exc)
+            raise Unavailable(
+                f"cannot listen on {host}:{port} (Http:Url): {reason}; stop what uses the port, or choose another"
+            ) from None
+        real = runner.addresses[0][1]
+        shown = f"[{host}]" if ":" in host else host
+        yield f"http://{shown}:{real}"
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def serve_unix(app: web.Application, folder: Path) -> AsyncIterator[Path]:
+    """Listen on the UNIX socket in the state directory, for its owner alone (0600).
+
+    Only the holder of the store's lock may call this: a socket file found here is a dead service's.
+    """
+    path = folder / SOCKET_NAME
+    path.unlink(missing_ok=True)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_SECONDS, handle_signals=False)
+    await runner.setup()
+    try:
+        mask = os.umask(0o177)
+        try:
+            with socket_address(path) as address:
+                await web.UnixSite(runner, address).start()
+        finally:
+            os.umask(mask)
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+        yield path
+    finally:
+        await runner.cleanup()
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def socket_address(path: Path) -> Iterator[str]:
+    """An address for a socket whose path may be longer than the 107 bytes that sockaddr_un holds."""
+    if len(os.fsencode(path)) <= 100:
+        yield str(path)
+        return
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{path.name}"
+    finally:
+        os.close(descriptor)

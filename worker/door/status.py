@@ -1,0 +1,78 @@
+"""Health, for people, systemd, containers and load balancers."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiohttp import web
+
+from worker.door.problems import json_response
+
+Grade = Literal["Healthy", "Degraded", "Unhealthy"]
+_ORDER: tuple[Grade, ...] = ("Healthy", "Degraded", "Unhealthy")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How one part is; `data` are its figures."""
+
+    status: Grade
+    description: str = ""
+    data: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The state of the whole. Built by the service; the door only words it."""
+
+    alive: bool
+    ready: bool
+    started: bool
+    entries: Mapping[str, Entry]
+
+    @property
+    def status(self) -> Grade:
+        grades = [entry.status for entry in self.entries.values()]
+        return max(grades, key=_ORDER.index, default="Healthy")
+
+
+class StatusRoutes:
+    """The short probes answer a word; `/health` tells it all, in the form of ASP.NET's health checks."""
+
+    def __init__(self, health: Callable[[], Awaitable[Health]]) -> None:
+        self._health = health
+
+    def add_to(self, app: web.Application) -> None:
+        for path, field in (
+            ("/livez", "alive"),
+            ("/health/live", "alive"),
+            ("/readyz", "ready"),
+            ("/health/ready", "ready"),
+            ("/healthz", "ready"),
+            ("/startupz", "started"),
+        ):
+            app.router.add_get(path, self._probe(field))
+        app.router.add_get("/health", self.health)
+        app.router.add_get("/health/websocket", self.websocket)
+
+    def _probe(self, field: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def probe(_request: web.Request) -> web.Response:
+            good = bool(getattr(await self._health(), field))
+            return web.Response(text="ok\n" if good else "no\n", status=200 if good else 503)
+
+        return probe
+
+    async def health(self, _request: web.Request) -> web.Response:
+        health = await self._health()
+        entries = {
+            name: {"status": entry.status, "description": entry.description, "data": dict(entry.data or {})}
+            for name, entry in health.entries.items()
+        }
+        return json_response(
+            {"status": health.status, "entries": entries}, 503 if health.status == "Unhealthy" else 200
+        )
+
+    async def websocket(self, _request: web.Request) -> web.Response:
+        health = await self._health()
+        parts = {name: dict(health.entries[name].data or {}) for name in ("link", "hub") if name in health.entries}
+        return json_response(parts)

@@ -1,0 +1,543 @@
+"""Words what happened: one emoji per kind of event, ids bound, never payloads or secrets.
+
+The flow emits events; only this module knows loguru, levels and wording.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import singledispatchmethod
+from typing import IO, TYPE_CHECKING, Any
+
+import orjson
+from loguru import logger
+
+from worker import events
+from worker.orgsocket import link
+from worker.outcome import Cancelled, Failed, Retry, Succeeded
+from worker.redact import Redactor
+
+if TYPE_CHECKING:
+    from loguru import Message, Record
+
+LEVELS: Mapping[str, str] = {
+    "Trace": "TRACE",
+    "Debug": "DEBUG",
+    "Information": "INFO",
+    "Warning": "WARNING",
+    "Error": "ERROR",
+    "Critical": "CRITICAL",
+    "None": "OFF",
+}
+"""The names of Microsoft.Extensions.Logging and loguru's."""
+
+_SYSLOG = {"TRACE": 7, "DEBUG": 7, "INFO": 6, "SUCCESS": 5, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+_LONGEST_LINE = 32 * 1024
+"""Bytes; journald splits lines over 48 KB."""
+_LONGEST_VALUE = 2048
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """One safe line: control characters, escapes and direction marks are spelled out, long values cut."""
+    if len(text) > _LONGEST_VALUE:
+        text = text[:_LONGEST_VALUE] + "…"
+    return _FORBIDDEN.sub(_spell, text)
+
+
+def _spell(match: re.Match[str]) -> str:
+    return {"\n": "\\n", "\r": "\\r", "\t": " "}.get(match[0], f"\\u{ord(match[0]):04x}")
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """How lines look and which are written."""
+
+    formatter: str = "auto"
+    """Simple, Json, Systemd; auto: Systemd when the stream is the journal, else Simple."""
+    emoji: bool = True
+    levels: Mapping[str, str] = field(default_factory=dict)
+    """Category prefix → .NET level name; the longest prefix wins, Default for the rest."""
+    environment: str = "Production"
+    service: str = "insignia-worker"
+    version: str = ""
+
+
+def start_logging(options: LogOptions, redact: Redactor, stream: IO[str] | None = None) -> None:
+    """Send every line of this process to one stream (stderr), also those of the libraries."""
+    target = stream or sys.stderr
+    formatter = options.formatter
+    if formatter == "auto":
+        formatter = "Systemd" if _is_journal(target) else "Simple"
+    sink = _Sink(target, formatter, options, redact)
+    logger.remove()
+    # diagnose and backtrace print the values of variables, which may be secrets or people's data.
+    logger.add(sink.write, level=0, filter=_Levels(options.levels), format="{message}", diagnose=False, backtrace=False)
+    logging.basicConfig(handlers=[_Intercept()], level=logging.INFO, force=True)
+    for noisy in ("socketio", "engineio", "aiohttp.access", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)  # they log payloads at INFO
+
+
+def enabled(level: str, levels: Mapping[str, str], category: str = "worker") -> bool:
+    """Whether lines of `level` (loguru's name) in `category` are written at all."""
+    threshold = _Levels(levels).threshold(category)
+    return threshold is not None and logger.level(level).no >= threshold
+
+
+class _Levels:
+    """A filter with .NET's rule: the longest category prefix decides."""
+
+    def __init__(self, levels: Mapping[str, str]) -> None:
+        names = {"default": "Information", **{key.lower(): value for key, value in levels.items()}}
+        self._thresholds = {key: self._number(name) for key, name in names.items()}
+        self._known: dict[str, int | None] = {}
+
+    @staticmethod
+    def _number(name: str) -> int | None:
+        level = LEVELS[name]
+        return None if level == "OFF" else logger.level(level).no
+
+    def threshold(self, category: str) -> int | None:
+        if category not in self._known:
+            parts = category.lower().split(".")
+            prefixes = [".".join(parts[:size]) for size in range(len(parts), 0, -1)]
+            found = next((prefix for prefix in prefixes if prefix in self._thresholds), "default")
+            self._known[category] = self._thresholds[found]
+        return self._known[category]
+
+    def __call__(self, record: "Record") -> bool:
+        threshold = self.threshold(record["extra"].get("category") or record["name"] or "worker")
+        return threshold is not None and record["level"].no >= threshold
+
+
+class _Intercept(logging.Handler):
+    """Lines of the standard library's logging go the same way."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            level: str | int = logger.level(record.levelname).name
+        except ValueError:
+            level = record.levelno
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
+        logger.bind(category=record.name, event="library").log(level, "{}", text)
+
+
+@dataclass(slots=True)
+class _Sink:
+    """Writes one line per record in the chosen form."""
+
+    stream: IO[str]
+    formatter: str
+    options: LogOptions
+    redact: Redactor
+    colour: bool = False
+
+    def __post_init__(self) -> None:
+        self.colour = self.formatter == "Simple" and self.stream.isatty() and "NO_COLOR" not in os.environ
+
+    def write(self, message: "Message") -> None:
+        record = message.record
+        text = self.redact(printable(record["message"]))
+        emoji = record["extra"].get("emoji", "")
+        match self.formatter:
+            case "Json":
+                line = self._json(record, text, emoji)
+            case "Systemd":
+                line = f"<{_SYSLOG.get(record['level'].name, 6)}>{self._with_emoji(emoji, text)}"
+            case _:
+                line = self._simple(record, self._with_emoji(emoji, text))
+        try:
+            self.stream.write(line.encode()[:_LONGEST_LINE].decode(errors="ignore") + "\n")
+            self.stream.flush()
+        except (BrokenPipeError, ValueError):
+            pass  # nobody reads our log any more: the jobs go on
+
+    def _with_emoji(self, emoji: str, text: str) -> str:
+        return f"{emoji} {text}" if emoji and self.options.emoji else text
+
+    def _simple(self, record: "Record", text: str) -> str:
+        stamp = record["time"].strftime("%H:%M:%S.%f")[:-3]
+        level = record["level"].name
+        if not self.colour:
+            return f"{stamp} {level:<8} {text}"
+        shade = {"WARNING": "33", "ERROR": "31", "CRITICAL": "1;31", "SUCCESS": "32"}.get(level, "0")
+        return f"\x1b[2m{stamp}\x1b[0m \x1b[{shade}m{text}\x1b[0m"
+
+    def _json(self, record: "Record", text: str, emoji: str) -> str:
+        extra = {key: value for key, value in record["extra"].items() if key not in ("emoji", "category")}
+        safe = {key: printable(value) if isinstance(value, str) else value for key, value in extra.items()}
+        moment = datetime.fromtimestamp(record["time"].timestamp(), UTC)
+        flat: dict[str, Any] = {
+            "ts": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record["level"].name,
+            "event": safe.pop("event", "log"),
+            "emoji": emoji,
+            "msg": text,
+            "service": self.options.service,
+            "version": self.options.version,
+            "env": self.options.environment,
+            "logger": record["extra"].get("category") or record["name"],
+            "pid": record["process"].id,
+            **safe,
+        }
+        return orjson.dumps(flat, default=str).decode()
+
+
+def _is_journal(stream: IO[str]) -> bool:
+    """systemd names the journal's socket as device:inode; any other stderr is a terminal, file or pipe."""
+    try:
+        stat = os.fstat(stream.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{stat.st_dev}:{stat.st_ino}"
+
+
+_RATE = 100
+"""Jobs of a kind per second above which they are summed up in one line a second."""
+
+
+@dataclass(slots=True)
+class _Second:
+    started: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    retried: int = 0
+    cancelled: int = 0
+    milliseconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Logs:
+    """A listener: give it every event."""
+
+    info: bool = True
+    """False: nothing below WARNING is written, so jobs that go well cost nothing here."""
+    monotonic: Callable[[], float] = time.monotonic
+    _second: int = 0
+    _counts: dict[str, int] = field(default_factory=dict)
+    _summed: dict[str, _Second] = field(default_factory=dict)
+    _delivered: int = 0
+    _timer: asyncio.TimerHandle | None = None
+    _flusher: asyncio.TimerHandle | None = None
+
+    def __call__(self, event: object) -> None:
+        self.tell(event)
+
+    @singledispatchmethod
+    def tell(self, event: object) -> None:
+        """Events without a wording are for others."""
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    @tell.register
+    def _(self, event: events.ServiceStarted) -> None:
+        _line(
+            "INFO",
+            "🚀",
+            "service_started",
+            "insignia-worker {} started ({}); store {}; door {}; kinds: {}",
+            event.version,
+            event.environment,
+            event.store,
+            event.url or "none",
+            ", ".join(event.kinds),
+        )
+
+    @tell.register
+    def _(self, event: events.StoreCreated) -> None:
+        _line("INFO", "🚀", "store_created", "new store created at {}", event.path)
+
+    @tell.register
+    def _(self, event: events.Announced) -> None:
+        _line("INFO", "🚀", "announced", "{}", event.text)
+
+    @tell.register
+    def _(self, event: events.Warned) -> None:
+        _line("WARNING", "⚠️", "warned", "{}", event.text)
+
+    @tell.register
+    def _(self, event: events.ServiceStopping) -> None:
+        _line(
+            "INFO",
+            "🛑",
+            "service_stopping",
+            "stopping ({}): {} jobs under way, {:g} s left",
+            event.reason,
+            event.running,
+            event.seconds,
+        )
+
+    @tell.register
+    def _(self, event: events.ServiceStopped) -> None:
+        _line(
+            "INFO",
+            "🛑",
+            "service_stopped",
+            "stopped: {} jobs given back, {} notifications wait for the next start",
+            event.given_back,
+            event.outbox_depth,
+        )
+
+    # -- jobs ----------------------------------------------------------------------------------------------
+
+    @tell.register
+    def _(self, event: events.JobStarted) -> None:
+        job = event.job
+        if self.info and not self._summing(job.kind):
+            _line(
+                "INFO",
+                "⚙️",
+                "job_started",
+                "processing {} job {} (attempt {})",
+                job.kind,
+                job.id,
+                job.attempt,
+                **_ids(job),
+            )
+
+    @tell.register
+    def _(self, event: events.JobSettled) -> None:
+        job, outcome = event.attempt.job, event.outcome
+        if isinstance(outcome, Succeeded):
+            if not self.info or self._sum(job.kind, "succeeded", event.attempt.duration_ms):
+                return
+            _line(
+                "SUCCESS",
+                "✅",
+                "job_succeeded",
+                "{} job {} succeeded in {:.2f} ms",
+                job.kind,
+                job.id,
+                event.attempt.duration_ms,
+                elapsed_ms=event.attempt.duration_ms,
+                **_ids(job),
+            )
+            return
+        self._tell_unhappy(event, outcome)
+
+    def _tell_unhappy(self, event: events.JobSettled, outcome: Retry | Failed | Cancelled) -> None:
+        job, failure = event.attempt.job, outcome.failure
+        match outcome:
+            case Retry():
+                if not self._sum(job.kind, "retried", event.attempt.duration_ms):
+                    delay = max(0.0, outcome.run_at - event.attempt.finished_at)
+                    _line(
+                        "WARNING",
+                        "⚠️",
+                        "job_retried",
+                        "{} job {} failed (attempt {} of {}), again in {:.1f} s: {}",
+                        job.kind,
+                        job.id,
+                        job.attempt,
+                        job.max_attempts,
+                        delay,
+                        failure.message,
+                        **_failure_ids(event),
+                    )
+            case Failed():
+                if not self._sum(job.kind, "failed", event.attempt.duration_ms):
+                    _line(
+                        "ERROR",
+                        "❌",
+                        "job_failed",
+                        "{} job {} failed for good after attempt {}: {} [error {}]",
+                        job.kind,
+                        job.id,
+                        job.attempt,
+                        failure.message,
+                        failure.error_id,
+                        **_failure_ids(event),
+                    )
+            case Cancelled():
+                if not self._sum(job.kind, "cancelled", event.attempt.duration_ms):
+                    _line("INFO", "🛑", "job_cancelled", "{} job {} cancelled", job.kind, job.id, **_failure_ids(event))
+
+    @tell.register
+    def _(self, event: events.JobsReleased) -> None:
+        for job in event.jobs:
+            _line(
+                "INFO",
+                "🛑",
+                "job_released",
+                "{} job {} given back; its attempt is not counted",
+                job.kind,
+                job.id,
+                **_ids(job),
+            )
+
+    @tell.register
+    def _(self, event: events.JobRecovered) -> None:
+        job = event.verdict.job
+        fate = "waits to run alone" if event.verdict.charged is None else f"is charged with attempt {job.attempt}"
+        _line(
+            "WARNING",
+            "⚠️",
+            "job_recovered",
+            "{} job {} was running when the service died; it {}",
+            job.kind,
+            job.id,
+            fate,
+            **_ids(job),
+        )
+
+    @tell.register
+    def _(self, event: events.OwnershipLost) -> None:
+        _line(
+            "WARNING",
+            "⚠️",
+            "ownership_lost",
+            "{} job {} had ended elsewhere; this result is dropped",
+            event.job.kind,
+            event.job.id,
+            **_ids(event.job),
+        )
+
+    @tell.register
+    def _(self, event: events.HandlerAbandoned) -> None:
+        _line(
+            "ERROR",
+            "🐢",
+            "handler_abandoned",
+            "the handler of {} job {} did not stop when told to and was left behind",
+            event.job.kind,
+            event.job.id,
+            **_ids(event.job),
+        )
+
+    @tell.register
+    def _(self, event: events.LoopFailed) -> None:
+        _line(
+            "ERROR",
+            "⚠️",
+            "loop_failed",
+            "error while {}, again in {:g} s: {}: {}",
+            event.where,
+            event.pause,
+            type(event.error).__name__,
+            str(event.error),
+        )
+
+    @tell.register
+    def _(self, event: events.IntakeRefused) -> None:
+        _line("ERROR", "⚠️", "store_full", "intake and claiming stand still until there is room: {}", event.reason)
+
+    @tell.register
+    def _(self, event: events.LoopBlocked) -> None:
+        _line(
+            "WARNING",
+            "🐢",
+            "loop_blocked",
+            "the event loop stood still for {:.1f} s at:\n{}",
+            event.seconds,
+            event.stack,
+        )
+
+    @tell.register
+    def _(self, event: events.Pruned) -> None:
+        _line("INFO", "⚙️", "pruned", "{} jobs older than the retention deleted", event.jobs)
+
+    # -- notifications and the link ------------------------------------------------------------------------
+
+    @tell.register
+    def _(self, event: events.NotificationsDelivered) -> None:
+        if not self.info:
+            return
+        self._delivered += event.count
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(0.2, self._tell_delivered)
+
+    def _tell_delivered(self) -> None:
+        self._timer = None
+        count, self._delivered = self._delivered, 0
+        _line(
+            "INFO",
+            "📡",
+            "notifications_delivered",
+            "{} notification{} confirmed by the server",
+            count,
+            "" if count == 1 else "s",
+            count=count,
+        )
+
+    @tell.register
+    def _(self, event: events.NotificationRejected) -> None:
+        _line(
+            "ERROR",
+            "❌",
+            "notification_rejected",
+            "the server refused notification {} of job {}: {}",
+            event.notification_id,
+            event.job_id,
+            event.reason,
+        )
+
+    # -- many jobs a second --------------------------------------------------------------------------------
+
+    def _summing(self, kind: str) -> bool:
+        """Above the rate, single lines give way to one summary a second."""
+        second = int(self.monotonic())
+        if second != self._second:
+            self._counts.clear()
+            self._second = second
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        if self._counts[kind] <= _RATE:
+            return False
+        self._total(kind).started += 1
+        return True
+
+    def _sum(self, kind: str, what: str, milliseconds: float) -> bool:
+        """Whether the line is left to the summary."""
+        if self._counts.get(kind, 0) <= _RATE:
+            return False
+        total = self._total(kind)
+        setattr(total, what, getattr(total, what) + 1)
+        total.milliseconds += milliseconds
+        return True
+
+    def _total(self, kind: str) -> _Second:
+        if self._flusher is None:
+            self._flusher = asyncio.get_running_loop().call_later(1.0, self._flush)
+        return self._summed.setdefault(kind, _Second())
+
+    def _flush(self) -> None:
+        self._flusher = None
+        for kind, total in self._summed.items():
+            ended = total.succeeded + total.failed + total.retried + total.cancelled
+            _line(
+                "INFO",
+                "⚙️",
+                "jobs_summary",
+                "{}: {} jobs in a second: {} succeeded, {} failed, {} to be retried, {} cancelled; {:.2f} ms on average",
+                kind,
+                ended,
+                total.succeeded,
+                total.failed,
+                total.retried,
+                total.cancelled,
+                total.milliseconds / max(1, ended),
+                kind=kind,
+            )
+        self._summed.clear()
+
+
+def _ids(job: Any) -> dict[str, Any]:
+    return {"job_id": job.id, "kind": job.kind, "user_id": job.user_id, "attempt": job.attempt}
+
+
+def _failure_ids(event: events.JobSettled) -> dict[str, Any]:
+    failure = event.attempt.failure
+    bound = _ids(event.attempt.job) | {"elapsed_ms": event.attempt.duration_ms}
+    return bound if failure is None else bound | {"error_type": failure.type, "error_id": failure.error_id}
+
+
+def _line(level: str, emoji: str, event: str, text: str, *values: object, **bound: Any) -> None:
+    """Values are arguments, never part of the format: a brace in a user's text must stay a brace."""
+    logger.bind(category="worker", emoji=emoji, event=event, **bound).log(level, text, *values)
