@@ -1,0 +1,297 @@
+"""What is proven received: one session's messages in the order they were sent, and a watermark that moves over them.
+
+Knows no socket and no clock: it is told what was sent and read, strictly in that order, with the time (seconds,
+monotonic) of each. When the session ends it is thrown away, and everything unproven is sent again by the next one.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Confirmation = Literal["auto", "ack", "fence", "heartbeat", "none"]
+Mode = Literal["ack", "fence", "heartbeat", "none"]
+
+HEARTBEAT_BYTES = 4 * 1024 * 1024
+"""The window of heartbeat mode: proof takes up to two ping intervals, so messages are bounded by size, not number."""
+
+_UNLIMITED = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Times in seconds."""
+
+    confirmation: Confirmation
+    window: int
+    ack_timeout: float
+    ping_interval: float = 25.0
+    ping_timeout: float = 20.0
+    """Both from the server's OPEN packet."""
+
+
+@dataclass(slots=True)
+class Peer:
+    """What is remembered of one Url between sessions."""
+
+    acks: bool = False
+    """It has acknowledged at least once, ever: its silence is a fault, never a habit."""
+    silent: bool = False
+    """It never acked while its fences passed: sessions begin in fence mode."""
+
+
+def refusal(arguments: Sequence[Any]) -> str | None:
+    """Why an acknowledgement says no; None: it says yes.
+
+    No is said explicitly: a first argument of `false`, the word "error", or an object with `ok` or `success` false,
+    `status` "error", or a non-empty `error`. Everything else is yes, also an empty acknowledgement.
+    """
+    first = arguments[0] if arguments else None
+    if first is False:
+        return _reason(arguments[1:], "the server answered false")
+    if first == "error":
+        return _reason(arguments[1:], "the server answered error")
+    if not isinstance(first, dict):
+        return None
+    if first.get("error"):
+        return _reason([first["error"]], "error")
+    if first.get("ok") is False or first.get("success") is False or first.get("status") == "error":
+        return _reason([first.get("message") or first.get("reason")], "the server answered not ok")
+    return None
+
+
+def _reason(told: Sequence[Any], otherwise: str) -> str:
+    """The server's own words, if it found any."""
+    detail = told[0] if told else None
+    if isinstance(detail, dict):
+        detail = detail.get("message") or detail.get("reason") or detail.get("code")
+    return str(detail)[:500] if detail else otherwise
+
+
+@dataclass(slots=True)
+class Window:
+    """Messages sent and not proven, oldest first. They are numbered 1, 2, 3 … on the wire, in order."""
+
+    sent: int = 0
+    """The highest number sent."""
+    base: int = 0
+    """The highest number up to which everything is settled: the watermark."""
+    size: int = 0
+    """Of all in the window."""
+    confirmed: int = 0
+    """The message id at the watermark; 0: none yet."""
+    _waiting: deque[tuple[int, int, float]] = field(default_factory=deque)  # message id, size, sent at
+    _early: set[int] = field(default_factory=set)  # settled before an older one
+
+    def __len__(self) -> int:
+        return self.sent - self.base
+
+    @property
+    def oldest_sent_at(self) -> float | None:
+        return self._waiting[0][2] if self._waiting else None
+
+    def add(self, message_id: int, size: int, now: float) -> int:
+        self.sent += 1
+        self.size += size
+        self._waiting.append((message_id, size, now))
+        return self.sent
+
+    def message_id(self, number: int) -> int | None:
+        """None: settled before, or never sent."""
+        if not self.base < number <= self.sent or number in self._early:
+            return None
+        return self._waiting[number - self.base - 1][0]
+
+    def settle(self, number: int) -> float | None:
+        """One message; when it was sent, or None if it was settled before or never sent."""
+        if not self.base < number <= self.sent or number in self._early:
+            return None
+        sent_at = self._waiting[number - self.base - 1][2]
+        self._early.add(number)
+        while self.base + 1 in self._early:
+            self._early.discard(self.base + 1)
+            self._advance()
+        return sent_at
+
+    def settle_up_to(self, number: int) -> list[float]:
+        """All up to `number`; when each of the newly settled was sent."""
+        settled = []
+        while self.base < min(number, self.sent):
+            if self.base + 1 in self._early:
+                self._early.discard(self.base + 1)
+            else:
+                settled.append(self._waiting[0][2])
+            self._advance()
+        return settled
+
+    def _advance(self) -> None:
+        self.confirmed, size, _ = self._waiting.popleft()
+        self.size -= size
+        self.base += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Ping:
+    number: int
+    written: int
+    """Messages on the wire before it."""
+    parsed: int
+    """Messages known to be parsed when it was sent."""
+    sent_at: float
+
+
+Verdict = Literal["fine", "doubt", "downgraded"]
+
+
+@dataclass(slots=True)
+class Proof:
+    """One session's proof of receipt."""
+
+    rules: Rules
+    peer: Peer
+    mode: Mode = field(init=False)
+    window: Window = field(default_factory=Window)
+    latencies: list[float] = field(default_factory=list)
+    """Seconds from sending to proof; whoever reads them clears them."""
+    _moved_at: float = 0.0  # when the watermark last moved
+    _pings: deque[_Ping] = field(default_factory=deque)
+    _ping_number: int = 0
+    _parsed: int = 0  # up to this number a pong says: parsed
+    _handled: int = 0  # up to this number a second pong says: handled, as far as a pong can say it
+    _answers: deque[tuple[int, float]] = field(default_factory=deque)  # PONG n: numbers written before it, when
+
+    def __post_init__(self) -> None:
+        self.mode = self._first_mode()
+
+    def _first_mode(self) -> Mode:
+        if self.rules.confirmation != "auto":
+            return self.rules.confirmation
+        return "fence" if self.peer.silent and not self.peer.acks else "ack"
+
+    @property
+    def wants_acks(self) -> bool:
+        """Whether messages are sent with an acknowledgement id."""
+        return self.rules.confirmation in ("auto", "ack")
+
+    @property
+    def room(self) -> int:
+        """How many more messages may be sent now."""
+        if self.mode == "heartbeat":
+            return _UNLIMITED if self.window.size < HEARTBEAT_BYTES else 0
+        return max(0, self.rules.window - len(self.window))
+
+    # -- what was sent -------------------------------------------------------------------------------------
+
+    def sent(self, message_id: int, size: int, now: float) -> int:
+        """Its number on the wire."""
+        if not self.window:
+            self._moved_at = now
+        return self.window.add(message_id, size, now)
+
+    def written(self, number: int, now: float) -> None:
+        """The transport has taken all up to `number`; only mode `none` calls that proof."""
+        if self.mode == "none":
+            self._prove(number, now)
+
+    def pinged(self, written: int, now: float) -> bytes:
+        """A WebSocket ping goes out after `written` messages; its payload."""
+        self._ping_number += 1
+        self._pings.append(_Ping(self._ping_number, written, self._parsed, now))
+        return b"%d" % self._ping_number
+
+    def heartbeat_answered(self, written: int, now: float) -> None:
+        """Our Engine.IO PONG went out after `written` messages."""
+        if self.mode == "heartbeat":
+            self._answers.append((written, now))
+
+    # -- what was read -------------------------------------------------------------------------------------
+
+    def acked(self, number: int, now: float) -> bool:
+        """True: this acknowledgement ended fence mode."""
+        self.peer.acks = True
+        restored = self.rules.confirmation == "auto" and self.mode == "fence"
+        if restored:
+            self.mode = "ack"
+            self._moved_at = now
+        before = self.window.base
+        sent_at = self.window.settle(number)
+        if sent_at is not None:
+            self.latencies.append(now - sent_at)
+        if self.window.base != before:
+            self._moved_at = now
+        return restored
+
+    def ponged(self, payload: bytes, now: float) -> None:
+        """Pongs are cumulative (RFC 6455, 5.5.3: a peer may answer only the latest ping)."""
+        number = int(payload) if payload.isdigit() and len(payload) < 20 else 0
+        if not self._pings or not self._pings[0].number <= number <= self._pings[-1].number:
+            return
+        while self._pings and self._pings[0].number <= number:
+            answered = self._pings.popleft()
+        # The first pong after a message says it was parsed; only the next ping's pong, sent after that, comes from
+        # a peer that has had a turn of its event loop to hand it to a handler.
+        self._handled = max(self._handled, answered.parsed)
+        self._parsed = max(self._parsed, answered.written)
+        if self.mode == "fence":
+            self._prove(self._handled, now)
+
+    def heartbeat(self, now: float) -> None:
+        """An Engine.IO PING. A server that got no PONG n within its pingTimeout would have closed by now."""
+        if self.mode != "heartbeat":
+            return
+        proven = 0
+        while self._answers and self._answers[0][1] + self.rules.ping_timeout <= now:
+            proven, _ = self._answers.popleft()
+        self._prove(proven, now)
+
+    # -- what time says ------------------------------------------------------------------------------------
+
+    def wants_ping(self) -> bool:
+        """Whether a fence is to be sent now."""
+        return self.mode == "fence" and bool(self.window) and not self._pings
+
+    def wants_probe(self, now: float) -> bool:
+        """Whether a fence is to be sent to find out if the server is deaf or merely never acks."""
+        return (
+            self.mode == "ack"
+            and self.rules.confirmation == "auto"
+            and not self.peer.acks
+            and not self._pings
+            and self._handled <= self.window.base
+            and self._stalled(now, self.rules.ack_timeout / 2)
+        )
+
+    def unanswered_since(self) -> float | None:
+        """When the oldest ping without pong was sent."""
+        return self._pings[0].sent_at if self._pings else None
+
+    def judge(self, now: float) -> Verdict:
+        """doubt: the session must end, and everything unproven be sent again."""
+        if not self._stalled(now, self._patience()):
+            return "fine"
+        if self.rules.confirmation == "auto" and not self.peer.acks and self.mode == "ack" and self._passed():
+            self.mode, self.peer.silent = "fence", True
+            self._prove(self._handled, now)
+            self._moved_at = now
+            return "downgraded"
+        return "doubt"
+
+    def _passed(self) -> bool:
+        """Two fences have passed the oldest message."""
+        return self._handled > self.window.base
+
+    def _patience(self) -> float:
+        if self.mode == "heartbeat":
+            return 2 * self.rules.ping_interval + 2 * self.rules.ping_timeout
+        return self.rules.ack_timeout
+
+    def _stalled(self, now: float, seconds: float) -> bool:
+        """Counted from the watermark's last move: a slow server that works off its queue is no silent one."""
+        oldest = self.window.oldest_sent_at
+        return oldest is not None and now - max(oldest, self._moved_at) > seconds
+
+    def _prove(self, number: int, now: float) -> None:
+        settled = self.window.settle_up_to(number)
+        if settled:
+            self._moved_at = now
+            self.latencies.extend(now - sent_at for sent_at in settled)
