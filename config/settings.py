@@ -1,15 +1,35 @@
 """The settings tree: every key with its type, bound, default, unit and one line of meaning.
 
-Fields are snake_case here and PascalCase outside (`reconnection_delay` is `WebSocket:ReconnectionDelay`);
-the binding that ignores case, as .NET's does, is in layers.py.
+Fields are snake_case here and PascalCase outside (`reconnection_delay` is `WebSocket:ReconnectionDelay`).
+Knows no file and no variable: what the layers come to is bound here by the one source pydantic-settings is given.
 """
 
+import ipaddress
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    SecretStr,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from config.shape import inside, shape_of
 
 _TIMESPAN = re.compile(r"(-)?(?:(\d+)\.)?(\d{1,2}):([0-5]?\d)(?::([0-5]?\d)(?:\.(\d{1,7}))?)?")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+_TEN_YEARS = 3650 * 86400
 
 
 def _timespan_seconds(text: str) -> float | None:
@@ -32,10 +52,100 @@ def _seconds(value: Any) -> Any:
     return value if seconds is None else seconds
 
 
-Milliseconds = Annotated[int, BeforeValidator(_milliseconds)]
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a number counts; for messages and documentation."""
+
+    name: str
+
+
+Milliseconds = Annotated[int, BeforeValidator(_milliseconds), Field(le=_TEN_YEARS * 1000), Unit("milliseconds")]
 """A whole number of milliseconds, or a TimeSpan text such as `00:00:05`."""
-Seconds = Annotated[float, BeforeValidator(_seconds)]
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(le=_TEN_YEARS, allow_inf_nan=False), Unit("seconds")]
 """A number of seconds, or a TimeSpan text such as `00:00:30`."""
+Bytes = Annotated[int, Unit("bytes")]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), Unit("percent")]
+
+
+class _AnyCase:
+    """Lets the words of a Literal be written in any case, as .NET reads its enums."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        words = {word.lower(): word for word in get_args(source)}
+
+        def spelled(value: Any) -> Any:
+            return words.get(value.lower(), value) if isinstance(value, str) else value
+
+        return core_schema.no_info_before_validator_function(spelled, handler(source))
+
+
+def _split(url: str, schemes: tuple[str, ...]) -> SplitResult:
+    if any(char.isspace() or not char.isprintable() for char in url):
+        raise ValueError("must not contain blanks or control characters")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("must have a host and a port from 0 to 65535, such as http://127.0.0.1:8080") from None
+    if parts.scheme not in schemes:
+        raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    if not parts.hostname or (port is None and parts.netloc.endswith(":")):
+        raise ValueError("must name a host, such as http://127.0.0.1:8080")
+    if parts.path not in ("", "/") or "?" in url or "#" in url:
+        raise ValueError("must end after host and port: no path, no query")
+    return parts
+
+
+def _server_url(url: str) -> str:
+    _split(url, ("http", "https", "ws", "wss"))
+    return url
+
+
+def _listener_url(url: str) -> str:
+    if _split(url, ("http",)).username is not None:
+        raise ValueError("must not hold a user name")
+    return url
+
+
+def _socket_path(path: str) -> str:
+    if not path.strip("/") or re.search(r"[\s?#]", path):
+        raise ValueError("must be a path such as /api/v1/org-socket")
+    return path
+
+
+def _headers(headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"{name!r} is no name for an HTTP header")
+        if any(ord(char) < 32 or ord(char) == 127 for char in value.get_secret_value()):
+            raise ValueError(f"the value of {name} must not contain line breaks or control characters")
+    return headers
+
+
+def _signing_key(key: SecretStr) -> SecretStr:
+    # HS256 is only as strong as its key; RFC 7518, 3.2 asks for at least the size of the hash.
+    if len(key.get_secret_value().encode("utf-8", "surrogatepass")) < 32:
+        raise ValueError("must be at least 32 bytes long")
+    return key
+
+
+def _digest(value: SecretStr) -> SecretStr:
+    if not _HEX_DIGEST.fullmatch(value.get_secret_value()):
+        raise ValueError("must be the SHA-256 of the key, 64 hexadecimal digits, not the key itself")
+    return value
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("must be an IP address or a network such as 10.0.0.0/8") from None
+    return text
+
+
+def _switch(value: Any) -> Any:
+    """JSON's true and false beside the words."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 class Section(BaseModel):
@@ -47,108 +157,181 @@ class Section(BaseModel):
 class WebSocketSettings(Section):
     """The link to the org-socket server. Durations are milliseconds, as in the original."""
 
-    url: str = Field("http://127.0.0.1:8080", pattern=r"(?i)^(http|https|ws|wss)://[^/\s]+/?$")
-    path: str = Field("/api/v1/org-socket", pattern="^/?[^ ?#]+$")
-    default_user_id: str | None = Field(None, min_length=1)
-    reconnection_delay: Milliseconds = Field(1000, ge=0)
-    reconnection_attempts: int = Field(5, ge=0)
-    timeout: Milliseconds = Field(20000, gt=0)
-    auto_reconnect: bool = True
-    task_delay_on_error: Milliseconds = Field(5000, ge=0)
-    max_reconnection_delay: Milliseconds = Field(30000, ge=0)
-    min_uptime: Milliseconds = Field(5000, ge=0)
-    slow_retry_delay: Milliseconds = Field(300000, ge=0)
-    event: str = Field("socket-notification", min_length=1)
-    confirmation: Literal["auto", "ack", "fence", "heartbeat", "none"] = "auto"
-    ack_timeout: Milliseconds = Field(10000, gt=0)
-    window: int = Field(256, ge=1, le=10000)
-    token: SecretStr | None = None
-    token_file: str | None = None
-    headers: dict[str, SecretStr] = Field(default_factory=dict)
-    verify_tls: bool = True
-    ca_file: str | None = None
-    max_payload: int = Field(1_000_000, ge=1024)
-    include_stack_trace: bool = True
-    include_result: bool = False
-    progress: bool = False
+    url: Annotated[str, AfterValidator(_server_url)] = Field(
+        "http://127.0.0.1:8080", description="Address of the Socket.IO server; http, https, ws or wss"
+    )
+    path: Annotated[str, AfterValidator(_socket_path)] = Field(
+        "/api/v1/org-socket", description="Path of the Socket.IO endpoint on that server"
+    )
+    default_user_id: str | None = Field(
+        None, min_length=1, description="User of jobs that name none; without it such a job is refused at intake"
+    )
+    reconnection_delay: Milliseconds = Field(
+        1000, ge=0, description="First pause before a reconnect; doubles with each attempt, jitter ±50 %"
+    )
+    reconnection_attempts: int = Field(
+        5, ge=0, description="Attempts before the link is called failed and TaskDelayOnError is waited; 0 = endless"
+    )
+    timeout: Milliseconds = Field(
+        20000, gt=0, description="One whole attempt to connect: TCP, TLS, upgrade, OPEN and CONNECT"
+    )
+    auto_reconnect: bool = Field(True, description="Come back by itself after a lost connection")
+    task_delay_on_error: Milliseconds = Field(
+        5000, ge=0, description="Pause of the job loop after an unexpected error, and of a link that has failed"
+    )
+    max_reconnection_delay: Milliseconds = Field(30000, ge=0, description="Longest pause before a reconnect")
+    min_uptime: Milliseconds = Field(
+        5000, ge=0, description="How long a connection must have lasted before the pauses start afresh"
+    )
+    slow_retry_delay: Milliseconds = Field(
+        300000, ge=0, description="Pause after the server refused us or told us to slow down"
+    )
+    event: str = Field("socket-notification", min_length=1, description="Name of the event that carries a notification")
+    confirmation: Annotated[Literal["auto", "ack", "fence", "heartbeat", "none"], _AnyCase()] = Field(
+        "auto", description="What proves that a notification was received"
+    )
+    ack_timeout: Milliseconds = Field(10000, gt=0, description="How long the proof of receipt may take")
+    window: int = Field(256, ge=1, le=10000, description="Notifications on the way without proof, at most")
+    token: SecretStr | None = Field(None, description="Sent in the auth of the connection")
+    token_file: str | None = Field(None, description="File with the token, read at each attempt to connect")
+    headers: Annotated[Mapping[str, SecretStr], AfterValidator(_headers)] = Field(
+        default_factory=dict, description="Further HTTP headers of the connection, name and value"
+    )
+    verify_tls: bool = Field(True, description="Check the server's certificate; false only in Development")
+    ca_file: str | None = Field(None, description="PEM file of the authorities to trust in place of the system's")
+    max_payload: Bytes = Field(
+        1_000_000, ge=1024, description="Largest notification; the server's own limit holds where it is smaller"
+    )
+    include_stack_trace: bool = Field(True, description="Send the stack trace of a failed job along")
+    include_result: bool = Field(False, description="Send the handler's summary along")
+    progress: bool = Field(False, description='Also send "Task Progress" while a job runs')
 
 
 class WorkerSettings(Section):
     """How jobs are run. Durations are milliseconds."""
 
-    concurrency: int = Field(10, ge=1, le=10000)
-    processes: int = Field(2, ge=1, le=256)
-    handlers: tuple[str, ...] = ()
-    max_attempts: int = Field(3, ge=1, le=1000)
-    backoff_delay: Milliseconds = Field(5000, ge=0)
-    max_backoff_delay: Milliseconds = Field(300000, ge=0)
-    timeout: Milliseconds = Field(3600000, gt=0)
-    execution: dict[str, Literal["async", "thread", "process"]] = Field(default_factory=dict)
+    concurrency: int = Field(10, ge=1, le=10000, description="Jobs run at once")
+    processes: int = Field(2, ge=1, le=256, description="Child processes for handlers that need one of their own")
+    handlers: tuple[str, ...] = Field((), description="Python modules with further handlers")
+    max_attempts: int = Field(3, ge=1, le=1000, description="Attempts before a job has failed, if it names no other")
+    backoff_delay: Milliseconds = Field(
+        5000, ge=0, description="Pause before the second attempt; doubles with each further one, jitter ±50 %"
+    )
+    max_backoff_delay: Milliseconds = Field(300000, ge=0, description="Longest pause between two attempts")
+    timeout: Milliseconds = Field(
+        3600000, gt=0, description="Longest time for one attempt, if the handler names no other"
+    )
+    execution: Mapping[str, Annotated[Literal["async", "thread", "process"], _AnyCase()]] = Field(
+        default_factory=dict, description="How a job kind is run: async, thread or process"
+    )
 
 
 class QueueSettings(Section):
     """Where jobs and notifications lie."""
 
-    provider: Literal["sqlite"] = "sqlite"
-    connection_string: SecretStr | None = None
-    path: str = Field("queue.db", min_length=1)
-    max_bytes: int = Field(10 * 1024**3, ge=1024**2)
-    retention: Milliseconds = Field(30 * 86400 * 1000, gt=0)
+    provider: Annotated[Literal["sqlite"], _AnyCase()] = Field("sqlite", description="The store's engine")
+    connection_string: SecretStr | None = Field(None, description="Of a database server; sqlite takes Path instead")
+    path: str = Field("queue.db", min_length=1, description="The store's file; relative to the state directory")
+    max_bytes: Bytes = Field(10 * 1024**3, ge=1024**2, description="Size at which intake is refused and claiming stops")
+    retention: Milliseconds = Field(
+        30 * 86400 * 1000, gt=0, description="How long jobs that have ended are kept, once their news is delivered"
+    )
 
 
 class JwtSettings(Section):
     """Tokens of the hub's clients."""
 
-    key: SecretStr | None = None
-    issuer: str = Field("insignia-worker", min_length=1)
-    audience: str = Field("org-socket", min_length=1)
+    key: Annotated[SecretStr, AfterValidator(_signing_key)] | None = Field(
+        None, description="Signs the tokens (HS256), at least 32 bytes; without it the first start makes one"
+    )
+    issuer: str = Field("insignia-worker", min_length=1, description="Who issues the tokens (iss)")
+    audience: str = Field("org-socket", min_length=1, description="Whom the tokens are for (aud)")
 
 
 class HubSettings(Section):
     """The built-in org-socket server."""
 
-    enabled: Literal["auto", "true", "false"] = "auto"
-    jwt: JwtSettings = JwtSettings()
-    inbox_path: str = Field("hub.db", min_length=1)
-    stack_trace_to_users: bool = False
+    enabled: Annotated[Literal["auto", "true", "false"], _AnyCase(), BeforeValidator(_switch)] = Field(
+        "auto", description="auto = on when WebSocket:Url names our own port on this machine"
+    )
+    jwt: JwtSettings = Field(JwtSettings(), description="Tokens of the hub's clients")
+    inbox_path: str = Field(
+        "hub.db", min_length=1, description="File of what users have not received yet; relative to the state directory"
+    )
+    stack_trace_to_users: bool = Field(
+        False, description="Pass stack traces on to every receiver, not to those with scope admin alone"
+    )
 
 
 class ApiKeySettings(Section):
-    """A key for the HTTP API: `Sha256` is the hex digest of the key itself."""
+    """A key for the HTTP API."""
 
-    name: str = Field(min_length=1)
-    sha256: SecretStr
-    scopes: tuple[Literal["enqueue", "read", "admin"], ...] = ("read",)
+    name: str = Field(min_length=1, description="Whose key it is; for logs")
+    sha256: Annotated[SecretStr, AfterValidator(_digest)] = Field(
+        description="SHA-256 of the key, 64 hexadecimal digits; the key itself is stored nowhere"
+    )
+    scopes: tuple[Annotated[Literal["enqueue", "read", "admin"], _AnyCase()], ...] = Field(
+        ("read",), description="What it allows: enqueue, read, admin"
+    )
 
 
 class HttpSettings(Section):
     """The one port: hub, HTTP API, health."""
 
-    url: str = Field("http://127.0.0.1:8080", pattern=r"(?i)^http://[^/\s]+/?$")
-    api_keys: tuple[ApiKeySettings, ...] = ()
-    allowed_hosts: tuple[str, ...] = ()
-    trusted_proxies: tuple[str, ...] = ()
-    max_body: int = Field(1024 * 1024, ge=1024)
+    url: Annotated[str, AfterValidator(_listener_url)] = Field(
+        "http://127.0.0.1:8080", description="Where to listen; beyond loopback only behind TrustedProxies"
+    )
+    api_keys: tuple[ApiKeySettings, ...] = Field((), description="Keys of the HTTP API")
+    allowed_hosts: tuple[str, ...] = Field((), description="Host names requests may be addressed to")
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        (), description="Addresses or networks of the proxies whose forwarded headers are believed"
+    )
+    max_body: Bytes = Field(1024 * 1024, ge=1024, description="Largest body of a request")
+
+    @property
+    def host(self) -> str | None:
+        """The address to bind; None for all of them (`*` or `+`, as Kestrel writes it)."""
+        host = urlsplit(self.url).hostname
+        return None if host in ("*", "+") else host
+
+    @property
+    def port(self) -> int:
+        """The port to bind; 0 lets the system choose."""
+        port = urlsplit(self.url).port
+        return 80 if port is None else port
 
 
 class InsigniaSettings(Section):
     """The insignia job."""
 
-    criteria_path: str | None = None
-    data_directory: str = Field("rosters", min_length=1)
-    output_directory: str = Field("results", min_length=1)
-    sequence: Literal["highest_satisfied", "strict_next"] | None = None
-    bad_row_limit: float = Field(5.0, ge=0, le=100)
+    criteria_path: str | None = Field(None, description="Own criteria file in place of the one that comes along")
+    data_directory: str = Field(
+        "rosters", min_length=1, description="Where rosters lie; relative to the state directory"
+    )
+    output_directory: str = Field(
+        "results", min_length=1, description="Where results are written; relative to the state directory"
+    )
+    sequence: Annotated[Literal["highest_satisfied", "strict_next"], _AnyCase()] | None = Field(
+        None, description="Which class to propose; without it the criteria file decides"
+    )
+    bad_row_limit: Percent = Field(5.0, description="Share of unreadable rows above which a roster is refused")
 
 
 class HostOptionsSettings(Section):
-    """The host's life."""
+    """The host's life. Durations are seconds."""
 
-    shutdown_timeout: Seconds = Field(30.0, ge=0)
+    shutdown_timeout: Seconds = Field(30.0, ge=0, description="How long running jobs may take to finish at a stop")
+    background_service_exception_behavior: Annotated[Literal["StopHost", "Ignore"], _AnyCase()] = Field(
+        "StopHost", description="After an unexpected error of a loop: stop with exit code 70, or start it again"
+    )
 
 
 class ConsoleSettings(Section):
-    formatter_name: Literal["auto", "Simple", "Json", "Systemd"] = "auto"
+    """The log on stderr."""
+
+    formatter_name: Annotated[Literal["auto", "Simple", "Json", "Systemd"], _AnyCase()] = Field(
+        "auto", description="auto = Systemd under journald, else Simple"
+    )
 
 
 LevelName = Literal["Trace", "Debug", "Information", "Warning", "Error", "Critical", "None"]
@@ -158,22 +341,61 @@ def _default_levels() -> dict[str, LevelName]:
     return {"Default": "Information"}
 
 
+def _with_default(levels: Any) -> Any:
+    """Naming one category leaves `Default` as it was: .NET merges, it does not replace."""
+    return {**_default_levels(), **levels} if isinstance(levels, Mapping) else levels
+
+
 class LoggingSettings(Section):
     """Levels by category prefix, the longest wins; `Default` for the rest."""
 
-    log_level: dict[str, LevelName] = Field(default_factory=_default_levels)
-    console: ConsoleSettings = ConsoleSettings()
-    emoji: bool = True
+    log_level: Annotated[Mapping[str, Annotated[LevelName, _AnyCase()]], BeforeValidator(_with_default)] = Field(
+        default_factory=_default_levels,
+        description="Level by module prefix: Trace, Debug, Information, Warning, Error, Critical or None",
+    )
+    console: ConsoleSettings = Field(ConsoleSettings(), description="The log on stderr")
+    emoji: bool = Field(True, description="Start each line with its emoji")
 
 
-class Settings(Section):
-    """The whole tree; only service.py and the command line see all of it."""
+class LayeredSource(PydanticBaseSettingsSource):
+    """The only source: the tree the layers came to, its keys turned into field names."""
 
-    web_socket: WebSocketSettings = WebSocketSettings()
-    worker: WorkerSettings = WorkerSettings()
-    queue: QueueSettings = QueueSettings()
-    hub: HubSettings = HubSettings()
-    http: HttpSettings = HttpSettings()
-    insignia: InsigniaSettings = InsigniaSettings()
-    host_options: HostOptionsSettings = HostOptionsSettings()
-    logging: LoggingSettings = LoggingSettings()
+    def __init__(self, settings_cls: type[BaseSettings], tree: Mapping[str, Any]) -> None:
+        super().__init__(settings_cls)
+        self._tree: dict[str, Any] = inside(shape_of(settings_cls), tree)
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002  (signature)
+        return self._tree.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self._tree
+
+
+class Settings(BaseSettings):
+    """The whole tree; only service.py and the command line see all of it.
+
+    `Settings()` is the defaults and nothing else: the environment is read by layers.py alone.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    web_socket: WebSocketSettings = Field(WebSocketSettings(), description="The link to the org-socket server")
+    worker: WorkerSettings = Field(WorkerSettings(), description="How jobs are run")
+    queue: QueueSettings = Field(QueueSettings(), description="Where jobs and notifications lie")
+    hub: HubSettings = Field(HubSettings(), description="The built-in org-socket server")
+    http: HttpSettings = Field(HttpSettings(), description="The one port: hub, HTTP API, health")
+    insignia: InsigniaSettings = Field(InsigniaSettings(), description="The insignia job")
+    host_options: HostOptionsSettings = Field(HostOptionsSettings(), description="The host's life")
+    logging: LoggingSettings = Field(LoggingSettings(), description="What is logged, and how")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (pydantic-settings' signature)
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Its own environment, dotenv and secrets sources lack .NET's rules, and would win over our layers."""
+        return (LayeredSource(settings_cls, init_settings()),)

@@ -1,0 +1,107 @@
+"""What is wrong with the settings, where it was written, and what was probably meant. Knows no key by name."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+OriginKind = Literal["default", "file", "credential", "environment", "command line"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value was written: `name` is the file, the variable or the argument's key."""
+
+    kind: OriginKind
+    name: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "file":
+                return self.name if self.line is None else f"{self.name}:{self.line}"
+            case "credential":
+                return f"credential file {self.name}"
+            case "environment":
+                return f"environment variable {self.name}"
+            case "command line":
+                return f"command line {self.name}".rstrip()
+            case _:
+                return self.kind
+
+
+DEFAULT = Origin("default")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault or warning: a whole line for people. Its text never holds a secret."""
+
+    text: str
+    origin: Origin = DEFAULT
+    key: str | None = None
+    """The setting concerned, as `WebSocket:Url`; None where no single one is."""
+
+    def __str__(self) -> str:
+        return printable(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Collects what one load finds, so that all faults are told at once."""
+
+    faults: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+
+class ConfigError(Exception):
+    """The settings cannot be used. Carries every fault found, not just the first."""
+
+    def __init__(self, problems: Sequence[Problem], warnings: Sequence[Problem] = ()) -> None:
+        super().__init__(tuple(problems), tuple(warnings))
+        self.problems = tuple(problems)
+        self.warnings = tuple(warnings)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+def printable(text: str) -> str:
+    """Control characters escaped: names of variables and files are foreign text that must not forge lines."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def suggestions(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that were probably meant, nearest first, at most three; case is ignored.
+
+    Everything within two edits is offered; only where there is nothing so near does likeness decide
+    (difflib), which finds left-out words but misses typos in names of three letters.
+    """
+    names = list(known)
+    ranked = sorted((distance(name.lower(), candidate.lower()), candidate) for candidate in names)
+    near = [candidate for edits, candidate in ranked if edits <= 2]
+    if near:
+        return near[:3]
+    spelled = {candidate.lower(): candidate for candidate in names}
+    return [spelled[match] for match in difflib.get_close_matches(name.lower(), spelled, n=3, cutoff=0.7)]
+
+
+def did_you_mean(candidates: Sequence[str]) -> str:
+    """The tail of a sentence: `; did you mean 'A' or 'B'?`, or nothing."""
+    if not candidates:
+        return ""
+    return f"; did you mean {' or '.join(repr(candidate) for candidate in candidates)}?"
+
+
+def distance(left: str, right: str) -> int:
+    """Edits between two words: insert, delete, replace, or swap two neighbours (optimal string alignment)."""
+    before: list[int] = []
+    row = list(range(len(right) + 1))
+    for i, char in enumerate(left, 1):
+        before, above, row = row, before, [i]
+        for j, other in enumerate(right, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (char != other))
+            if i > 1 and j > 1 and char == right[j - 2] and left[i - 2] == other:
+                cost = min(cost, above[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
