@@ -107,6 +107,12 @@ class SchemaTooNew(StoreError):
     exit_code = 78
 
 
+class UnsafeKey(WorkerError):
+    """A signing key is too short, or others may read it."""
+
+    exit_code = 78
+
+
 class Unavailable(WorkerError):
     """Something needed is not there: the service, a port, a peer."""
 

@@ -1,0 +1,134 @@
+"""The namespace `/`: who comes in, what publishers send, what users get. The org-socket on the Socket.IO door."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from worker.hub.auth import Authority, Refused
+from worker.hub.core import Client, Core, Published
+from worker.hub.engine import DOOR, Seat
+from worker.hub.inbox import Claim, Page
+from worker.hub.news import News, event_body, read_news
+from worker.hub.packets import Kind, Malformed, Packet
+
+WELCOME: Final = "org-socket:welcome"
+"""To those who sent lastSeq: {epoch, seq, recovered}; comes before the first notification."""
+CLOSING: Final = "org-socket:closing"
+"""Before the hub ends a socket: {code, reason}."""
+REFRESH: Final = "org-socket:refresh"
+"""From a client: {token}, a newer token of the same user; the answer is as for publishing."""
+_ACCEPTED: Final = b'[{"ok":true}]'
+
+
+@dataclass(frozen=True, slots=True)
+class EventDialect:
+    """News as the Socket.IO event it came as."""
+
+    trace: bool
+    numbered: bool
+    """With epoch and seq in the user data: for those who resume by them."""
+
+    def word(self, news: News, position: tuple[str, int] | None) -> bytes:
+        return b"42" + event_body(news, trace=self.trace, position=position if self.numbered else None)
+
+
+class OrgSpace:
+    """Tokens at the door, rooms from the token, publishing by scope."""
+
+    def __init__(self, core: Core, authority: Authority, event: str, publisher_limit: int, *, traces: bool) -> None:
+        """`traces`: stackTrace is passed on to everybody, not only to admins."""
+        self._core = core
+        self._authority = authority
+        self._event = event
+        self._publisher_limit = publisher_limit
+        self._traces = traces
+
+    def connect(self, seat: Seat, auth: Any) -> None:
+        auth = auth if isinstance(auth, dict) else {}
+        try:
+            client = self._client(seat, auth)
+        except Refused as exc:
+            self._core.refused(DOOR, seat.connection.address, str(exc))
+            seat.refuse("unauthorized", {"code": 4401})
+            return
+        seat.owner = client
+        if client.identity.may_publish:
+            seat.connection.limit = self._publisher_limit
+        self._core.enter(client)
+        seat.accept()
+        self._core.catch_up(client, _claim(auth), lambda page: _welcome(seat, auth, page))
+
+    def event(self, seat: Seat, packet: Packet) -> None:
+        client: Client = seat.owner
+        client.received += 1
+        self._core.counters.messages_in += 1
+        try:
+            self._handle(seat, client, packet)
+        except Malformed as exc:
+            self._refuse(seat, client, packet, str(exc))
+
+    def left(self, seat: Seat, code: int, reason: str) -> None:
+        self._core.leave(seat.owner, code, reason)
+
+    def _client(self, seat: Seat, auth: dict[str, Any]) -> Client:
+        identity = self._authority.identify(auth.get("token"))
+        return Client(
+            id=seat.id,
+            identity=identity,
+            door=DOOR,
+            address=seat.connection.address,
+            peer=seat.connection.peer,
+            dialect=EventDialect(trace=self._traces or identity.is_admin, numbered="lastSeq" in auth),
+            since=self._core.clock.now(),
+            since_monotonic=self._core.clock.monotonic(),
+        )
+
+    def _handle(self, seat: Seat, client: Client, packet: Packet) -> None:
+        name = packet.data[0]
+        if name == REFRESH:
+            self._refresh(seat, client, packet)
+        elif name != self._event or packet.kind is not Kind.EVENT:
+            raise Malformed("unknown event")
+        elif not client.identity.may_publish:
+            raise Malformed("forbidden: the token lacks the scope publish")
+        else:
+            news = read_news(packet.data, packet.raw)
+            self._core.publish(news, lambda result: _published(seat, packet.id, result))
+
+    def _refresh(self, seat: Seat, client: Client, packet: Packet) -> None:
+        argument = packet.data[1] if len(packet.data) == 2 else None
+        try:
+            identity = self._authority.identify(argument.get("token") if isinstance(argument, dict) else None)
+        except Refused as exc:
+            raise Malformed(f"unauthorized: {exc}") from None
+        if identity.user != client.identity.user or not identity.scopes >= client.identity.scopes:
+            raise Malformed("unauthorized: another user's or a lesser token")
+        client.identity = identity
+        if packet.id is not None:
+            seat.acknowledge(packet.id, _ACCEPTED)
+
+    def _refuse(self, seat: Seat, client: Client, packet: Packet, reason: str) -> None:
+        self._core.fault(client, reason)
+        if packet.id is not None:
+            seat.acknowledge(packet.id, orjson.dumps([{"ok": False, "error": reason}]))
+
+
+def _published(seat: Seat, ack: int | None, result: Published) -> None:
+    if result == "failed":
+        # A "no" would be final; cut off, the publisher comes back and sends it again.
+        seat.connection.peer.close(1011, "inbox")
+    elif ack is not None:
+        seat.acknowledge(ack, _ACCEPTED)
+
+
+def _claim(auth: dict[str, Any]) -> Claim | None:
+    epoch, seq = auth.get("epoch"), auth.get("lastSeq")
+    if isinstance(epoch, str) and isinstance(seq, int) and not isinstance(seq, bool) and 0 <= seq < 2**63:
+        return Claim(epoch, seq)
+    return None
+
+
+def _welcome(seat: Seat, auth: dict[str, Any], page: Page) -> None:
+    if "lastSeq" in auth:
+        seat.emit(WELCOME, {"epoch": page.epoch, "seq": page.seq, "recovered": page.recovered})
