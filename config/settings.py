@@ -7,7 +7,6 @@ Knows no file and no variable: what the layers come to is bound here by the one 
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import SplitResult, urlsplit
 
@@ -24,7 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from config.shape import inside, shape_of
+from config.shape import Unit, inside, shape_of
 
 _TIMESPAN = re.compile(r"(-)?(?:(\d+)\.)?(\d{1,2}):([0-5]?\d)(?::([0-5]?\d)(?:\.(\d{1,7}))?)?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -50,13 +49,6 @@ def _milliseconds(value: Any) -> Any:
 def _seconds(value: Any) -> Any:
     seconds = _timespan_seconds(value) if isinstance(value, str) else None
     return value if seconds is None else seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """What a number counts; for messages and documentation."""
-
-    name: str
 
 
 Milliseconds = Annotated[int, BeforeValidator(_milliseconds), Field(le=_TEN_YEARS * 1000), Unit("milliseconds")]
@@ -113,13 +105,16 @@ def _socket_path(path: str) -> str:
     return path
 
 
-def _headers(headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
-    for name, value in headers.items():
-        if not _TOKEN.fullmatch(name):
-            raise ValueError(f"{name!r} is no name for an HTTP header")
-        if any(ord(char) < 32 or ord(char) == 127 for char in value.get_secret_value()):
-            raise ValueError(f"the value of {name} must not contain line breaks or control characters")
-    return headers
+def _header_name(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError("is no name for an HTTP header")
+    return name
+
+
+def _header_value(value: SecretStr) -> SecretStr:
+    if any(ord(char) < 32 or ord(char) == 127 for char in value.get_secret_value()):
+        raise ValueError("must not contain line breaks or control characters")
+    return value
 
 
 def _signing_key(key: SecretStr) -> SecretStr:
@@ -194,9 +189,9 @@ class WebSocketSettings(Section):
     window: int = Field(256, ge=1, le=10000, description="Notifications on the way without proof, at most")
     token: SecretStr | None = Field(None, description="Sent in the auth of the connection")
     token_file: str | None = Field(None, description="File with the token, read at each attempt to connect")
-    headers: Annotated[Mapping[str, SecretStr], AfterValidator(_headers)] = Field(
-        default_factory=dict, description="Further HTTP headers of the connection, name and value"
-    )
+    headers: Mapping[
+        Annotated[str, AfterValidator(_header_name)], Annotated[SecretStr, AfterValidator(_header_value)]
+    ] = Field(default_factory=dict, description="Further HTTP headers of the connection, name and value")
     verify_tls: bool = Field(True, description="Check the server's certificate; false only in Development")
     ca_file: str | None = Field(None, description="PEM file of the authorities to trust in place of the system's")
     max_payload: Bytes = Field(
@@ -242,10 +237,10 @@ class JwtSettings(Section):
     """Tokens of the hub's clients."""
 
     key: Annotated[SecretStr, AfterValidator(_signing_key)] | None = Field(
-        None, description="Signs the tokens (HS256), at least 32 bytes; without it the first start makes one"
+        None, description="Signs the tokens with HS256, at least 32 bytes; without it the first start makes one"
     )
-    issuer: str = Field("insignia-worker", min_length=1, description="Who issues the tokens (iss)")
-    audience: str = Field("org-socket", min_length=1, description="Whom the tokens are for (aud)")
+    issuer: str = Field("insignia-worker", min_length=1, description="Who issues the tokens, their iss")
+    audience: str = Field("org-socket", min_length=1, description="Whom the tokens are for, their aud")
 
 
 class HubSettings(Section):
@@ -287,18 +282,6 @@ class HttpSettings(Section):
         (), description="Addresses or networks of the proxies whose forwarded headers are believed"
     )
     max_body: Bytes = Field(1024 * 1024, ge=1024, description="Largest body of a request")
-
-    @property
-    def host(self) -> str | None:
-        """The address to bind; None for all of them (`*` or `+`, as Kestrel writes it)."""
-        host = urlsplit(self.url).hostname
-        return None if host in ("*", "+") else host
-
-    @property
-    def port(self) -> int:
-        """The port to bind; 0 lets the system choose."""
-        port = urlsplit(self.url).port
-        return 80 if port is None else port
 
 
 class InsigniaSettings(Section):

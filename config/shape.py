@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic.alias_generators import to_pascal
@@ -18,10 +18,18 @@ from config.tree import Empty, Path, Segment, Value, key_text
 
 
 @dataclass(frozen=True, slots=True)
+class Unit:
+    """What a number counts: stands among a field's annotations, for messages and documentation."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Leaf:
     """One value."""
 
     secret: bool
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +95,22 @@ def _field_shape(annotation: Any, info: FieldInfo | None = None) -> Shape:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return shape_of(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _field_shape(arguments[0], info)
     if origin is tuple:
         return ListOf(_field_shape(arguments[0]))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         defaults = info.get_default(call_default_factory=True) if info is not None else {}
-        return MapOf(Leaf(arguments[1] is SecretStr), {name.lower(): name for name in defaults})
+        return MapOf(_leaf(arguments[1]), {name.lower(): name for name in defaults})
     if origin in (Union, types.UnionType):
         return _field_shape(next(part for part in arguments if part is not types.NoneType), info)
-    return Leaf(secret=annotation is SecretStr)
+    return _leaf(annotation, info)
+
+
+def _leaf(annotation: Any, info: FieldInfo | None = None) -> Leaf:
+    plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    units = (part.name for part in (info.metadata if info is not None else ()) if isinstance(part, Unit))
+    return Leaf(secret=plain is SecretStr, unit=next(units, ""))
 
 
 def locate(root: Section, path: Path) -> Place | Misfit:

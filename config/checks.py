@@ -1,0 +1,80 @@
+"""The rules between two settings, and between a setting and its surroundings. Pure: knows no provider."""
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from config.settings import HttpSettings, Settings
+from config.tree import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with `key`; `{other}` in the reason stands for the other setting as it is written."""
+
+    key: Path
+    reason: str
+    other: Path | None = None
+    """The setting the rule also looks at."""
+
+    @property
+    def concerns(self) -> tuple[Path, ...]:
+        return (self.key,) if self.other is None else (self.key, self.other)
+
+
+def faults(settings: Settings, environment: str) -> Iterator[Finding]:
+    """What stops the start."""
+    yield from _verify_tls(settings, environment)
+    yield from _delays(settings)
+    yield from _connection_string(settings)
+    yield from _listener(settings.http)
+
+
+def warnings(settings: Settings) -> Iterator[Finding]:
+    """What works, but was hardly meant."""
+    for index, proxy in enumerate(settings.http.trusted_proxies):
+        if ipaddress.ip_network(proxy, strict=False).prefixlen == 0:
+            reason = "trusts everyone: any client can forge the address it seems to come from"
+            yield Finding(("Http", "TrustedProxies", index), reason)
+
+
+def _verify_tls(settings: Settings, environment: str) -> Iterator[Finding]:
+    if not settings.web_socket.verify_tls and environment != "Development":
+        reason = f"is allowed in Development only, and this is {environment}; name the server's authority in CaFile"
+        yield Finding(("WebSocket", "VerifyTls"), reason)
+
+
+def _delays(settings: Settings) -> Iterator[Finding]:
+    link, worker = settings.web_socket, settings.worker
+    if link.max_reconnection_delay < link.reconnection_delay:
+        yield _below(("WebSocket", "MaxReconnectionDelay"), ("WebSocket", "ReconnectionDelay"))
+    if worker.max_backoff_delay < worker.backoff_delay:
+        yield _below(("Worker", "MaxBackoffDelay"), ("Worker", "BackoffDelay"))
+
+
+def _below(cap: Path, base: Path) -> Finding:
+    return Finding(cap, "must be >= {other}", base)
+
+
+def _connection_string(settings: Settings) -> Iterator[Finding]:
+    if settings.queue.connection_string is not None and settings.queue.provider == "sqlite":
+        reason = "is for a database server; provider sqlite takes the name of its file in Queue:Path"
+        yield Finding(("Queue", "ConnectionString"), reason, ("Queue", "Provider"))
+
+
+def _listener(http: HttpSettings) -> Iterator[Finding]:
+    if not _is_loopback(urlsplit(http.url).hostname or "") and not http.trusted_proxies:
+        reason = (
+            "refuses to start: keys and tokens would cross the network in the clear; listen on 127.0.0.1, "
+            "or put a proxy with TLS in front and name its address in Http:TrustedProxies"
+        )
+        yield Finding(("Http", "Url"), reason, ("Http", "TrustedProxies"))
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address to bind; a name other than localhost may be anything."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

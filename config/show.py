@@ -1,0 +1,63 @@
+"""Every effective value and where it came from, for `config show`. Secrets are masked. Knows no output."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from config.binding import masked
+from config.layers import Loaded
+from config.problems import Origin
+from config.settings import Settings
+from config.shape import Section, Shape, shape_of
+from config.tree import Empty, Path, flatten, key_text, unflatten
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One effective value; `value` is as JSON has it, an empty list or dictionary included."""
+
+    key: str
+    value: Any
+    origin: Origin
+
+
+def rows(loaded: Loaded) -> list[Row]:
+    """In the order of the tree: `Http:ApiKeys:0:Name` for what lies in lists."""
+    return [
+        Row(key_text(path), _plain(masked(path, value)), loaded.origin(key_text(path)))
+        for path, value in leaves(loaded.settings)
+    ]
+
+
+def as_dict(loaded: Loaded) -> dict[str, Any]:
+    """The same for machines: the tree as a settings file would have it, and beside it the origins by key."""
+    found = rows(loaded)
+    tree = unflatten((path, masked(path, value)) for path, value in leaves(loaded.settings))
+    return {
+        "environment": loaded.environment,
+        "contentRoot": str(loaded.content_root),
+        "stateDirectory": str(loaded.state_dir),
+        "files": [str(file) for file in loaded.files],
+        "settings": tree,
+        "origins": {row.key: str(row.origin) for row in found},
+        "warnings": [str(warning) for warning in loaded.warnings],
+    }
+
+
+def leaves(settings: Settings) -> Iterator[tuple[Path, Any]]:
+    """The typed values under the paths people know; secrets still wrapped, empty containers as Empty."""
+    yield from flatten(_outside(settings, shape_of(type(settings))))
+
+
+def _outside(node: Any, shape: Shape) -> Any:
+    if isinstance(node, BaseModel) and isinstance(shape, Section):
+        return {key.name: _outside(getattr(node, key.field), key.shape) for key in shape.keys.values()}
+    if isinstance(node, tuple):
+        return [_outside(child, shape_of(type(child)) if isinstance(child, BaseModel) else shape) for child in node]
+    return node
+
+
+def _plain(value: Any) -> Any:
+    return {Empty.LIST: [], Empty.OBJECT: {}}[value] if isinstance(value, Empty) else value
