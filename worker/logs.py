@@ -19,6 +19,7 @@ import orjson
 from loguru import logger
 
 from worker import events
+from worker.hub import events as hub
 from worker.orgsocket import link
 from worker.outcome import Cancelled, Failed, Retry, Succeeded
 from worker.redact import Redactor
@@ -479,6 +480,147 @@ class Logs:
             event.reason,
         )
 
+    @tell.register
+    def _(self, event: link.Connect) -> None:
+        _line(
+            "SUCCESS",
+            "📡",
+            "link_connect",
+            "connected to {} (session {}, receipt by {})",
+            event.url,
+            event.session,
+            event.mode,
+        )
+
+    @tell.register
+    def _(self, event: link.Disconnect) -> None:
+        _line(
+            "WARNING",
+            "🔄",
+            "link_disconnect",
+            "connection lost after {:.0f} s: {}{}; {} notifications will be sent again",
+            event.uptime,
+            event.reason,
+            f" (code {event.code})" if event.code else "",
+            event.unproven,
+            close_code=event.code,
+        )
+
+    @tell.register
+    def _(self, event: link.Error) -> None:
+        _line("ERROR" if event.alarm else "WARNING", "⚠️", "link_error", "{}: {}", event.where, event.detail)
+
+    @tell.register
+    def _(self, event: link.ConnectError) -> None:
+        _line("WARNING", "🔄", "link_connect_error", "connecting failed (attempt {}): {}", event.attempt, event.cause)
+
+    @tell.register
+    def _(self, event: link.ReconnectAttempt) -> None:
+        limit = f" of {event.of}" if event.of else ""
+        _line("INFO", "🔄", "link_reconnect_attempt", "reconnecting, attempt {}{}", event.attempt, limit)
+
+    @tell.register
+    def _(self, event: link.Reconnect) -> None:
+        _line("SUCCESS", "🔄", "link_reconnect", "reconnected at attempt {}", event.attempt)
+
+    @tell.register
+    def _(self, event: link.ReconnectError) -> None:
+        _line("DEBUG", "🔄", "link_reconnect_error", "reconnecting failed (attempt {}): {}", event.attempt, event.cause)
+
+    @tell.register
+    def _(self, event: link.ReconnectFailed) -> None:
+        _line(
+            "ERROR",
+            "❌",
+            "link_reconnect_failed",
+            "no connection after {} attempts; jobs go on, notifications wait; again in {:g} s",
+            event.attempts,
+            event.pause,
+        )
+
+    # -- the hub -------------------------------------------------------------------------------------------
+
+    @tell.register
+    def _(self, event: hub.KeyCreated) -> None:
+        _line("INFO", "🚀", "hub_key_created", "signing key for the hub made at {} (keep it secret)", event.path)
+
+    @tell.register
+    def _(self, event: hub.HubStarted) -> None:
+        _line("INFO", "🚀", "hub_started", "hub open at {}; inbox {}", event.path, event.inbox)
+
+    @tell.register
+    def _(self, event: hub.HubStopped) -> None:
+        _line("INFO", "🛑", "hub_stopped", "hub closed with {} clients in {:.2f} s", event.clients, event.seconds)
+
+    @tell.register
+    def _(self, event: hub.ClientConnected) -> None:
+        who = event.user_id or "the worker of this process"
+        _line(
+            "INFO",
+            "📡",
+            "client_connected",
+            "{} connected by {} from {} ({} replayed)",
+            who,
+            event.door,
+            event.address,
+            event.replayed,
+            client_id=event.client_id,
+            user_id=event.user_id,
+        )
+
+    @tell.register
+    def _(self, event: hub.ClientDisconnected) -> None:
+        who = event.user_id or "the worker of this process"
+        _line(
+            "INFO",
+            "📡",
+            "client_disconnected",
+            "{} left after {:.0f} s: {} (code {})",
+            who,
+            event.seconds,
+            event.reason,
+            event.code,
+            client_id=event.client_id,
+            user_id=event.user_id,
+            close_code=event.code,
+        )
+
+    @tell.register
+    def _(self, event: hub.ClientRefused) -> None:
+        _line(
+            "WARNING",
+            "⚠️",
+            "client_refused",
+            "a client from {} was refused at {}: {}",
+            event.address,
+            event.door,
+            event.reason,
+        )
+
+    @tell.register
+    def _(self, event: hub.MessageRefused) -> None:
+        _line(
+            "WARNING",
+            "⚠️",
+            "message_refused",
+            "a message of {} was refused: {}",
+            event.user_id or event.client_id,
+            event.reason,
+            client_id=event.client_id,
+            user_id=event.user_id,
+        )
+
+    @tell.register
+    def _(self, event: hub.InboxFailed) -> None:
+        _line(
+            "ERROR",
+            "❌",
+            "inbox_failed",
+            "the hub's inbox cannot be written: {}: {}",
+            type(event.error).__name__,
+            str(event.error),
+        )
+
     # -- many jobs a second --------------------------------------------------------------------------------
 
     def _summing(self, kind: str) -> bool:
@@ -515,7 +657,7 @@ class Logs:
                 "INFO",
                 "⚙️",
                 "jobs_summary",
-                "{}: {} jobs in a second: {} succeeded, {} failed, {} to be retried, {} cancelled; {:.2f} ms on average",
+                "{}: {} jobs in a second: {} succeeded, {} failed, {} to retry, {} cancelled; {:.2f} ms on average",
                 kind,
                 ended,
                 total.succeeded,

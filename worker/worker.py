@@ -51,9 +51,9 @@ class Worker:
     _given_back: list[Job] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _settle: asyncio.Event = field(default_factory=asyncio.Event)
-    _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _unsettled: int = 0
     _full: bool = False
+    _hurried: bool = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Claim and run jobs until `stop`; returns when nothing new will be started. Then call `finish`."""
@@ -74,7 +74,7 @@ class Worker:
 
     async def finish(self, seconds: float) -> int:
         """Let what runs end within `seconds`, interrupt the rest and give it back; how many were given back."""
-        await self._until_idle(seconds)
+        await self._until_idle(seconds, patient=True)
         self.executor.stop_all()
         await self._until_idle(self.executor.grace + 1.0)
         jobs = tuple(self._given_back)
@@ -82,6 +82,11 @@ class Worker:
             await self.queue.release(jobs)
             self.emit(JobsReleased(jobs))
         return len(jobs)
+
+    def hurry(self) -> None:
+        """Do not wait for what runs any longer: a second signal came."""
+        self._hurried = True
+        self._wake.set()
 
     async def recover(self) -> None:
         """Before the first claim: settle or give back what a dead service left running."""
@@ -184,17 +189,18 @@ class Worker:
             attempt = settlement.attempt
             self.emit(JobSettled(attempt, settlement.outcome) if ours else OwnershipLost(attempt.job))
         self._unsettled -= len(batch)
-        self._settled.set()
         self._wake.set()
 
     def _settlement(self, attempt: Attempt) -> Settlement:
         outcome = decide(attempt, self.policy, self.clock.now(), self.spread())
         return Settlement(attempt, outcome, notification_for(attempt, outcome, self.wire))
 
-    async def _until_idle(self, seconds: float) -> None:
-        """Until nothing runs and all is settled, or the time is over."""
+    async def _until_idle(self, seconds: float, *, patient: bool = False) -> None:
+        """Until nothing runs and all is settled, the time is over, or a patient wait is hurried."""
         deadline = self.clock.monotonic() + seconds
         while (self.running or self._unsettled) and (left := deadline - self.clock.monotonic()) > 0:
+            if patient and self._hurried:
+                return
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):

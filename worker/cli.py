@@ -1,0 +1,569 @@
+"""The command line. Results go to stdout, everything else to stderr; errors are one line and an exit code."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote, urlencode
+
+import orjson
+import typer
+
+from config.layers import Loaded, load
+from config.problems import ConfigError
+from worker import __version__
+from worker.errors import Discard, Unavailable, WorkerError
+
+if TYPE_CHECKING:
+    from worker.client import Client
+
+PROGRAM = "insignia-worker"
+USAGE, INTERNAL, CONFIGURATION, INTERRUPTED = 64, 70, 78, 130
+_HOST_OPTIONS = {"--config": "config_file", "--contentroot": "content_root", "--environment": "environment"}
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What stands on the command line for every command: settings, and where settings come from."""
+
+    settings: list[str] = field(default_factory=list)
+    config_file: Path | None = None
+    content_root: Path | None = None
+    environment: str | None = None
+
+    def load(self) -> Loaded:
+        """The settings; every warning is told. ConfigError names all faults."""
+        loaded = load(
+            self.settings,
+            environ=os.environ,
+            cwd=Path.cwd(),
+            config_file=self.config_file,
+            content_root=self.content_root,
+            environment=self.environment,
+        )
+        for warning in loaded.warnings:
+            say(f"warning: {warning}")
+        return loaded
+
+
+def say(text: str) -> None:
+    """A line for people, on stderr."""
+    print(f"{PROGRAM}: {text}" if not text.startswith(" ") else text, file=sys.stderr)
+
+
+def put(value: Any) -> None:
+    """One JSON line for machines, on stdout; Thai stays Thai."""
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.buffer.flush()
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], Invocation]:
+    """Settings in .NET's spelling may stand anywhere; the rest is the command with its own options."""
+    rest: list[str] = []
+    invocation = Invocation()
+    words = iter(argv)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name.lower() in _HOST_OPTIONS:
+            chosen = value if equals else next(words, None)
+            if chosen is None:
+                raise typer.BadParameter(f"{name} needs a value")
+            _set_host_option(invocation, _HOST_OPTIONS[name.lower()], chosen)
+        elif _is_setting(word):
+            invocation.settings.append(word)
+            if not equals and name.startswith(("--", "/")) and (following := next(words, None)) is not None:
+                invocation.settings.append(following)
+        else:
+            rest.append(word)
+    return rest, invocation
+
+
+def _set_host_option(invocation: Invocation, name: str, value: str) -> None:
+    setattr(invocation, name, value if name == "environment" else Path(value))
+
+
+def _is_setting(word: str) -> bool:
+    """`--Section:Key…` is ours whatever the section; `/Section:Key` and `Section:Key=` only for sections we know."""
+    name = word.partition("=")[0]
+    if ":" not in name or "://" in name:
+        return False
+    if name.startswith("--"):
+        return True
+    section = name.removeprefix("/").partition(":")[0].lower()
+    return section in _sections() and (name.startswith("/") or "=" in word)
+
+
+def _sections() -> set[str]:
+    from config.settings import Settings
+
+    return {name.replace("_", "") for name in Settings.model_fields}
+
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="Runs long jobs from a durable queue and tells their users, in the browser, when they end.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    epilog="Settings may follow anywhere: --WebSocket:Url=… (appsettings.json < environment < command line).",
+)
+jobs_app = typer.Typer(help="Look at jobs, cancel and retry them.", no_args_is_help=True, rich_markup_mode=None)
+notifications_app = typer.Typer(
+    help="Look at notifications, send one again.", no_args_is_help=True, rich_markup_mode=None
+)
+config_app = typer.Typer(help="Look at the settings and check them.", no_args_is_help=True, rich_markup_mode=None)
+db_app = typer.Typer(help="Look after the store.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(jobs_app, name="jobs")
+app.add_typer(notifications_app, name="notifications")
+app.add_typer(config_app, name="config")
+app.add_typer(db_app, name="db")
+
+
+def run(argv: Sequence[str]) -> int:
+    """The exit code of a whole command line."""
+    try:
+        with _clean_pipes():
+            return _dispatch(argv)
+    except typer.TyperException as exc:
+        say(f"{exc.format_message()} (try --help)")
+        return USAGE
+    except ConfigError as exc:
+        for problem in exc.problems:
+            say(str(problem))
+        return CONFIGURATION
+    except WorkerError as exc:
+        say(str(exc))
+        return exc.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except Exception as exc:
+        if os.environ.get("INSIGNIA_WORKER_TRACE"):
+            raise
+        say(f"unexpected {type(exc).__name__}: {exc} (INSIGNIA_WORKER_TRACE=1 shows where)")
+        return INTERNAL
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    rest, invocation = split(argv)
+    outcome = app(rest, standalone_mode=False, obj=invocation, prog_name=PROGRAM)
+    return outcome if isinstance(outcome, int) else 0
+
+
+@contextlib.contextmanager
+def _clean_pipes() -> Iterator[None]:
+    """A reader that goes away (`| head`) ends us quietly; UTF-8 wherever the output goes."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# -- the service -----------------------------------------------------------------------------------------------------
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        print(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise typer.BadParameter("a command is missing")
+
+
+@app.command("run")
+def run_service(context: typer.Context) -> None:
+    """Run the service: worker, HTTP door, and the hub when Hub:Enabled."""
+    loaded = context.obj.load()
+    from worker import service
+
+    emit = service.Emitter(start_logs(loaded))
+    in_loop(service.serve(loaded, emit))
+
+
+@app.command()
+def hub(context: typer.Context) -> None:
+    """Run the org-socket server alone, at Http:Url."""
+    loaded = context.obj.load()
+    from worker import service
+
+    emit = service.Emitter(start_logs(loaded))
+    in_loop(service.serve_hub(loaded, emit))
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="End when every notification has arrived.")] = False,
+) -> None:
+    """Everything on this machine with the sample roster: real jobs, live progress, the browser's notifications."""
+    from worker import demo as demonstration
+
+    raise typer.Exit(demonstration.run(context.obj.settings, once=once))
+
+
+def start_logs(loaded: Loaded) -> Any:
+    """Logging as the settings want it; gives the listener for events."""
+    from worker import logs, service
+    from worker.redact import Redactor
+
+    settings = loaded.settings.logging
+    levels = dict(settings.log_level)
+    options = logs.LogOptions(
+        formatter=settings.console.formatter_name,
+        emoji=settings.emoji,
+        levels=levels,
+        environment=loaded.environment,
+        version=__version__,
+    )
+    logs.start_logging(options, Redactor.of(service.secrets_in(loaded.settings)))
+    return logs.Logs(info=logs.enabled("INFO", levels))
+
+
+def in_loop(work: Awaitable[None]) -> None:
+    """Run it to its end, on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        factory = None
+    else:
+        factory = uvloop.new_event_loop
+
+    async def body() -> None:
+        await work
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(body())
+
+
+# -- jobs ------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def store_client(loaded: Loaded) -> Iterator["Client"]:
+    """The service's socket, or our own for a moment."""
+    from worker.client import connected
+    from worker.service import serve_commands
+
+    def be_the_service(stop: asyncio.Event, ready: Callable[[], None]) -> Awaitable[None]:
+        return serve_commands(loaded, stop, ready, lambda path: say(f"new store created at {path}"))
+
+    with connected(loaded.state_dir, be_the_service) as client:
+        yield client
+
+
+@app.command()
+def enqueue(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(help="The task type, e.g. insignia_background_processing.")],
+    user: Annotated[str | None, typer.Option("--user", help="Who is told; else WebSocket:DefaultUserId.")] = None,
+    payload: Annotated[str | None, typer.Option("--payload", help="A JSON object, or @FILE.")] = None,
+    key: Annotated[
+        str | None, typer.Option("--id", help="Idempotency key: the same again answers with the first job.")
+    ] = None,
+    stdin: Annotated[
+        bool, typer.Option("--stdin", help="One {userId?, payload, id?} per line in, one job id per line out.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until the job has ended; exit 1 when it failed.")] = False,
+) -> None:
+    """Put a job on disk; prints its id."""
+    loaded = context.obj.load()
+    if stdin and (payload is not None or key is not None or wait):
+        raise typer.BadParameter("--stdin takes payloads and ids from its lines, and cannot --wait")
+    with store_client(loaded) as client:
+        if stdin:
+            _enqueue_lines(client, kind, user)
+            return
+        job = (
+            {"taskType": kind, "payload": _payload(payload)}
+            | ({"userId": user} if user else {})
+            | ({"id": key} if key else {})
+        )
+        accepted = client.ask("POST", "/api/v1/jobs", job)
+        print(accepted["jobId"], flush=True)
+    if wait:
+        raise typer.Exit(_wait_for(loaded, accepted["jobId"]))
+
+
+def _payload(text: str | None) -> Any:
+    if text is None:
+        return {}
+    where = "--payload"
+    if text.startswith("@"):
+        where = text[1:]
+        try:
+            text = sys.stdin.read() if where == "-" else Path(where).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise Discard(f"cannot read the payload file {where}: {getattr(exc, 'strerror', None) or exc}") from None
+    return _json_object(text, where)
+
+
+def _json_object(text: str | bytes, where: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as exc:
+        raise Discard(f"{where} is not valid JSON: {exc}") from None
+    if not isinstance(value, dict):
+        raise Discard(f"{where} must be a JSON object, not {type(value).__name__}")
+    return value
+
+
+_LINES_AT_ONCE = 1000
+
+
+def _enqueue_lines(client: "Client", kind: str, user: str | None) -> None:
+    """Each block is on disk before its ids are printed; a bad line stops there and says which."""
+    block: list[dict[str, Any]] = []
+    first = 1
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        if not line.strip():
+            continue
+        try:
+            block.append(_line_job(line, number, kind, user))
+        except Discard:
+            _send_block(client, block, first)
+            raise
+        if len(block) >= _LINES_AT_ONCE:
+            _send_block(client, block, first)
+            block, first = [], number + 1
+    _send_block(client, block, first)
+
+
+def _line_job(line: bytes, number: int, kind: str, user: str | None) -> dict[str, Any]:
+    entry = _json_object(line, f"line {number}")
+    unknown = entry.keys() - {"userId", "payload", "id"}
+    if unknown:
+        raise Discard(f"line {number}: unknown {', '.join(sorted(unknown))}; a line has userId, payload and id")
+    return {"taskType": kind, "payload": {}} | ({"userId": user} if user else {}) | entry
+
+
+def _send_block(client: "Client", block: list[dict[str, Any]], first: int) -> None:
+    if not block:
+        return
+    try:
+        answers = client.ask("POST", "/api/v1/jobs/batch", {"jobs": block})["jobs"]
+    except WorkerError as exc:
+        raise type(exc)(f"lines from {first} on: {exc}") from None
+    for answer in answers:
+        print(answer["jobId"] if answer["status"] != "conflict" else f"conflict {answer['jobId']}")
+    sys.stdout.flush()
+
+
+def _wait_for(loaded: Loaded, job_id: str) -> int:
+    """Until the job has ended, across restarts of the service; 1 when it did not succeed."""
+    from worker.client import Client
+    from worker.door.app import SOCKET_NAME
+
+    client = Client(loaded.state_dir / SOCKET_NAME)
+    told = False
+    while True:
+        try:
+            job = client.ask("GET", f"/api/v1/jobs/{job_id}?wait=30")
+        except Unavailable:
+            if not told:
+                say(f"no service runs yet; the job waits in the store (start one: {PROGRAM} run)")
+            told = True
+            time.sleep(0.3)
+            continue
+        if job["status"] in ("succeeded", "failed", "cancelled"):
+            break
+    detail = f": {job['error']}" if job.get("error") else ""
+    say(f"job {job_id} {job['status']}{detail}")
+    return 0 if job["status"] == "succeeded" else 1
+
+
+@jobs_app.command("list")
+def list_jobs(
+    context: typer.Context,
+    state: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Task type.")] = None,
+    user: Annotated[str | None, typer.Option(help="User id.")] = None,
+    text: Annotated[str | None, typer.Option(help="Found anywhere in id, payload, error or result.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, as when piped.")] = False,
+) -> None:
+    """The newest jobs first."""
+    asked = {"state": state, "taskType": kind, "userId": user, "text": text, "limit": str(limit)}
+    target = "/api/v1/jobs?" + urlencode({name: value for name, value in asked.items() if value is not None})
+    with store_client(context.obj.load()) as client:
+        found = client.ask("GET", target)["jobs"]
+    columns = ("jobId", "taskType", "userId", "status", "attempt", "createdAt", "duration", "error")
+    _show_rows(found, columns, as_json=as_json)
+
+
+def _show_rows(rows: list[dict[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
+    if as_json or not sys.stdout.isatty():
+        for row in rows:
+            put(row)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*("" if row.get(name) is None else str(row[name]) for name in columns))
+    Console().print(table)
+
+
+@jobs_app.command("show")
+def show_job(context: typer.Context, job_id: str) -> None:
+    """One job with payload, result and error, as JSON."""
+    _ask_and_put(context, "GET", f"/api/v1/jobs/{quote(job_id, safe='')}")
+
+
+@jobs_app.command("cancel")
+def cancel_job(context: typer.Context, job_id: str) -> None:
+    """Cancel a waiting job, or ask a running one to stop."""
+    _ask_and_put(context, "POST", f"/api/v1/jobs/{quote(job_id, safe='')}/cancel")
+
+
+@jobs_app.command("retry")
+def retry_job(context: typer.Context, job_id: str) -> None:
+    """Start the next run of a job that has ended."""
+    _ask_and_put(context, "POST", f"/api/v1/jobs/{quote(job_id, safe='')}/retry")
+
+
+@notifications_app.command("list")
+def list_notifications(
+    context: typer.Context,
+    state: Annotated[str | None, typer.Option(help="pending, delivered or dead.")] = None,
+    user: Annotated[str | None, typer.Option(help="User id.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, as when piped.")] = False,
+) -> None:
+    """The newest notifications first."""
+    asked = {"state": state, "userId": user, "limit": str(limit)}
+    target = "/api/v1/notifications?" + urlencode({name: value for name, value in asked.items() if value is not None})
+    with store_client(context.obj.load()) as client:
+        found = client.ask("GET", target)["notifications"]
+    columns = ("notificationId", "jobId", "userId", "sequence", "status", "createdAt", "deliveredAt", "reason")
+    _show_rows(found, columns, as_json=as_json)
+
+
+@notifications_app.command("resend")
+def resend_notification(context: typer.Context, notification_id: str) -> None:
+    """Send a notification once more; receivers see it marked as a redelivery."""
+    _ask_and_put(context, "POST", f"/api/v1/notifications/{quote(notification_id, safe='')}/resend")
+
+
+def _ask_and_put(context: typer.Context, method: str, target: str) -> None:
+    with store_client(context.obj.load()) as client:
+        put(client.ask(method, target))
+
+
+# -- the rules without the queue -------------------------------------------------------------------------------------
+
+
+@app.command()
+def evaluate(
+    context: typer.Context,
+    roster: Annotated[Path, typer.Argument(help="The officers: CSV or JSON.")],
+    round_be: Annotated[int, typer.Option("--round", help="The round, a Buddhist year, e.g. 2569.")],
+    history: Annotated[Path | None, typer.Option(help="person_id,decoration,received: CSV or JSON.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="FILE.json, FILE.csv or a folder; else JSON to stdout.")
+    ] = None,
+) -> None:
+    """Evaluate a roster against the insignia rules, without the queue."""
+    loaded = context.obj.load()
+    from worker import evaluation
+
+    evaluation.run(loaded, roster, round_be, history, output)
+
+
+# -- receiving -------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def listen(
+    context: typer.Context,
+    user: Annotated[str, typer.Option("--user", help="Whose notifications.")],
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+) -> None:
+    """Receive like a browser, one JSON line per notification."""
+    loaded = context.obj.load()
+    from worker import service
+
+    async def receive() -> None:
+        listener = service.listener_for(loaded, user, say)
+        left = count
+        async for received in listener.messages():
+            put({"event": received.event, "message": received.message, "user": received.user})
+            left = None if left is None else left - 1
+            if left == 0:
+                return
+
+    in_loop(receive())
+
+
+@app.command()
+def token(
+    context: typer.Context,
+    user: Annotated[str, typer.Option("--user", help="Whom it speaks for.")],
+    publish: Annotated[bool, typer.Option("--publish", help="May send notifications: for workers.")] = False,
+    days: Annotated[float, typer.Option(min=0.001, max=3650, help="How long it is good.")] = 30.0,
+) -> None:
+    """Print a JWT for the hub."""
+    loaded = context.obj.load()
+    from worker import service
+
+    print(service.token_for(loaded, user, publish=publish, days=days))
+
+
+# -- settings and health ---------------------------------------------------------------------------------------------
+
+
+@config_app.command("show")
+def show_config(context: typer.Context, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Every setting with its value and where it comes from; secrets are masked."""
+    from config.show import rows
+
+    loaded = context.obj.load()
+    found = [{"key": row.key, "value": row.value, "origin": str(row.origin)} for row in rows(loaded)]
+    _show_rows(found, ("key", "value", "origin"), as_json=as_json)
+
+
+@config_app.command("check")
+def check_config(context: typer.Context) -> None:
+    """Say every fault of the settings; exit 78 when there is one."""
+    loaded = context.obj.load()
+    from worker import service
+
+    service.registry_of(loaded.settings)
+    files = ", ".join(str(path) for path in loaded.files) or "no file: defaults"
+    say(f"the settings are valid ({loaded.environment}; {files})")
+
+
+@db_app.command("check")
+def check_store(context: typer.Context) -> None:
+    """Read the whole store and say whether it is sound."""
+    loaded = context.obj.load()
+    from worker import service
+
+    asyncio.run(service.check_store(loaded))
+    say("the store is sound")
+
+
+@app.command()
+def health(context: typer.Context) -> None:
+    """Ask the running service; exit 0 when it is ready, 69 when it is not."""
+    loaded = context.obj.load()
+    from worker.client import Client
+    from worker.door.app import SOCKET_NAME
+
+    client = Client(loaded.state_dir / SOCKET_NAME)
+    answer = client.ask("GET", "/health")
+    put(answer)
+    if answer["status"] == "Unhealthy":
+        raise typer.Exit(Unavailable.exit_code)

@@ -1,0 +1,235 @@
+"""The whole of it on one machine: a service, three real jobs, and a browser-like client that hears of them.
+
+Notifications go to stdout, one JSON line each; everything else goes to stderr.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import orjson
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from config.layers import Loaded, load
+from worker import logs, service
+from worker.control import JobRequest
+from worker.insignia.sample import copy_sample, write_sample
+from worker.listen import Listener, Received
+from worker.notification import TASK_PROGRESS
+from worker.queues.lock import StoreLock
+from worker.redact import Redactor
+
+USER = "hr-officer-1"
+ROUND = 2569
+KIND = "insignia_background_processing"
+_LARGE = 50_000
+_LIMIT = 300.0
+"""Seconds after which a demo that was to end by itself gives up."""
+_BROKEN = "PK\x03\x04 this is a spreadsheet, whatever its name says\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One of the demo's jobs: what it shows, and how it must end."""
+
+    title: str
+    payload: dict[str, Any]
+    succeeds: bool
+
+
+JOBS = (
+    Job("2,000 officers, a good roster", {"round": ROUND, "roster": "roster.csv", "history": "history.csv"}, True),
+    Job("a spreadsheet with a CSV name", {"round": ROUND, "roster": "broken.csv", "organization": "broken"}, False),
+    Job(
+        f"{_LARGE:,} officers",
+        {"round": ROUND, "roster": "large.csv", "history": "large-history.csv", "organization": "large"},
+        True,
+    ),
+)
+
+
+@dataclass(slots=True)
+class Show:
+    """What the onlooker sees."""
+
+    bars: Progress
+    rows: dict[str, TaskID] = field(default_factory=dict)
+    titles: dict[str, Job] = field(default_factory=dict)
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def submitted(self, job_id: str, job: Job) -> None:
+        self.titles[job_id] = job
+        self.rows[job_id] = self.bars.add_task(job.title, total=100, note="queued")
+
+    def received(self, received: Received) -> bool:
+        """Whether it was the news of an end, and not progress on the way."""
+        message = received.message
+        payload = message["payload"]
+        row = self.rows.get(payload["jobId"])
+        if message["message"] == TASK_PROGRESS:
+            if row is not None:
+                self.bars.update(row, completed=payload["percent"], note=payload["note"])
+            return False
+        good = "✅" if message["success"] else "❌"
+        if row is not None:
+            self.bars.update(
+                row, completed=100, note=f"{good} {message['message']} after {payload['duration']:,.0f} ms"
+            )
+        sys.stdout.buffer.write(
+            orjson.dumps(
+                {"event": received.event, "message": message, "user": received.user}, option=orjson.OPT_APPEND_NEWLINE
+            )
+        )
+        sys.stdout.buffer.flush()
+        self.results[payload["jobId"]] = message
+        return True
+
+    @property
+    def complete(self) -> bool:
+        return len(self.results) == len(JOBS) == len(self.titles)
+
+    @property
+    def as_expected(self) -> bool:
+        return self.complete and all(
+            message["success"] == self.titles[job_id].succeeds for job_id, message in self.results.items()
+        )
+
+
+def run(arguments: Sequence[str], *, once: bool) -> int:
+    """The exit code: 0 when every notification arrived and said what it should."""
+    console = Console(file=sys.stderr, highlight=False)
+    loaded = _settings(arguments)
+    folder = loaded.state_dir
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = StoreLock.acquire(folder.with_suffix(".lock"))  # two demos would wipe each other's folder
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        with (folder / "demo.log").open("w", encoding="utf-8") as log:
+            _log_to(log, loaded)
+            return asyncio.run(_perform(loaded, console, once=once))
+    finally:
+        lock.release()
+
+
+def _settings(arguments: Sequence[str]) -> Loaded:
+    """The operator's settings, in a folder of the demo's own and on a free port."""
+    ordinary = load(arguments, environ=os.environ, cwd=Path.cwd())
+    own = ["--Http:Url=http://127.0.0.1:0", "--Hub:Enabled=true", "--WebSocket:Progress=true"]
+    environ = {**os.environ, "STATE_DIRECTORY": str(ordinary.state_dir / "demo")}
+    return load([*own, *arguments], environ=environ, cwd=Path.cwd(), content_root=ordinary.content_root)
+
+
+def _log_to(stream: TextIO, loaded: Loaded) -> None:
+    """Lines go to a file: the terminal is for the show."""
+    options = logs.LogOptions(formatter="Simple", environment=loaded.environment)
+    logs.start_logging(options, Redactor.of(service.secrets_in(loaded.settings)), stream)
+
+
+def _write_rosters(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    copy_sample(folder)
+    (folder / "broken.csv").write_text(_BROKEN, encoding="utf-8")
+    write_sample(folder / "large.csv", count=_LARGE, history=folder / "large-history.csv")
+
+
+async def _perform(loaded: Loaded, console: Console, *, once: bool) -> int:
+    with console.status("writing rosters of made-up officers"):
+        folder = loaded.resolve_state(loaded.settings.insignia.data_directory)
+        await asyncio.to_thread(_write_rosters, folder)
+    async with _running(loaded) as running:
+        console.print(f"🚀 the service is up at {running.url}; its log: {loaded.state_dir / 'demo.log'}")
+        with Progress(*_columns(), console=console) as bars:
+            show = Show(bars)
+            await _watch(loaded, running, show)
+        _tell(console, loaded, show)
+        if not once and not running.parts.stopping.event.is_set():
+            console.print("\nThe service stays up for you to look around; Ctrl-C ends it.")
+            await running.parts.stopping.event.wait()
+    return 0 if show.as_expected else 1
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return (
+        TextColumn("{task.description:<32}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+
+
+@contextlib.asynccontextmanager
+async def _running(loaded: Loaded) -> AsyncIterator[service.Running]:
+    """The real service, in this process."""
+    stopping = service.Stopping()
+    ready: asyncio.Future[service.Running] = asyncio.get_running_loop().create_future()
+    emit = service.Emitter(logs.Logs())
+    life = asyncio.ensure_future(service.serve(loaded, emit, stopping=stopping, on_ready=ready.set_result))
+    await asyncio.wait([life, ready], return_when=asyncio.FIRST_COMPLETED)
+    if not ready.done():
+        await life  # raises what kept it from starting
+    try:
+        yield ready.result()
+    finally:
+        if not life.done():
+            stopping.ask("the demo is over")
+        await life
+
+
+async def _watch(loaded: Loaded, running: service.Running, show: Show) -> None:
+    """Submit the jobs once the listener is there, and follow them to the last notification."""
+    listener = service.listener_for(loaded, USER, lambda _text: None)
+    listener.url = running.url
+    hearing = asyncio.ensure_future(_hear(listener, show))
+    stopped = asyncio.ensure_future(running.parts.stopping.event.wait())
+    try:
+        async with asyncio.timeout(_LIMIT):
+            await listener.connected.wait()
+            for job in JOBS:
+                request = JobRequest.model_validate({"taskType": KIND, "userId": USER, "payload": job.payload})
+                accepted = await running.parts.control.submit(request)
+                show.submitted(accepted.job_id, job)
+            await asyncio.wait([hearing, stopped], return_when=asyncio.FIRST_COMPLETED)
+    except TimeoutError:
+        show.bars.console.print(f"⚠️ not every notification arrived within {_LIMIT:g} s")
+    finally:
+        for waiting in (hearing, stopped):
+            waiting.cancel()
+        await asyncio.gather(hearing, stopped, return_exceptions=True)
+
+
+async def _hear(listener: Listener, show: Show) -> None:
+    async for received in listener.messages():
+        if show.received(received) and show.complete:
+            return
+
+
+def _tell(console: Console, loaded: Loaded, show: Show) -> None:
+    """Where everything lies, and what to try next."""
+    results = loaded.resolve_state(loaded.settings.insignia.output_directory)
+    console.print(f"\n📡 {len(show.results)} of {len(JOBS)} notifications received, as a browser gets them (stdout)")
+    for job_id, message in show.results.items():
+        error = message["payload"].get("error")
+        if error:
+            console.print(f"   ❌ {show.titles[job_id].title}: {error}", markup=False)
+    console.print(f"📂 results: {results}", markup=False)
+    prefix = f"STATE_DIRECTORY={loaded.state_dir} {Path(sys.argv[0]).name}"
+    console.print("\nTry next:")
+    for command in ("jobs list", "jobs show JOB_ID", "notifications list", f"listen --user {USER}"):
+        console.print(f"   {prefix} {command}", markup=False, soft_wrap=True)

@@ -1,0 +1,97 @@
+"""Receives notifications as a browser does: a Socket.IO client that comes back, and drops repeated ids."""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import socketio
+from tenacity import AsyncRetrying, wait_exponential_jitter
+
+_REMEMBERED = 100_000
+"""Ids kept to drop repetitions by."""
+_STEP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One event as it came: its name and both arguments."""
+
+    event: str
+    message: Any
+    user: Any
+
+
+@dataclass(slots=True)
+class Listener:
+    """A user's browser without the browser."""
+
+    url: str
+    path: str
+    event: str
+    token: Callable[[], str]
+    on_change: Callable[[str], None] = lambda _text: None
+    """Told when the connection comes and goes."""
+    _queue: "asyncio.Queue[Received]" = field(default_factory=asyncio.Queue)
+    _seen: "OrderedDict[tuple[str, int], None]" = field(default_factory=OrderedDict)
+    _where: dict[str, Any] = field(default_factory=dict)
+    connected: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def messages(self) -> AsyncIterator[Received]:
+        """Every notification once, for ever; the connection is renewed behind it."""
+        connection = asyncio.ensure_future(self._stay_connected())
+        try:
+            while True:
+                yield await self._queue.get()
+        finally:
+            connection.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await connection
+
+    async def _stay_connected(self) -> None:
+        wait = wait_exponential_jitter(initial=0.2, max=5.0)
+        while True:
+            async for attempt in AsyncRetrying(wait=wait):
+                with attempt:
+                    await self._session()
+
+    async def _session(self) -> None:
+        """One connection from start to end; raises when it could not be made."""
+        # A fresh client each time: the library's own reconnect loop can end silently.
+        client = socketio.AsyncClient(reconnection=False, handle_sigint=False)
+        ended = asyncio.Event()
+        client.on(self.event, self._receive)
+        client.on("disconnect", lambda *_reason: ended.set())
+        try:
+            async with asyncio.timeout(_STEP_SECONDS):
+                await client.connect(
+                    self.url,
+                    socketio_path=self.path,
+                    transports=["websocket"],
+                    auth={"token": self.token(), **self._where},
+                    wait_timeout=_STEP_SECONDS,
+                )
+            self.on_change("connected")
+            self.connected.set()
+            await ended.wait()
+            self.on_change("connection lost")
+        except socketio.exceptions.ConnectionError as exc:
+            self.on_change(f"not connected: {exc}")
+            raise
+        finally:
+            self.connected.clear()
+            with contextlib.suppress(Exception):
+                await client.shutdown()
+
+    async def _receive(self, message: Any = None, user: Any = None, *_more: Any) -> None:
+        payload = message.get("payload", {}) if isinstance(message, dict) else {}
+        key = (str(payload.get("notificationId")), int(payload.get("redelivery", 0)))
+        if "notificationId" in payload:
+            if key in self._seen:
+                return
+            self._seen[key] = None
+            if len(self._seen) > _REMEMBERED:
+                self._seen.popitem(last=False)
+        self._queue.put_nowait(Received(self.event, message, user))

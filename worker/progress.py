@@ -1,0 +1,32 @@
+"""How far running jobs are: kept for who asks, and told over the link if wanted; never stored."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from worker.clock import Clock
+from worker.job import Job
+from worker.notification import progress
+
+INTERVAL = 0.25
+"""Seconds between two messages about one job."""
+
+
+@dataclass(slots=True)
+class ProgressTeller:
+    """Throttles progress messages; `send` takes an encoded body and may drop it."""
+
+    send: Callable[[bytes], None]
+    event: str
+    clock: Clock
+    _last: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, job: Job, percent: float, note: str) -> None:
+        now = self.clock.monotonic()
+        if now - self._last.get(job.id, -INTERVAL) < INTERVAL:
+            return
+        self._last[job.id] = now
+        self.send(progress(job.id, job.kind, job.user_id, percent, note, self.event))
+
+    def forget(self, job_id: str) -> None:
+        """The job's attempt has ended."""
+        self._last.pop(job_id, None)

@@ -1,0 +1,625 @@
+"""Builds the service, runs it and stops it in order. The only place that sees every room and all settings."""
+
+import asyncio
+import contextlib
+import functools
+import ipaddress
+import os
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from aiohttp import web
+from pydantic import BaseModel, SecretStr
+from pydantic.alias_generators import to_pascal
+
+import worker.handlers
+from config.layers import Loaded
+from config.settings import Settings
+from worker import __version__
+from worker.children import ChildPool, ChildSetup
+from worker.clock import Clock
+from worker.control import Control
+from worker.door.access import Access, ApiKey, admin_key
+from worker.door.app import Door, serve_tcp, serve_unix
+from worker.door.status import Entry, Health, StatusRoutes
+from worker.errors import NotFound, WorkerError
+from worker.events import (
+    Announced,
+    Emit,
+    JobSettled,
+    LoopFailed,
+    ServiceStarted,
+    ServiceStopped,
+    ServiceStopping,
+    StoreCreated,
+    Warned,
+)
+from worker.executor import Executor
+from worker.handler import Registry, discover
+from worker.hub.auth import authority_for
+from worker.hub.server import Hub
+from worker.listen import Listener
+from worker.maintenance import Pruner, Pulse, Watch
+from worker.notification import Wire
+from worker.orgsocket.channel import OrgSocket
+from worker.orgsocket.link import State
+from worker.outcome import Retry, RetryPolicy
+from worker.progress import ProgressTeller
+from worker.queue import Store
+from worker.queues.sqlite import open_store
+from worker.redact import Redactor
+from worker.relay import Relay
+from worker.systemd import Systemd
+from worker.worker import Worker
+
+ADMIN_KEY_FILE = "admin.key"
+_STALE_BEAT = 5.0
+"""Seconds without a heartbeat of the loop after which the service is not alive."""
+_LAST_RESORT = 4.5
+"""Seconds after ShutdownTimeout when the process ends whatever still holds it (P9 allows five)."""
+
+
+class Emitter:
+    """Hands every event to every listener; a listener that fails is left out of it, never the flow."""
+
+    def __init__(self, *listeners: Emit) -> None:
+        self._listeners = list(listeners)
+
+    def add(self, listener: Emit) -> None:
+        self._listeners.append(listener)
+
+    def __call__(self, event: object) -> None:
+        for listener in self._listeners:
+            with contextlib.suppress(Exception):
+                listener(event)
+
+
+def secrets_in(value: Any) -> set[str]:
+    """Every secret value below a settings value."""
+    match value:
+        case SecretStr():
+            return {value.get_secret_value()}
+        case BaseModel():
+            return set().union(*(secrets_in(getattr(value, name)) for name in type(value).model_fields))
+        case Mapping():
+            return set().union(*map(secrets_in, value.values()))
+        case tuple() | list():
+            return set().union(*map(secrets_in, value))
+    return set()
+
+
+def registry_of(settings: Settings) -> Registry:
+    """The handlers shipped here and those of Worker:Handlers."""
+    return discover([worker.handlers, *settings.worker.handlers])
+
+
+def wire_of(settings: Settings) -> Wire:
+    link = settings.web_socket
+    return Wire(link.event, link.max_payload, link.include_stack_trace, link.include_result)
+
+
+def control_of(loaded: Loaded, store: Store, clock: Clock, interrupt: Callable[[str], bool] | None = None) -> Control:
+    """The operations on a store, with or without a worker in this process."""
+    settings = loaded.settings
+    control = Control(
+        store=store,
+        registry=registry_of(settings),
+        wire=wire_of(settings),
+        clock=clock,
+        default_user=settings.web_socket.default_user_id,
+        max_attempts=settings.worker.max_attempts,
+    )
+    if interrupt is not None:
+        control.interrupt = interrupt
+    return control
+
+
+@contextlib.asynccontextmanager
+async def opened_store(loaded: Loaded, clock: Clock, emit: Emit) -> AsyncIterator[Store]:
+    """The store under its lock; closed at the end, with everything on disk."""
+    settings = loaded.settings.queue
+    path = loaded.resolve_state(settings.path)
+    store = await open_store(path, owner=uuid4().hex, max_bytes=settings.max_bytes, clock=clock)
+    try:
+        if store.created:
+            emit(StoreCreated(str(path)))
+        if store.sqlite_warning:
+            emit(Warned(store.sqlite_warning))
+        yield store
+    finally:
+        await store.close()
+
+
+def hub_is_ours(settings: Settings) -> bool:
+    """Hub:Enabled, where `auto` means: WebSocket:Url names our own port on this very machine."""
+    if settings.hub.enabled != "auto":
+        return settings.hub.enabled == "true"
+    ours, theirs = urlsplit(settings.http.url), urlsplit(settings.web_socket.url)
+    port = theirs.port or (443 if theirs.scheme in ("https", "wss") else 80)
+    return port == (ours.port or 80) and theirs.scheme in ("http", "ws") and _is_this_machine(theirs.hostname or "")
+
+
+def _is_this_machine(host: str) -> bool:
+    if host.lower() in ("localhost", "*", "+", socket.gethostname().lower()):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified or _has_address(address)
+
+
+def _has_address(address: "ipaddress.IPv4Address | ipaddress.IPv6Address") -> bool:
+    """Whether one of our interfaces has it: then, and only then, we can bind it."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.bind((str(address), 0))
+        return True
+    return False
+
+
+@dataclass(slots=True)
+class Stopping:
+    """The wish to stop, how urgent it is, and who uttered it."""
+
+    event: asyncio.Event = field(default_factory=asyncio.Event)
+    reason: str = "asked to"
+    on_hurry: Callable[[], None] | None = None
+    last_resort: threading.Timer | None = None
+
+    def done(self) -> None:
+        """The service has stopped: its last resort is not needed."""
+        if self.last_resort is not None:
+            self.last_resort.cancel()
+
+    def ask(self, reason: str) -> None:
+        """The first time: stop in order. Again: do not wait for what runs."""
+        if self.event.is_set():
+            if self.on_hurry is not None:
+                self.on_hurry()
+            return
+        self.reason = reason
+        self.event.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that lives while the service runs."""
+
+    loaded: Loaded
+    clock: Clock
+    emit: Emitter
+    store: Store
+    worker: Worker
+    channel: OrgSocket
+    relay: Relay
+    hub: Hub | None
+    control: Control
+    pulse: Pulse
+    stopping: Stopping
+    systemd: Systemd
+    started: asyncio.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What `on_ready` is told."""
+
+    url: str
+    socket: Path
+    parts: Parts
+
+
+async def serve(
+    loaded: Loaded,
+    emit: Emitter,
+    *,
+    stopping: Stopping | None = None,
+    on_ready: Callable[[Running], None] | None = None,
+) -> None:
+    """Run the service until it is asked to stop. WorkerError says why it could not start or had to end."""
+    clock, stopping = Clock(), stopping or Stopping()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(stopping.done)
+        store = await stack.enter_async_context(opened_store(loaded, clock, emit))
+        parts = await _build(stack, loaded, clock, emit, store, stopping)
+        url, path = await _open_doors(stack, parts)
+        await parts.worker.recover()
+        stack.enter_context(_signals(parts))
+        await _live(parts, Running(url, path, parts), on_ready)
+
+
+async def _build(
+    stack: contextlib.AsyncExitStack, loaded: Loaded, clock: Clock, emit: Emitter, store: Store, stopping: Stopping
+) -> Parts:
+    settings = loaded.settings
+    hub = _hub(loaded, clock, emit) if hub_is_ours(settings) else None
+    channel = OrgSocket(settings.web_socket, clock=clock, emit=emit, content_root=loaded.content_root)
+    executor = await _executor(stack, loaded, clock, emit, channel)
+    job_worker = Worker(
+        queue=store,
+        executor=executor,
+        policy=RetryPolicy(settings.worker.backoff_delay / 1000, cap=settings.worker.max_backoff_delay / 1000),
+        wire=wire_of(settings),
+        clock=clock,
+        emit=emit,
+        concurrency=settings.worker.concurrency,
+        pause_on_error=settings.web_socket.task_delay_on_error / 1000,
+    )
+    stopping.on_hurry = job_worker.hurry
+    control = control_of(loaded, store, clock, job_worker.cancel)
+    emit.add(_ending(control))
+    systemd = Systemd.from_environment()
+    relay = Relay(store, channel, emit, settings.web_socket.task_delay_on_error / 1000)
+    pulse = Pulse(emit, clock, on_beat=_watchdog(systemd, clock))
+    return Parts(
+        loaded, clock, emit, store, job_worker, channel, relay, hub, control, pulse, stopping, systemd, asyncio.Event()
+    )
+
+
+def _hub(loaded: Loaded, clock: Clock, emit: Emit) -> Hub:
+    return Hub(loaded.settings.hub, loaded.settings.web_socket, state=loaded.state_dir, clock=clock, emit=emit)
+
+
+async def _executor(
+    stack: contextlib.AsyncExitStack, loaded: Loaded, clock: Clock, emit: Emitter, channel: OrgSocket
+) -> Executor:
+    settings = loaded.settings
+    registry, sections = registry_of(settings), _sections(loaded)
+    secrets = secrets_in(settings)
+    setup = ChildSetup(
+        modules=[worker.handlers.__name__, *settings.worker.handlers],
+        sections={name: section.model_dump(mode="json") for name, section in sections.items()},
+        secrets=sorted(secrets),
+    )
+    children = ChildPool(settings.worker.processes, setup)
+    stack.push_async_callback(children.close)
+    teller = ProgressTeller(channel.progress, settings.web_socket.event, clock)
+    return Executor(
+        registry=registry,
+        children=children,
+        clock=clock,
+        redact=Redactor.of(secrets),
+        emit=emit,
+        timeout=settings.worker.timeout / 1000,
+        overrides=settings.worker.execution,
+        sections=sections,
+        on_progress=teller if settings.web_socket.progress else None,
+    )
+
+
+def _sections(loaded: Loaded) -> dict[str, BaseModel]:
+    """The sections that handlers ask for, with their paths made absolute."""
+    settings = loaded.settings
+    insignia = settings.insignia
+    criteria = insignia.criteria_path
+    resolved = insignia.model_copy(
+        update={
+            "criteria_path": None if criteria is None else str(loaded.resolve_content(criteria)),
+            "data_directory": str(loaded.resolve_state(insignia.data_directory)),
+            "output_directory": str(loaded.resolve_state(insignia.output_directory)),
+        }
+    )
+    names = {handler.section for handler in registry_of(settings).values()}
+    tree = {to_pascal(name): getattr(settings, name) for name in type(settings).model_fields} | {"Insignia": resolved}
+    return {name: tree[name] for name in names if name is not None and name in tree}
+
+
+def _ending(control: Control) -> Emit:
+    """Wakes whoever waits for a job's end."""
+
+    def listen(event: object) -> None:
+        if isinstance(event, JobSettled) and not isinstance(event.outcome, Retry):
+            control.ended(event.attempt.job.id)
+
+    return listen
+
+
+def _watchdog(systemd: Systemd, clock: Clock) -> Callable[[], None] | None:
+    """Pings from the event loop: a blocked loop stops pinging, and that is the point."""
+    if systemd.watchdog_seconds is None:
+        return None
+    every, last = systemd.watchdog_seconds, [0.0]
+
+    def beat() -> None:
+        if clock.monotonic() - last[0] >= every / 2:
+            last[0] = clock.monotonic()
+            systemd.watchdog()
+
+    return beat
+
+
+# -- doors -----------------------------------------------------------------------------------------------------------
+
+
+async def _open_doors(stack: contextlib.AsyncExitStack, parts: Parts) -> tuple[str, Path]:
+    """The port and the UNIX socket; both answer before READY is said."""
+    settings, state = parts.loaded.settings, parts.loaded.state_dir
+    door = Door(
+        control=parts.control,
+        health=lambda: health_of(parts),
+        connection=lambda: connection_of(parts),
+        reconnect=parts.channel.reconnect,
+        is_draining=parts.stopping.event.is_set,
+        on_error=lambda error_id, path, exc: parts.emit(LoopFailed(f"answering {path} [error {error_id}]", exc, 0.0)),
+        max_body=settings.http.max_body,
+        open_paths=("/" + settings.web_socket.path.strip("/"),),
+    )
+    public = door.public(_access(parts))
+    if parts.hub is not None:
+        parts.hub.mount(public)
+        await parts.hub.start()
+    url = await stack.enter_async_context(serve_tcp(public, settings.http.url))
+    if parts.hub is not None:
+        # Before the port closes: its clients' transports are dropped, never told to disconnect.
+        stack.push_async_callback(parts.hub.close)
+        parts.channel.connect_to(url, parts.hub.worker_token)
+        parts.emit(Announced(f"the hub is on: browsers connect to {url}{settings.web_socket.path}"))
+    path = await stack.enter_async_context(serve_unix(door.local(), state))
+    return url, path
+
+
+def _access(parts: Parts) -> Access:
+    loaded, http = parts.loaded, parts.loaded.settings.http
+    keys = [ApiKey(key.name, key.sha256.get_secret_value(), frozenset(key.scopes)) for key in http.api_keys]
+    is_open = loaded.environment == "Development"
+    if not keys and not is_open:
+        path = loaded.state_dir / ADMIN_KEY_FILE
+        key, created = admin_key(path)
+        keys.append(key)
+        if created:
+            parts.emit(Announced(f"admin key for the HTTP API made at {path} (keep it secret)"))
+    return Access(keys, is_open, frozenset(host.lower() for host in http.allowed_hosts))
+
+
+# -- life ------------------------------------------------------------------------------------------------------------
+
+
+async def _live(parts: Parts, running: Running, on_ready: Callable[[Running], None] | None) -> None:
+    """From READY to the last flushed notification."""
+    stop = parts.stopping.event
+    over = asyncio.Event()
+    settings = parts.loaded.settings
+    pruner = Pruner(parts.store, settings.queue.retention / 1000, parts.clock, parts.emit)
+    async with _unwrapped(), asyncio.TaskGroup() as group:
+        behind = [
+            group.create_task(parts.pulse.run(over)),
+            group.create_task(parts.worker.run_settling()),
+            group.create_task(parts.relay.run(over)),
+        ]
+        group.create_task(pruner.run(stop))
+        group.create_task(Watch(parts.store).run(stop))
+        claiming = group.create_task(parts.worker.run(stop))
+        _say_ready(parts, running, on_ready)
+        await stop.wait()
+        await _stop(parts, claiming)
+        over.set()
+        for task in behind:
+            task.cancel()
+
+
+def _say_ready(parts: Parts, running: Running, on_ready: Callable[[Running], None] | None) -> None:
+    parts.started.set()
+    kinds = tuple(sorted(parts.control.registry))
+    path = str(parts.loaded.resolve_state(parts.loaded.settings.queue.path))
+    parts.emit(ServiceStarted(__version__, parts.loaded.environment, path, running.url, kinds))
+    parts.systemd.ready(f"ready at {running.url}")
+    if on_ready is not None:
+        on_ready(running)
+
+
+async def _stop(parts: Parts, claiming: "asyncio.Task[None]") -> None:
+    """Claim nothing more, let jobs end, give the rest back, flush the outbox: all within one deadline."""
+    seconds = parts.loaded.settings.host_options.shutdown_timeout
+    parts.stopping.last_resort = _last_resort(seconds)
+    deadline = parts.clock.monotonic() + seconds
+    parts.emit(ServiceStopping(parts.stopping.reason, parts.worker.running, seconds))
+    parts.systemd.stopping(f"draining {parts.worker.running} jobs, {seconds:g} s left")
+    await claiming
+    given_back = await parts.worker.finish(seconds)
+    await parts.relay.flush(max(0.5, deadline - parts.clock.monotonic()))
+    figures = await parts.store.figures()
+    parts.emit(ServiceStopped(given_back, figures.outbox_depth))
+
+
+def _last_resort(seconds: float) -> threading.Timer:
+    """Whatever a handler or a library holds up: the process ends. What was not settled is durable or given back."""
+    timer = threading.Timer(seconds + _LAST_RESORT, os._exit, (70,))
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+@contextlib.asynccontextmanager
+async def _unwrapped() -> AsyncIterator[None]:
+    """The one error that ended the service, instead of a group of it and its consequences."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+
+
+def _first(exc: BaseException) -> BaseException:
+    while isinstance(exc, BaseExceptionGroup):
+        ours = [inner for inner in exc.exceptions if isinstance(inner, WorkerError)]
+        exc = ours[0] if ours else exc.exceptions[0]
+    return exc
+
+
+@contextlib.contextmanager
+def _signals(parts: Parts) -> Any:
+    """SIGTERM and SIGINT stop, a second one hurries; SIGTSTP makes quiet; SIGHUP is told that reload is to come."""
+    loop = asyncio.get_running_loop()
+    stopping = parts.stopping
+    table: dict[signal.Signals, Callable[[], None]] = {
+        signal.SIGTERM: lambda: stopping.ask("SIGTERM"),
+        signal.SIGINT: lambda: stopping.ask("SIGINT"),
+        signal.SIGTSTP: lambda: _quiet(parts),
+        signal.SIGHUP: lambda: parts.emit(Warned("settings are read at start only; restart to apply changes")),
+    }
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    for number, action in table.items():
+        loop.add_signal_handler(number, action)
+    try:
+        yield
+    finally:
+        for number in table:
+            loop.remove_signal_handler(number)
+
+
+def _quiet(parts: Parts) -> None:
+    parts.worker.set_quiet(True)
+    parts.emit(Announced("quiet: no new job is started until the next start"))
+    parts.systemd.status("quiet")
+
+
+# -- parts of it -----------------------------------------------------------------------------------------------------
+
+
+async def serve_commands(
+    loaded: Loaded, stop: asyncio.Event, ready: Callable[[], None], on_created: Callable[[str], None]
+) -> None:
+    """The store and its UNIX socket alone, for as long as a command needs them. StoreLocked: a service has them."""
+
+    def emit(event: object) -> None:
+        if isinstance(event, StoreCreated):
+            on_created(event.path)
+
+    clock = Clock()
+    async with opened_store(loaded, clock, emit) as store:
+        door = Door(
+            control=control_of(loaded, store, clock),
+            health=_no_service,
+            connection=lambda: {"state": State.DISCONNECTED.value},
+            reconnect=lambda: None,
+            is_draining=lambda: False,
+            on_error=lambda _id, _path, _exc: None,
+            max_body=loaded.settings.http.max_body,
+        )
+        async with serve_unix(door.local(), loaded.state_dir):
+            ready()
+            await stop.wait()
+
+
+async def _no_service() -> Health:
+    return Health(False, False, False, {"service": Entry("Unhealthy", "no service runs")})
+
+
+async def check_store(loaded: Loaded) -> None:
+    """Read every page of the store; StoreCorrupt when one is bad."""
+    path = loaded.resolve_state(loaded.settings.queue.path)
+    if not path.exists():
+        raise NotFound(f"there is no store at {path}; `run` or `enqueue` creates it")
+    async with opened_store(loaded, Clock(), lambda _event: None) as store:
+        await store.check()
+
+
+async def serve_hub(loaded: Loaded, emit: Emitter) -> None:
+    """The org-socket server alone."""
+    stopping, loop = Stopping(), asyncio.get_running_loop()
+    systemd = Systemd.from_environment()
+    hub = _hub(loaded, Clock(), emit)
+    app = web.Application()
+    hub.mount(app)
+    StatusRoutes(functools.partial(_hub_health, hub, stopping)).add_to(app)
+    await hub.start()
+    try:
+        async with serve_tcp(app, loaded.settings.http.url) as url:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stopping.ask, number.name)
+            emit(Announced(f"hub ready at {url}{loaded.settings.web_socket.path}"))
+            systemd.ready(f"hub ready at {url}")
+            await stopping.event.wait()
+            systemd.stopping("closing")
+            await hub.close()
+    finally:
+        await hub.close()
+
+
+async def _hub_health(hub: Hub, stopping: Stopping) -> Health:
+    figures = asdict(hub.figures(clients=False))
+    return Health(True, not stopping.event.is_set(), True, {"hub": Entry("Healthy", data=figures)})
+
+
+def token_for(loaded: Loaded, user: str, *, publish: bool, days: float) -> str:
+    """A JWT signed with the hub's key, which is made when there is none."""
+    authority, _ = authority_for(loaded.settings.hub.jwt, loaded.state_dir, Clock())
+    return authority.mint(user, publish=publish, days=days)
+
+
+def listener_for(loaded: Loaded, user: str, on_change: Callable[[str], None]) -> Listener:
+    """A browser-like client of WebSocket:Url for this user."""
+    link = loaded.settings.web_socket
+    return Listener(
+        url=link.url,
+        path=link.path,
+        event=link.event,
+        token=lambda: token_for(loaded, user, publish=False, days=1),
+        on_change=on_change,
+    )
+
+
+# -- how it is -------------------------------------------------------------------------------------------------------
+
+
+def connection_of(parts: Parts) -> dict[str, object]:
+    """The link's figures, as `/api/v1/connection` and the pages show them."""
+    figures = parts.channel.figures()
+    return {
+        "state": figures.state.value,
+        "mode": figures.mode,
+        "totalConnections": figures.total_connections,
+        "totalMessages": figures.total_messages,
+        "reconnectAttempts": figures.reconnect_attempts,
+        "lastPong": figures.last_pong,
+        "lastCloseCode": figures.last_close_code,
+        "connectedSince": figures.connected_since,
+        "inFlight": figures.in_flight,
+        "ackMs": {"p50": figures.ack_ms_p50, "p99": figures.ack_ms_p99},
+        "status": {"en": figures.status_en, "th": figures.status_th},
+    }
+
+
+async def health_of(parts: Parts) -> Health:
+    """A health that can fail: alive by the loop's heartbeat, ready by store and claiming, never by the hub."""
+    beat = parts.clock.monotonic() - parts.pulse.last
+    alive = parts.pulse.last == 0.0 or beat < _STALE_BEAT
+    entries: dict[str, Entry] = {"loop": Entry("Healthy" if alive else "Unhealthy", data={"beatAge": round(beat, 3)})}
+    try:
+        figures = await parts.store.figures()
+    except WorkerError as exc:
+        entries["queue"] = Entry("Unhealthy", str(exc))
+    else:
+        full = figures.max_bytes and figures.size_bytes >= figures.max_bytes
+        entries["queue"] = Entry(
+            "Degraded" if full else "Healthy",
+            "the store is full" if full else "",
+            {
+                "jobs": dict(figures.jobs),
+                "oldestJobAge": figures.oldest_job_age,
+                "running": parts.worker.running,
+                "concurrency": parts.worker.concurrency,
+                "sizeBytes": figures.size_bytes,
+                "maxBytes": figures.max_bytes,
+            },
+        )
+        entries["outbox"] = Entry(
+            "Degraded" if figures.outbox_dead else "Healthy",
+            data={"depth": figures.outbox_depth, "dead": figures.outbox_dead, "oldestAge": figures.oldest_outbox_age},
+        )
+    link = connection_of(parts)
+    entries["link"] = Entry("Healthy" if link["state"] == State.CONNECTED else "Degraded", data=link)
+    if parts.hub is not None:
+        entries["hub"] = Entry("Healthy", data=asdict(parts.hub.figures(clients=False)))
+    draining = parts.stopping.event.is_set()
+    ready = entries["queue"].status != "Unhealthy" and alive and not draining and parts.started.is_set()
+    return Health(alive=alive, ready=ready, started=parts.started.is_set(), entries=entries)
