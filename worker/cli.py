@@ -107,17 +107,16 @@ def _sections() -> set[str]:
 app = typer.Typer(
     name=PROGRAM,
     help="Runs long jobs from a durable queue and tells their users, in the browser, when they end.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     epilog="Settings may follow anywhere: --WebSocket:Url=… (appsettings.json < environment < command line).",
 )
-jobs_app = typer.Typer(help="Look at jobs, cancel and retry them.", no_args_is_help=True, rich_markup_mode=None)
+jobs_app = typer.Typer(help="Look at jobs, cancel and retry them.", rich_markup_mode=None)
 notifications_app = typer.Typer(
-    help="Look at notifications, send one again.", no_args_is_help=True, rich_markup_mode=None
+    help="Look at notifications, send one again.", rich_markup_mode=None
 )
-config_app = typer.Typer(help="Look at the settings and check them.", no_args_is_help=True, rich_markup_mode=None)
-db_app = typer.Typer(help="Look after the store.", no_args_is_help=True, rich_markup_mode=None)
+config_app = typer.Typer(help="Look at the settings and check them.", rich_markup_mode=None)
+db_app = typer.Typer(help="Look after the store.", rich_markup_mode=None)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(notifications_app, name="notifications")
 app.add_typer(config_app, name="config")
@@ -179,7 +178,8 @@ def root(
         print(f"{PROGRAM} {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        raise typer.BadParameter("a command is missing")
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(USAGE)
 
 
 @app.command("run")

@@ -181,7 +181,8 @@ async def _running(loaded: Loaded) -> AsyncIterator[service.Running]:
     ready: asyncio.Future[service.Running] = asyncio.get_running_loop().create_future()
     emit = service.Emitter(logs.Logs())
     life = asyncio.ensure_future(service.serve(loaded, emit, stopping=stopping, on_ready=ready.set_result))
-    await asyncio.wait([life, ready], return_when=asyncio.FIRST_COMPLETED)
+    first: list[asyncio.Future[Any]] = [life, ready]
+    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
     if not ready.done():
         await life  # raises what kept it from starting
     try:
@@ -205,7 +206,8 @@ async def _watch(loaded: Loaded, running: service.Running, show: Show) -> None:
                 request = JobRequest.model_validate({"taskType": KIND, "userId": USER, "payload": job.payload})
                 accepted = await running.parts.control.submit(request)
                 show.submitted(accepted.job_id, job)
-            await asyncio.wait([hearing, stopped], return_when=asyncio.FIRST_COMPLETED)
+            either: list[asyncio.Future[Any]] = [hearing, stopped]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     except TimeoutError:
         show.bars.console.print(f"⚠️ not every notification arrived within {_LIMIT:g} s")
     finally:

@@ -8,7 +8,7 @@ import asyncio
 import heapq
 import itertools
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -97,7 +97,7 @@ class Executor:
     grace: float = GRACE
     running: dict[str, Running] = field(default_factory=dict)
     _deadlines: list[tuple[float, int, Running]] = field(default_factory=list)
-    _order: itertools.count[int] = field(default_factory=itertools.count)
+    _order: Iterator[int] = field(default_factory=itertools.count)
     _timer: asyncio.TimerHandle | None = None
 
     def start(self, job: Job, done: Done) -> None:

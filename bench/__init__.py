@@ -1,0 +1,1 @@
+"""Benchmarks: medians, side by side in one run, as ratios. Never part of the tests."""

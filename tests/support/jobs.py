@@ -1,0 +1,96 @@
+"""Handlers for tests; a service finds them by Worker:Handlers=tests.support.jobs."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from worker.errors import Discard
+from worker.handler import Context, handler
+
+
+class Nothing(BaseModel):
+    """A payload of no interest."""
+
+    number: int = 0
+
+
+class Pause(BaseModel):
+    seconds: float = 0.0
+    mark: str | None = None
+    """A file that gets one line per start."""
+
+
+class Text(BaseModel):
+    text: str
+
+
+@handler("noop")
+async def noop(payload: Nothing) -> None:
+    """Succeeds at once."""
+
+
+@handler("sleep")
+async def sleep(payload: Pause) -> dict[str, float]:
+    _leave(payload.mark)
+    await asyncio.sleep(payload.seconds)
+    return {"slept": payload.seconds}
+
+
+@handler("stubborn")
+async def stubborn(payload: Pause) -> None:
+    """Does not heed its cancellation."""
+    _leave(payload.mark)
+    until = time.monotonic() + payload.seconds
+    while time.monotonic() < until:
+        try:
+            await asyncio.sleep(until - time.monotonic())
+        except asyncio.CancelledError:
+            continue
+
+
+@handler("fail")
+async def fail(payload: Text) -> None:
+    raise ValueError(payload.text)
+
+
+@handler("discard")
+async def discard(payload: Text) -> None:
+    raise Discard(payload.text)
+
+
+@handler("poison")
+async def poison(payload: Pause) -> None:
+    """Takes the whole service down with it."""
+    _leave(payload.mark)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@handler("thread")
+def in_thread(payload: Pause, context: Context) -> None:
+    _leave(payload.mark)
+    until = time.monotonic() + payload.seconds
+    while time.monotonic() < until and not context.cancelled:
+        time.sleep(0.005)
+
+
+@handler("child", execution="process")
+def in_child(payload: Pause) -> int:
+    _leave(payload.mark)
+    time.sleep(payload.seconds)
+    return os.getpid()
+
+
+@handler("child-crash", execution="process")
+def child_crash(payload: Pause) -> None:
+    _leave(payload.mark)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _leave(mark: str | None) -> None:
+    if mark is not None:
+        with Path(mark).open("a", encoding="utf-8") as file:
+            file.write(f"{os.getpid()}\n")
