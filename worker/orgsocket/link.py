@@ -1,6 +1,7 @@
 """The link's words and rules: states, the eight events, what each ending means. Knows no socket and no clock."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -70,6 +71,8 @@ class Disconnect:
     uptime: float
     """Seconds."""
     unproven: int
+    ours: bool = False
+    """We left ourselves, because all was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +193,7 @@ class Link:
     url: str
     attempts_allowed: int
     emit: Emit
+    now: Callable[[], float] = time.time
     state: State = State.DISCONNECTED
     sessions: int = 0
     tries: int = 0
@@ -200,6 +204,8 @@ class Link:
     last_reason: str = ""
     retry_in: float = 0.0
     """Seconds between the last failure and the next attempt."""
+    since: float | None = None
+    """Wall clock of the session's beginning."""
 
     def opening(self) -> None:
         self._move(Change.OPENING)
@@ -223,7 +229,7 @@ class Link:
     def up(self, attempt: int, mode: str) -> None:
         again = self.sessions > 0
         self.sessions += 1
-        self.attempt, self.mode, self.last_reason = 0, mode, ""
+        self.attempt, self.mode, self.last_reason, self.since = 0, mode, "", self.now()
         self._move(Change.UP)
         self.emit(Connect(self.url, self.sessions, mode))
         if again:
@@ -232,8 +238,9 @@ class Link:
     def lost(self, ending: Ending, *, uptime: float, unproven: int, back: bool) -> None:
         """`back`: attempts follow."""
         self._remember(ending)
+        self.since = None
         self._move(Change.LOST if back else Change.ENDED)
-        self.emit(Disconnect(ending.reason, ending.code, uptime, unproven))
+        self.emit(Disconnect(ending.reason, ending.code, uptime, unproven, ours=ending.final))
 
     def exhausted(self, attempts: int, pause: float) -> None:
         self.retry_in = pause
