@@ -1,0 +1,233 @@
+"""Acknowledged notifications per second to the JavaScript server: this link, python-socketio, the JS client, raw aiohttp.
+
+    python bench/link.py [--seconds 2] [--repeats 3] [--windows 1,64,256,1000] [--only PREFIX]
+
+Needs Node and the packages in tests/interop (npm ci). Every cell runs in a process of its own, medians over the
+repeats; the runs of one repeat follow each other, so that a noisy machine hits all of them alike.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import socketio
+import uvloop
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from config.settings import WebSocketSettings
+from tests.support.js import INTEROP, js_server, node_or_skip
+from worker.orgsocket.channel import OrgSocket
+from worker.queue import OutboxMessage
+
+PATH = "/api/v1/org-socket"
+TRACE = "x" * 300
+PAYLOAD = {
+    "completedAt": "2026-11-20T08:15:30.123Z",
+    "taskType": "insignia_background_processing",
+    "duration": 1234.56,
+    "status": "success",
+    "stackTrace": TRACE,
+    "jobId": "0193a0f0-0000-7000-8000-000000000000",
+    "notificationId": "00000000-0000-5000-8000-000000000000",
+    "attempt": 1,
+    "sequence": 1,
+}
+NOTE = [
+    {"success": True, "message": "Task Finish", "payload": PAYLOAD},
+    {"userId": "4064c2b2-0414-464a-97c6-4a47c325b9a3"},
+]
+BODY = orjson.dumps(["socket-notification", *NOTE])
+
+
+class EndlessFeed:
+    """Always has more, counts what is proven."""
+
+    def __init__(self) -> None:
+        self.proven = 0
+        self._next = 0
+
+    async def take(self, limit: int) -> Sequence[OutboxMessage]:
+        start, self._next = self._next + 1, self._next + limit
+        return [OutboxMessage(number, "note", "job", "user", BODY) for number in range(start, self._next + 1)]
+
+    def rewind(self) -> None:
+        self._next = self.proven
+
+    def confirmed(self, up_to: int) -> None:
+        self.proven = up_to
+
+    def rejected(self, message_id: int, reason: str) -> None:
+        raise AssertionError(reason)
+
+
+async def ours(url: str, window: int, seconds: float, *, fast: bool) -> float:
+    feed = EndlessFeed()
+    channel = OrgSocket(WebSocketSettings(url=url, window=window), emit=lambda _event: None, fast=fast)
+    task = asyncio.create_task(channel.run(feed, asyncio.Event()))
+    rate = await _measured(lambda: feed.proven, seconds)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return rate
+
+
+async def _measured(count: Any, seconds: float) -> float:
+    """The rate after a quarter's warming up."""
+    await asyncio.sleep(seconds / 4)
+    before, began = count(), time.perf_counter()
+    await asyncio.sleep(seconds)
+    return float((count() - before) / (time.perf_counter() - began))
+
+
+async def stock(url: str, window: int, seconds: float, *, codec: Any) -> float:
+    """As its documentation has it: emit with a callback, a semaphore for the window."""
+    client = socketio.AsyncClient(handle_sigint=False, **({"json": codec} if codec else {}))
+    room, done = asyncio.Semaphore(window), 0
+
+    def acknowledged(*_arguments: Any) -> None:
+        nonlocal done
+        done += 1
+        room.release()
+
+    async def pump() -> None:
+        while True:
+            await room.acquire()
+            await client.emit("socket-notification", tuple(NOTE), callback=acknowledged)
+
+    await client.connect(url, transports=["websocket"], socketio_path=PATH.strip("/"))
+    task = asyncio.create_task(pump())
+    rate = await _measured(lambda: done, seconds)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await client.disconnect()
+    return rate
+
+
+class OrjsonModule:
+    dumps = staticmethod(lambda value, separators=None: orjson.dumps(value).decode())
+    loads = staticmethod(orjson.loads)
+
+
+async def raw(url: str, window: int, seconds: float) -> float:
+    """The bare WebSocket with the same frames: no JSON work, no bookkeeping beyond a counter. The ceiling."""
+    done = sent = 0
+    room = asyncio.Event()
+
+    async def pump(line: aiohttp.ClientWebSocketResponse) -> None:
+        nonlocal sent
+        while True:
+            while sent - done < window:
+                sent += 1
+                await line.send_frame(b"42%d%b" % (sent, BODY), aiohttp.WSMsgType.TEXT)
+            room.clear()
+            await room.wait()
+
+    async def read(line: aiohttp.ClientWebSocketResponse) -> None:
+        nonlocal done
+        async for message in line:
+            if message.data.startswith("43"):
+                done += 1
+                room.set()
+            elif message.data == "2":
+                await line.send_str("3")
+
+    async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}{PATH}/?EIO=4&transport=websocket") as line:
+        await line.receive()
+        await line.send_str("40")
+        await line.receive()
+        tasks = [asyncio.create_task(pump(line)), asyncio.create_task(read(line))]
+        rate = await _measured(lambda: done, seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return rate
+
+
+CONTENDERS: dict[str, Any] = {
+    "stock asyncio/json": lambda *a: asyncio.run(stock(*a, codec=None)),
+    "stock uvloop/orjson": lambda *a: uvloop.run(stock(*a, codec=OrjsonModule)),
+    "ours asyncio": lambda *a: asyncio.run(ours(*a, fast=True)),
+    "ours uvloop": lambda *a: uvloop.run(ours(*a, fast=True)),
+    "ours uvloop, library path": lambda *a: uvloop.run(ours(*a, fast=False)),
+    "raw aiohttp asyncio": lambda *a: asyncio.run(raw(*a)),
+    "raw aiohttp uvloop": lambda *a: uvloop.run(raw(*a)),
+}
+
+
+def one(name: str, url: str, window: int, seconds: float) -> float:
+    """In a process of its own."""
+    if name == "js client":
+        levers = json.dumps({"url": url, "window": window, "seconds": seconds, "note": NOTE})
+        command = [node_or_skip(), str(INTEROP / "bench_client.js"), levers]
+    else:
+        command = [sys.executable, __file__, "--cell", json.dumps([name, url, window, seconds])]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+@asynccontextmanager
+async def _server() -> AsyncIterator[str]:
+    async with js_server(silent=True) as server:
+        yield server.url
+
+
+async def table(windows: list[int], repeats: int, seconds: float, only: str) -> None:
+    names = [name for name in (*CONTENDERS, "js client") if name.startswith(only)]
+    found: dict[tuple[str, int], list[float]] = {}
+    for _ in range(repeats):
+        for window in windows:
+            for name in names:
+                async with _server() as url:
+                    rate = await asyncio.to_thread(one, name, url, window, seconds)
+                found.setdefault((name, window), []).append(rate)
+    print("acknowledged notifications per second to the JavaScript server, medians of", repeats)
+    print(f"{'':28}" + "".join(f"{f'window {window}':>14}" for window in windows))
+    for name in names:
+        cells = (statistics.median(found[name, window]) for window in windows)
+        print(f"{name:28}" + "".join(f"{cell:14,.0f}" for cell in cells))
+    _ratios(found, windows)
+
+
+def _ratios(found: dict[tuple[str, int], list[float]], windows: list[int]) -> None:
+    pairs = deque(
+        (mine, other)
+        for mine, others in {
+            "ours asyncio": ("stock asyncio/json", "raw aiohttp asyncio"),
+            "ours uvloop": ("stock asyncio/json", "stock uvloop/orjson", "raw aiohttp uvloop", "js client"),
+        }.items()
+        for other in others
+    )
+    for mine, other in pairs:
+        if (mine, windows[0]) in found and (other, windows[0]) in found:
+            cells = (statistics.median(found[mine, w]) / statistics.median(found[other, w]) for w in windows)
+            print(f"{mine + ' / ' + other:40}" + "".join(f"{cell:8.2f}x" for cell in cells))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--windows", default="1,64,256,1000")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--cell", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.cell:
+        name, *rest = json.loads(options.cell)
+        print(CONTENDERS[name](*rest))
+        return
+    windows = [int(window) for window in options.windows.split(",")]
+    asyncio.run(table(windows, options.repeats, options.seconds, options.only))
+
+
+if __name__ == "__main__":
+    main()

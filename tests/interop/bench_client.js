@@ -1,0 +1,31 @@
+// The JavaScript client with a window of acknowledged emits; prints the rate. For bench/link.py.
+"use strict";
+const { io } = require("socket.io-client");
+
+const { url, window, seconds, note } = JSON.parse(process.argv[2]);
+const socket = io(url, { path: "/api/v1/org-socket", transports: ["websocket"] });
+let done = 0;
+let open = 0;
+
+function pump() {
+  while (open < window) {
+    open += 1;
+    socket.emit("socket-notification", ...note, () => {
+      done += 1;
+      open -= 1;
+      pump();
+    });
+  }
+}
+
+socket.on("connect", () => {
+  pump();
+  setTimeout(() => {
+    const before = done;
+    const began = process.hrtime.bigint();
+    setTimeout(() => {
+      console.log((done - before) / (Number(process.hrtime.bigint() - began) / 1e9));
+      process.exit(0);
+    }, seconds * 1000);
+  }, seconds * 250);
+});
