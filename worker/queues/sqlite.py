@@ -1,0 +1,227 @@
+"""The store on one SQLite file: both contracts, one process. The statements lie beside it, by what they are about."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from worker.clock import Clock
+from worker.job import Job, JobRecord, NewJob
+from worker.notification import Notification
+from worker.queue import (
+    Accepted,
+    CancelAnswer,
+    Claimed,
+    Figures,
+    JobPage,
+    JobQuery,
+    NotificationRecord,
+    OutboxMessage,
+    RetryAnswer,
+    Settlement,
+)
+from worker.queues import sqlite_jobs, sqlite_outbox, sqlite_reads
+from worker.queues.lock import StoreLock
+from worker.queues.sqlite_files import OpenFiles, make_file, make_folder
+from worker.queues.sqlite_jobs import Cancellation, GivenBack, Pruning
+from worker.queues.sqlite_ledger import Ledger
+from worker.queues.sqlite_outbox import Refusal, Resend
+from worker.queues.sqlite_reader import Reader
+from worker.queues.sqlite_room import Room, wal_pages_for
+from worker.queues.sqlite_schema import (
+    connect_writer,
+    migrate,
+    quick_check,
+    require_sqlite,
+    wal_reset_warning,
+)
+from worker.queues.sqlite_writer import Writer
+
+_PRUNE_SECONDS = 0.02
+"""How long the writer may be kept from its callers by one chunk of pruning."""
+
+_GIVE_BACK_AGAIN = 1.0
+"""Seconds before giving back is tried again after it failed."""
+
+
+async def open_store(path: Path, *, owner: str, max_bytes: int, clock: Clock) -> "SqliteStore":
+    """Open the store, or make it (its folder 0700, its files 0600), and hold it alone until it is closed.
+
+    `owner` names this process's life: give each start a new one. Raises StoreLocked, StoreUnwritable, StoreCorrupt,
+    SchemaTooNew.
+    """
+    require_sqlite(sqlite3.sqlite_version_info)
+    store = SqliteStore(path.resolve(), owner=owner, max_bytes=max_bytes, clock=clock)
+    await store._writer.start()
+    return store
+
+
+class SqliteStore:
+    """Implements worker.queue.Store.
+
+    Cancelling a call does not take it back: what it asked for is done all the same, and only the answer is lost.
+    The one answer that must not be lost is a claim's: jobs whose claimer was cancelled are given back at once.
+    """
+
+    def __init__(self, path: Path, *, owner: str, max_bytes: int, clock: Clock) -> None:
+        """Use `open_store`."""
+        self.path = path
+        self.owner = owner
+        self.max_bytes = max_bytes
+        self.created = False
+        """Whether there was no store at `path` before."""
+        self.sqlite_warning = wal_reset_warning(sqlite3.sqlite_version_info)
+        """What an operator should know about this SQLite; None: nothing."""
+        self._clock = clock
+        self._lock: StoreLock | None = None
+        self._files: OpenFiles | None = None
+        self._work_listeners: list[Callable[[], None]] = []
+        self._message_listeners: list[Callable[[], None]] = []
+        self._writer = Writer(path, self._open_ledger, self._committed, self._unlock)
+        # Two, so that a search by a person cannot keep the relay waiting.
+        self._machine = Reader(path, "store-reader")
+        self._people = Reader(path, "store-search")
+
+    # -- jobs ----------------------------------------------------------------------------------------------
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> list[Accepted]:
+        return await self._writer.submit(sqlite_jobs.enqueue, jobs)
+
+    async def claim(self, limit: int) -> Claimed:
+        # Last in its transaction: so it sees what was enqueued and settled together with it.
+        future = self._writer.submit(sqlite_jobs.claim, limit, undo=self._give_back, turn=1)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._give_back(future.result())
+            raise
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        return await self._writer.submit(sqlite_jobs.settle, settlements)
+
+    async def release(self, jobs: Sequence[Job], *, suspect: bool = False) -> None:
+        await self._writer.submit(sqlite_jobs.release, GivenBack(jobs, suspect))
+
+    async def orphans(self) -> list[Job]:
+        return await self._machine.read(sqlite_reads.orphans, self.owner)
+
+    async def cancel(self, job_id: str, run: int, notification: Notification) -> CancelAnswer:
+        return await self._writer.submit(sqlite_jobs.cancel, Cancellation(job_id, run, notification))
+
+    async def retry(self, job_id: str) -> RetryAnswer:
+        return await self._writer.submit(sqlite_jobs.retry, job_id)
+
+    async def get(self, job_id: str) -> JobRecord | None:
+        return await self._people.read(sqlite_reads.get, job_id)
+
+    async def find(self, query: JobQuery) -> JobPage:
+        """ValueError: the cursor is none of ours."""
+        return await self._people.read(sqlite_reads.find, query)
+
+    async def figures(self) -> Figures:
+        return await self._machine.read(sqlite_reads.figures, self.path, self._clock.now(), self.max_bytes)
+
+    async def prune(self, before: float, limit: int) -> int:
+        done, chunk = 0, min(limit, 100)
+        while done < limit:
+            asked = min(chunk, limit - done)
+            pruned = await self._writer.submit(sqlite_jobs.prune, Pruning(before, asked), in_a_hurry=False)
+            done += pruned.runs
+            if pruned.runs < asked:
+                break
+            chunk = max(10, int(asked * min(2.0, _PRUNE_SECONDS / max(pruned.seconds, 1e-6))))
+        return done
+
+    async def check(self) -> None:
+        assert self._files is not None
+        await self._machine.read(sqlite_reads.check, self._files)
+        if self._writer.fault is not None:
+            raise self._writer.fault
+
+    def on_work(self, listener: Callable[[], None]) -> None:
+        self._work_listeners.append(listener)
+
+    # -- the outbox ----------------------------------------------------------------------------------------
+
+    async def pending(self, after: int, limit: int) -> list[OutboxMessage]:
+        return await self._machine.read(sqlite_reads.pending, after, limit)
+
+    async def delivered(self, up_to: int) -> None:
+        """On disk when it returns, but in no hurry: it waits up to 20 ms for a transaction to ride on."""
+        await self._writer.submit(sqlite_outbox.delivered, up_to, in_a_hurry=False)
+
+    async def dead(self, message_id: int, reason: str) -> None:
+        await self._writer.submit(sqlite_outbox.dead, Refusal(message_id, reason))
+
+    async def resend(self, notification_id: str) -> OutboxMessage | None:
+        while True:
+            message_id = await self._people.read(sqlite_reads.message_id_of, notification_id)
+            if message_id is None:
+                return None
+            message = await self._writer.submit(sqlite_outbox.resend, Resend(notification_id, message_id))
+            if message is not None:
+                return message
+            # Somebody else resent it in between: it has another id now, or is gone.
+
+    async def notifications(
+        self,
+        *,
+        state: str | None = None,
+        user_id: str | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> list[NotificationRecord]:
+        """ValueError: there is no such state."""
+        return await self._people.read(sqlite_reads.notifications, state, user_id, before, limit)
+
+    def on_message(self, listener: Callable[[], None]) -> None:
+        self._message_listeners.append(listener)
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        # The readers first: whoever closes last checkpoints, and that is the writer's right alone.
+        await self._people.close()
+        await self._machine.close()
+        await self._writer.close()
+
+    def _open_ledger(self) -> Ledger:
+        """In the writer's thread, as all that touches the file for writing."""
+        make_folder(self.path)
+        self._lock = StoreLock.acquire(self.path.with_name(f"{self.path.name}.lock"))
+        make_file(self.path)
+        connection = connect_writer(self.path, wal_pages_for(self.max_bytes))
+        try:
+            self.created = migrate(connection, self.path)
+            quick_check(connection, self.path)
+            room = Room(connection, self.path, self.max_bytes, self._clock.monotonic)
+            ledger = Ledger(connection, room, self._clock, self.owner)
+            ledger.load()
+        except BaseException:
+            connection.close()
+            raise
+        self._files = OpenFiles.opened(self.path, self._lock)
+        return ledger
+
+    def _unlock(self) -> None:
+        """In the writer's thread, when the database is closed."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def _committed(self, work: bool, news: bool) -> None:
+        for listener in self._work_listeners if work else ():
+            listener()
+        for listener in self._message_listeners if news else ():
+            listener()
+
+    def _give_back(self, claimed: Claimed) -> None:
+        """Whoever claimed these jobs was cancelled before it could learn of them."""
+        if claimed.jobs:
+            future = self._writer.submit(sqlite_jobs.release, GivenBack(claimed.jobs))
+            future.add_done_callback(lambda done: self._given_back(done, claimed))
+
+    def _given_back(self, done: "asyncio.Future[None]", claimed: Claimed) -> None:
+        """A full disk must not leave them running for ever."""
+        if not done.cancelled() and done.exception() is not None:
+            asyncio.get_running_loop().call_later(_GIVE_BACK_AGAIN, self._give_back, claimed)

@@ -1,0 +1,125 @@
+"""What the writer does to the outbox. Same shape as the jobs: all callers at once, an answer for each.
+
+Delivery is a watermark, not a mark on each row: everything up to it that is not dead has been delivered.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worker.notification import Notification, redelivered
+from worker.queue import OutboxMessage
+from worker.queues.sqlite_ledger import Ledger
+from worker.queues.sqlite_schema import RowStatement
+
+_INSERT = RowStatement(
+    "INSERT INTO outbox (notification_id, job_id, run, user_id, sequence, created_at, body) "
+    "SELECT * FROM {rows} WHERE column1 IS NOT NULL",
+    width=7,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A notification of a run that ended."""
+
+    notification: Notification
+    run: int
+    ended_at: float
+
+
+def put(ledger: Ledger, news: Sequence[News]) -> None:
+    """Add the messages in order, each with its user's next sequence number."""
+    if not news:
+        return
+    numbers = ledger.sequences([one.notification.user_id for one in news])
+    rows = []
+    for one, sequence in zip(news, numbers, strict=True):
+        notification = one.notification
+        rows.append(
+            (
+                notification.id,
+                notification.job_id,
+                one.run,
+                notification.user_id,
+                sequence,
+                one.ended_at,
+                notification.body(sequence),
+            )
+        )
+    _INSERT.run(ledger.connection, rows)
+    ledger.counts.pending += len(rows)
+    ledger.counts.news = True
+
+
+def delivered(ledger: Ledger, calls: Sequence[int]) -> list[None]:
+    """Move the watermark to the furthest of them, but not past the last message there is."""
+    counts, connection = ledger.counts, ledger.connection
+    up_to = min(max(calls), _last_id(ledger))
+    if up_to > counts.delivered:
+        (count,) = connection.execute(
+            "SELECT count(*) FROM outbox WHERE id > ? AND id <= ? AND dead IS NULL", (counts.delivered, up_to)
+        ).fetchone()
+        connection.execute("INSERT INTO deliveries (up_to, at) VALUES (?, ?)", (up_to, ledger.clock.now()))
+        counts.pending -= count
+        counts.delivered = up_to
+    return [None for _ in calls]
+
+
+def _last_id(ledger: Ledger) -> int:
+    row = ledger.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    message_id: int
+    reason: str
+
+
+def dead(ledger: Ledger, calls: Sequence[Refusal]) -> list[None]:
+    for call in calls:
+        changed = ledger.connection.execute(
+            "UPDATE outbox SET dead = 1, reason = ? WHERE id = ? AND id > ? AND dead IS NULL",
+            (call.reason, call.message_id, ledger.counts.delivered),
+        ).rowcount
+        ledger.counts.pending -= changed
+        ledger.counts.dead += changed
+    return [None for _ in calls]
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    notification_id: str
+    message_id: int
+    """Where a reader found it."""
+
+
+def resend(ledger: Ledger, calls: Sequence[Resend]) -> list[OutboxMessage | None]:
+    """None: it is not there any more."""
+    return [_resend(ledger, call) for call in calls]
+
+
+def _resend(ledger: Ledger, call: Resend) -> OutboxMessage | None:
+    row = ledger.connection.execute(
+        "SELECT job_id, user_id, body, dead, redelivery, run, sequence FROM outbox "
+        "WHERE id = ? AND notification_id = ?",
+        (call.message_id, call.notification_id),
+    ).fetchone()
+    if row is None:
+        return None
+    job_id, user_id, body, is_dead, redelivery, run, sequence = row
+    if call.message_id > ledger.counts.delivered and not is_dead:
+        return OutboxMessage(call.message_id, call.notification_id, job_id, user_id, body)
+    body = redelivered(body, redelivery + 1)
+    ledger.connection.execute("DELETE FROM outbox WHERE id = ?", (call.message_id,))
+    # A new row, not a new id for the old one: only an INSERT moves the AUTOINCREMENT counter.
+    cursor = ledger.connection.execute(
+        "INSERT INTO outbox (notification_id, job_id, run, user_id, sequence, redelivery, created_at, body) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (call.notification_id, job_id, run, user_id, sequence, redelivery + 1, ledger.clock.now(), body),
+    )
+    assert cursor.lastrowid is not None
+    ledger.counts.dead -= bool(is_dead)
+    ledger.counts.pending += 1
+    ledger.counts.news = True
+    return OutboxMessage(cursor.lastrowid, call.notification_id, job_id, user_id, body)
