@@ -112,9 +112,7 @@ app = typer.Typer(
     epilog="Settings may follow anywhere: --WebSocket:Url=… (appsettings.json < environment < command line).",
 )
 jobs_app = typer.Typer(help="Look at jobs, cancel and retry them.", rich_markup_mode=None)
-notifications_app = typer.Typer(
-    help="Look at notifications, send one again.", rich_markup_mode=None
-)
+notifications_app = typer.Typer(help="Look at notifications, send one again.", rich_markup_mode=None)
 config_app = typer.Typer(help="Look at the settings and check them.", rich_markup_mode=None)
 db_app = typer.Typer(help="Look after the store.", rich_markup_mode=None)
 app.add_typer(jobs_app, name="jobs")
@@ -498,11 +496,12 @@ def listen(
     async def receive() -> None:
         listener = service.listener_for(loaded, user, say)
         left = count
-        async for received in listener.messages():
-            put({"event": received.event, "message": received.message, "user": received.user})
-            left = None if left is None else left - 1
-            if left == 0:
-                return
+        async with contextlib.aclosing(listener.messages()) as messages:
+            async for received in messages:
+                put({"event": received.event, "message": received.message, "user": received.user})
+                left = None if left is None else left - 1
+                if left == 0:
+                    return
 
     in_loop(receive())
 

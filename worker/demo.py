@@ -217,9 +217,10 @@ async def _watch(loaded: Loaded, running: service.Running, show: Show) -> None:
 
 
 async def _hear(listener: Listener, show: Show) -> None:
-    async for received in listener.messages():
-        if show.received(received) and show.complete:
-            return
+    async with contextlib.aclosing(listener.messages()) as messages:
+        async for received in messages:
+            if show.received(received) and show.complete:
+                return
 
 
 def _tell(console: Console, loaded: Loaded, show: Show) -> None:

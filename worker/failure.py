@@ -5,6 +5,7 @@ import sys
 import traceback
 import uuid
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import PurePath
 from types import TracebackType
 
@@ -55,7 +56,7 @@ def _trace(exc: BaseException, last_line: str, redact: Redactor) -> str | None:
     if exc.__traceback__ is None:
         return None
     lines = ["Traceback (most recent call last):"]
-    for frame in _frames(exc.__traceback__):
+    for frame in dropwhile(_is_plumbing, _frames(exc.__traceback__)):
         lines.append(f'  File "{_short(frame.filename)}", line {frame.lineno}, in {frame.name}')
         if frame.line:
             lines.append(f"    {frame.line}")
@@ -66,6 +67,12 @@ def _frames(tb: TracebackType) -> list[traceback.FrameSummary]:
     return traceback.StackSummary.extract(traceback.walk_tb(tb), capture_locals=False)
 
 
+def _is_plumbing(frame: traceback.FrameSummary) -> bool:
+    """Our own frames around the handler tell nobody anything."""
+    return PurePath(_short(frame.filename)).as_posix() in _PLUMBING
+
+
+_PLUMBING = ("worker/executor.py", "worker/child.py", "worker/handler.py")
 _ROOTS = sorted({os.path.realpath(path) for path in sys.path if path}, key=len, reverse=True)
 
 

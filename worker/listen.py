@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
 import socketio
 from tenacity import AsyncRetrying, wait_exponential_jitter
 
@@ -37,9 +38,10 @@ class Listener:
     _queue: "asyncio.Queue[Received]" = field(default_factory=asyncio.Queue)
     _seen: "OrderedDict[tuple[str, int], None]" = field(default_factory=OrderedDict)
     _where: dict[str, Any] = field(default_factory=dict)
+    _told: str = ""
     connected: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def messages(self) -> AsyncIterator[Received]:
+    async def messages(self) -> AsyncGenerator[Received, None]:
         """Every notification once, for ever; the connection is renewed behind it."""
         connection = asyncio.ensure_future(self._stay_connected())
         try:
@@ -59,8 +61,10 @@ class Listener:
 
     async def _session(self) -> None:
         """One connection from start to end; raises when it could not be made."""
-        # A fresh client each time: the library's own reconnect loop can end silently.
-        client = socketio.AsyncClient(reconnection=False, handle_sigint=False)
+        # A fresh client each time: the library's own reconnect loop can end silently. The HTTP session is ours,
+        # because the library forgets to close its own when an attempt fails.
+        http = aiohttp.ClientSession()
+        client = socketio.AsyncClient(reconnection=False, handle_sigint=False, http_session=http)
         ended = asyncio.Event()
         client.on(self.event, self._receive)
         client.on("disconnect", lambda *_reason: ended.set())
@@ -73,17 +77,24 @@ class Listener:
                     auth={"token": self.token(), **self._where},
                     wait_timeout=_STEP_SECONDS,
                 )
-            self.on_change("connected")
+            self._tell(f"connected to {self.url}")
             self.connected.set()
             await ended.wait()
-            self.on_change("connection lost")
-        except socketio.exceptions.ConnectionError as exc:
-            self.on_change(f"not connected: {exc}")
+            self._tell("connection lost")
+        except Exception as exc:
+            self._tell(f"not connected to {self.url}: {_innermost(exc)}; trying again")
             raise
         finally:
             self.connected.clear()
             with contextlib.suppress(Exception):
                 await client.shutdown()
+            await http.close()
+
+    def _tell(self, text: str) -> None:
+        """Changes only: an outage is one line, however many attempts it costs."""
+        if text != self._told:
+            self._told = text
+            self.on_change(text)
 
     async def _receive(self, message: Any = None, user: Any = None, *_more: Any) -> None:
         payload = message.get("payload", {}) if isinstance(message, dict) else {}
@@ -95,3 +106,10 @@ class Listener:
             if len(self._seen) > _REMEMBERED:
                 self._seen.popitem(last=False)
         self._queue.put_nowait(Received(self.event, message, user))
+
+
+def _innermost(exc: BaseException) -> str:
+    """The library wraps the real cause twice."""
+    while (cause := exc.__cause__ or exc.__context__) is not None:
+        exc = cause
+    return str(exc) or type(exc).__name__

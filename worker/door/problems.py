@@ -39,7 +39,9 @@ def problem(status: int, detail: str | None = None, headers: dict[str, str] | No
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json", headers=headers)
+    # Figures count by close code: numbers as keys.
+    body = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
 def status_of(exc: errors.WorkerError) -> int:
