@@ -1,0 +1,135 @@
+"""The typed tree by itself: defaults, bounds, spellings."""
+
+import pickle
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from config.settings import Settings, WebSocketSettings
+from config.shape import Leaf, MapOf, shape_of, walk
+from config.tree import key_text
+
+
+def _of(tree: dict[str, Any]) -> Settings:
+    return Settings(**tree)
+
+
+def test_settings_without_arguments_are_the_defaults_whatever_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Settings()
+    for name in ("WebSocket__Url", "WEB_SOCKET", "web_socket", "WEBSOCKET__URL", "QUEUE", "LOGGING"):
+        monkeypatch.setenv(name, '{"url": "http://elsewhere"}')
+    assert Settings() == plain
+    assert plain.web_socket.url == "http://127.0.0.1:8080"
+
+
+def test_sections_are_taken_as_models_by_field_or_by_outside_name() -> None:
+    expected = WebSocketSettings(url="http://hub:9")
+    assert Settings(web_socket=expected).web_socket == expected
+    assert _of({"WebSocket": {"url": "http://hub:9"}}).web_socket == expected
+    assert _of({"web_socket": {"url": "http://hub:9"}}).web_socket == expected
+
+
+def test_settings_are_frozen_and_travel_to_child_processes() -> None:
+    settings = _of({"WebSocket": {"Token": "t0ken"}, "Worker": {"Execution": {"mail": "THREAD"}}})
+    with pytest.raises(ValidationError):
+        settings.web_socket.url = "http://other"
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_unknown_fields_are_refused() -> None:
+    with pytest.raises(ValidationError):
+        _of({"WebSocket": {"Nonsense": 1}})
+
+
+def test_every_key_says_what_it_means() -> None:
+    silent = [key_text(path) for path, key in walk(shape_of(Settings)) if not key.info.description]
+    assert silent == []
+
+
+def test_the_secrets_are_these() -> None:
+    leaves = {key_text(path): key.shape for path, key in walk(shape_of(Settings))}
+    secret = {key for key, shape in leaves.items() if isinstance(shape, Leaf) and shape.secret}
+    secret |= {key for key, shape in leaves.items() if isinstance(shape, MapOf) and shape.item.secret}
+    assert secret == {
+        "WebSocket:Token",
+        "WebSocket:Headers",
+        "Queue:ConnectionString",
+        "Hub:Jwt:Key",
+        "Http:ApiKeys:N:Sha256",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [("00:00:05", 5000), ("00:01", 60000), ("1.00:00:00", 86400000), ("00:00:00.25", 250), ("1500", 1500)],
+)
+def test_a_duration_may_be_a_time_span(text: str, milliseconds: int) -> None:
+    assert _of({"WebSocket": {"Timeout": text}}).web_socket.timeout == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("WebSocket", "ReconnectionDelay", -1),
+        ("WebSocket", "Timeout", 0),
+        ("WebSocket", "Timeout", 10**15),
+        ("WebSocket", "Url", "hub:8080"),
+        ("WebSocket", "Url", "ftp://hub"),
+        ("WebSocket", "Url", "http://"),
+        ("WebSocket", "Url", "http://hub:99999"),
+        ("WebSocket", "Url", "http://hub:http"),
+        ("WebSocket", "Url", "http://hub/path"),
+        ("WebSocket", "Url", "http://hub\n"),
+        ("WebSocket", "Path", "/"),
+        ("WebSocket", "Path", "/a?b"),
+        ("WebSocket", "Event", ""),
+        ("WebSocket", "Confirmation", "maybe"),
+        ("WebSocket", "Headers", {"X Y": "v"}),
+        ("WebSocket", "Headers", {"X": "a\r\nInjected: b"}),
+        ("Worker", "Concurrency", "1.5"),
+        ("HostOptions", "ShutdownTimeout", "inf"),
+        ("HostOptions", "ShutdownTimeout", "nan"),
+        ("Insignia", "BadRowLimit", 101),
+        ("Insignia", "BadRowLimit", "nan"),
+        ("Hub", "Enabled", "sometimes"),
+        ("Hub", "Jwt", {"Key": "x" * 31}),
+        ("Http", "Url", "https://127.0.0.1:8443"),
+        ("Http", "Url", "http://user@127.0.0.1"),
+        ("Http", "Url", "http://127.0.0.1:"),
+        ("Http", "TrustedProxies", ["proxy"]),
+        ("Http", "ApiKeys", [{"Name": "x", "Sha256": "the key itself"}]),
+        ("Http", "ApiKeys", [{"Sha256": "0" * 64}]),
+    ],
+)
+def test_what_cannot_be_is_refused(section: str, key: str, value: Any) -> None:
+    with pytest.raises(ValidationError):
+        _of({section: {key: value}})
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("WebSocket", "Url", "WSS://hub.example/"),
+        ("WebSocket", "Url", "http://[::1]:8080"),
+        ("Http", "Url", "http://*:8080"),
+        ("Http", "Url", "http://127.0.0.1:0"),
+        ("Http", "TrustedProxies", ["10.0.0.0/8", "::1"]),
+        ("Hub", "Jwt", {"Key": "ก" * 11}),
+        ("Http", "ApiKeys", [{"Name": "x", "Sha256": "aB" * 32, "Scopes": ["ADMIN"]}]),
+    ],
+)
+def test_what_can_be_is_taken(section: str, key: str, value: Any) -> None:
+    _of({section: {key: value}})
+
+
+@pytest.mark.parametrize(("given", "meant"), [(True, "true"), (False, "false"), ("True", "true"), ("AUTO", "auto")])
+def test_the_hub_is_switched_by_words_or_booleans(given: object, meant: str) -> None:
+    assert _of({"Hub": {"Enabled": given}}).hub.enabled == meant
+
+
+def test_naming_one_log_category_leaves_the_default_level() -> None:
+    assert _of({"Logging": {"LogLevel": {"worker": "debug"}}}).logging.log_level == {
+        "Default": "Information",
+        "worker": "Debug",
+    }

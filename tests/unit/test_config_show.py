@@ -1,0 +1,82 @@
+"""What `config show` is given."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from config.jsonfile import read_leaves
+from config.settings import Settings
+from config.show import as_dict, leaves, rows
+from tests.support.site import Site
+
+HEX = "ab" * 32
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def test_every_value_is_shown_in_the_order_of_the_tree(site: Site) -> None:
+    keys = [row.key for row in rows(site.load())]
+    assert keys[0] == "WebSocket:Url"
+    assert keys[-1] == "Logging:Emoji"
+    assert len(keys) == len(set(keys))
+    assert list(dict.fromkeys(key.split(":")[0] for key in keys)) == [
+        "WebSocket",
+        "Worker",
+        "Queue",
+        "Hub",
+        "Http",
+        "Insignia",
+        "HostOptions",
+        "Logging",
+    ]
+
+
+def test_a_row_has_the_typed_value_and_its_origin(site: Site) -> None:
+    site.write('{\n "Worker": {"Concurrency": "3", "Handlers": ["a.b"]}}')
+    found = {row.key: row for row in rows(site.load())}
+    assert (found["Worker:Concurrency"].value, str(found["Worker:Concurrency"].origin)) == (3, "appsettings.json:2")
+    assert (found["Worker:Handlers:0"].value, found["Worker:Processes"].value) == ("a.b", 2)
+    assert (found["Http:ApiKeys"].value, found["WebSocket:Headers"].value) == ([], {})
+    assert str(found["Worker:Processes"].origin) == "default"
+
+
+def test_secrets_are_masked_wherever_they_stand(site: Site) -> None:
+    secret = "s3cret-s3cret-s3cret-s3cret-s3cret"
+    loaded = site.load(
+        environ={
+            "WebSocket__Token": secret,
+            "WebSocket__Headers__X-Key": secret,
+            "WebSocket__Url": f"http://me:{secret}@hub:1",
+            "Hub__Jwt__Key": secret,
+            "Http__ApiKeys__0__Name": "me",
+            "Http__ApiKeys__0__Sha256": HEX,
+        }
+    )
+    text = json.dumps([[row.key, row.value] for row in rows(loaded)]) + json.dumps(as_dict(loaded))
+    assert secret not in text
+    assert HEX not in text
+    found = {row.key: row.value for row in rows(loaded)}
+    assert found["WebSocket:Token"] == found["WebSocket:Headers:X-Key"] == found["Http:ApiKeys:0:Sha256"] == "***"
+    assert found["WebSocket:Url"] == "http://***@hub:1"
+    assert found["Queue:ConnectionString"] is None
+
+
+def test_the_dictionary_is_a_settings_file_of_the_values_in_force(site: Site) -> None:
+    site.write('{"Worker": {"Execution": {"mail": "thread"}}, "Http": {"AllowedHosts": ["a"]}, "Serilog": {}}')
+    loaded = site.load()
+    shown = as_dict(loaded)
+    assert shown["origins"]["Http:AllowedHosts:0"] == "appsettings.json:1"
+    assert (shown["environment"], shown["contentRoot"]) == ("Production", str(site.here))
+    assert shown["files"] == [str(site.here / "appsettings.json")]
+    assert len(shown["warnings"]) == 1
+    site.write(json.dumps(shown["settings"]))
+    assert site.load().settings == loaded.settings
+
+
+def test_the_leaves_of_the_defaults_are_those_of_no_settings_at_all(site: Site) -> None:
+    assert list(leaves(Settings())) == list(leaves(site.load().settings))
+    assert read_leaves(json.dumps(as_dict(site.load())["settings"]))
