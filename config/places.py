@@ -92,14 +92,22 @@ def _content_root(
     for folder in (absolute(cwd, Path()), system_folder):
         if (folder / FILE_NAME).exists():
             return folder
-    return user_folder(environ)
+    return _user_folder(environ, notes)
 
 
-def user_folder(environ: Mapping[str, str]) -> Path:
+def _user_folder(environ: Mapping[str, str], notes: Notes) -> Path:
     """$XDG_STATE_HOME, if it is absolute as its standard demands, else ~/.local/state; a folder of ours in it."""
     given = Path(environ.get("XDG_STATE_HOME", ""))
-    home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
-    return (given if given.is_absolute() else home / ".local" / "state") / "insignia-worker"
+    return (given if given.is_absolute() else _home(environ, notes) / ".local" / "state") / "insignia-worker"
+
+
+def _home(environ: Mapping[str, str], notes: Notes) -> Path:
+    try:
+        return Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+    except RuntimeError:  # a container's user often is a bare number
+        text = "there is no settings file and this user has no home: set HOME, or name a folder with --contentRoot"
+        notes.faults.append(Problem(text))
+        return Path("/")
 
 
 def _state_dir(environ: Mapping[str, str], content_root: Path) -> Path:

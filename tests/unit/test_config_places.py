@@ -1,5 +1,6 @@
 """Which environment this is, and where files, content and state lie."""
 
+import pwd
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,17 @@ def test_the_state_home_is_where_xdg_says_if_it_is_absolute(site: Site) -> None:
     elsewhere = site.path("xdg")
     assert site.load(environ={"XDG_STATE_HOME": str(elsewhere)}).content_root == elsewhere / "insignia-worker"
     assert site.load(environ={"XDG_STATE_HOME": "xdg"}).content_root == site.load().content_root
+
+
+def test_a_user_without_a_home_is_told_what_to_set(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert "set HOME, or name a folder with --contentRoot" in site.fault(environ={"HOME": ""})
+    site.write("{}")
+    assert site.load(environ={"HOME": ""}).content_root == site.here
 
 
 def test_a_named_file_takes_its_folder_and_its_environment_file_along(site: Site) -> None:
