@@ -281,7 +281,7 @@ class HttpSettings(Section):
     trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
         (), description="Addresses or networks of the proxies whose forwarded headers are believed"
     )
-    max_body: Bytes = Field(1024 * 1024, ge=1024, description="Largest body of a request")
+    max_body: Bytes = Field(16 * 1024 * 1024, ge=1024, description="Largest body of a request")
 
 
 class InsigniaSettings(Section):

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 PROGRAM = "insignia-worker"
 USAGE, INTERNAL, CONFIGURATION, INTERRUPTED = 64, 70, 78, 130
-_HOST_OPTIONS = {"--config": "config_file", "--contentroot": "content_root", "--environment": "environment"}
+_HOST_OPTIONS = {"config": "config_file", "contentroot": "content_root", "environment": "environment"}
+_HOST_SETTINGS = {"shutdowntimeoutseconds"}
+"""Host keys of .NET that are settings of ours by another name."""
 
 
 @dataclass(slots=True)
@@ -69,11 +71,12 @@ def split(argv: Sequence[str]) -> tuple[list[str], Invocation]:
     words = iter(argv)
     for word in words:
         name, equals, value = word.partition("=")
-        if name.lower() in _HOST_OPTIONS:
+        option = _host_option(name, spelled_out=bool(equals))
+        if option is not None:
             chosen = value if equals else next(words, None)
             if chosen is None:
                 raise typer.BadParameter(f"{name} needs a value")
-            _set_host_option(invocation, _HOST_OPTIONS[name.lower()], chosen)
+            _set_host_option(invocation, option, chosen)
         elif _is_setting(word):
             invocation.settings.append(word)
             if not equals and name.startswith(("--", "/")) and (following := next(words, None)) is not None:
@@ -83,6 +86,12 @@ def split(argv: Sequence[str]) -> tuple[list[str], Invocation]:
     return rest, invocation
 
 
+def _host_option(name: str, *, spelled_out: bool) -> str | None:
+    """`--environment X`, `/environment X`, `environment=X`: as .NET's host reads them, in any case."""
+    bare = name.removeprefix("--").removeprefix("/").lower()
+    return _HOST_OPTIONS.get(bare) if name.startswith(("--", "/")) or spelled_out else None
+
+
 def _set_host_option(invocation: Invocation, name: str, value: str) -> None:
     setattr(invocation, name, value if name == "environment" else Path(value))
 
@@ -90,6 +99,8 @@ def _set_host_option(invocation: Invocation, name: str, value: str) -> None:
 def _is_setting(word: str) -> bool:
     """`--Section:Key…` is ours whatever the section; `/Section:Key` and `Section:Key=` only for sections we know."""
     name = word.partition("=")[0]
+    if name.removeprefix("--").removeprefix("/").lower() in _HOST_SETTINGS and name.startswith(("--", "/")):
+        return True
     if ":" not in name or "://" in name:
         return False
     if name.startswith("--"):
@@ -130,6 +141,8 @@ def run(argv: Sequence[str]) -> int:
         say(f"{exc.format_message()} (try --help)")
         return USAGE
     except ConfigError as exc:
+        for warning in exc.warnings:
+            say(f"warning: {warning}")
         for problem in exc.problems:
             say(str(problem))
         return CONFIGURATION
@@ -187,7 +200,7 @@ def run_service(context: typer.Context) -> None:
     from worker import service
 
     emit = service.Emitter(start_logs(loaded))
-    in_loop(service.serve(loaded, emit))
+    in_loop(service.serve(loaded, emit, stopping=service.Stopping(hard=True)))
 
 
 @app.command()
@@ -240,9 +253,21 @@ def in_loop(work: Awaitable[None]) -> None:
 
     async def body() -> None:
         await work
+        await _leave()
 
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(body())
+
+
+async def _leave() -> None:
+    """What was left behind may refuse to end; the loop's own close would wait for it for ever."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for straggler in left:
+        straggler.cancel()
+    if left and (await asyncio.wait(left, timeout=0.5))[1]:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 # -- jobs ------------------------------------------------------------------------------------------------------------

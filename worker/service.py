@@ -172,12 +172,9 @@ class Stopping:
     event: asyncio.Event = field(default_factory=asyncio.Event)
     reason: str = "asked to"
     on_hurry: Callable[[], None] | None = None
-    last_resort: threading.Timer | None = None
-
-    def done(self) -> None:
-        """The service has stopped: its last resort is not needed."""
-        if self.last_resort is not None:
-            self.last_resort.cancel()
+    hard: bool = False
+    """The process is ours to end when something holds it up; never where others live in it."""
+    finished: bool = False
 
     def ask(self, reason: str) -> None:
         """The first time: stop in order. Again: do not wait for what runs."""
@@ -227,13 +224,13 @@ async def serve(
     """Run the service until it is asked to stop. WorkerError says why it could not start or had to end."""
     clock, stopping = Clock(), stopping or Stopping()
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(stopping.done)
         store = await stack.enter_async_context(opened_store(loaded, clock, emit))
         parts = await _build(stack, loaded, clock, emit, store, stopping)
         url, path = await _open_doors(stack, parts)
         await parts.worker.recover()
         stack.enter_context(_signals(parts))
         await _live(parts, Running(url, path, parts), on_ready)
+    stopping.finished = True
 
 
 async def _build(
@@ -418,7 +415,8 @@ def _say_ready(parts: Parts, running: Running, on_ready: Callable[[Running], Non
 async def _stop(parts: Parts, claiming: "asyncio.Task[None]") -> None:
     """Claim nothing more, let jobs end, give the rest back, flush the outbox: all within one deadline."""
     seconds = parts.loaded.settings.host_options.shutdown_timeout
-    parts.stopping.last_resort = _last_resort(seconds)
+    if parts.stopping.hard:
+        _last_resort(parts.stopping, seconds)
     deadline = parts.clock.monotonic() + seconds
     parts.emit(ServiceStopping(parts.stopping.reason, parts.worker.running, seconds))
     parts.systemd.stopping(f"draining {parts.worker.running} jobs, {seconds:g} s left")
@@ -429,12 +427,11 @@ async def _stop(parts: Parts, claiming: "asyncio.Task[None]") -> None:
     parts.emit(ServiceStopped(given_back, figures.outbox_depth))
 
 
-def _last_resort(seconds: float) -> threading.Timer:
-    """Whatever a handler or a library holds up: the process ends. What was not settled is durable or given back."""
-    timer = threading.Timer(seconds + _LAST_RESORT, os._exit, (70,))
+def _last_resort(stopping: Stopping, seconds: float) -> None:
+    """Whatever a handler or a library holds up: the process ends. What was not settled is durable, or given back."""
+    timer = threading.Timer(seconds + _LAST_RESORT, lambda: os._exit(0 if stopping.finished else 70))
     timer.daemon = True
     timer.start()
-    return timer
 
 
 @contextlib.asynccontextmanager

@@ -22,7 +22,7 @@ from worker.queue import JobQuery
 
 _PAGE = 50
 _LONGEST_PAGE = 500
-_LONGEST_BATCH = 10_000
+_LONGEST_BATCH = 1_000
 _LONGEST_WAIT = 60.0
 
 
