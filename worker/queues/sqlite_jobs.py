@@ -327,7 +327,7 @@ def _count_settled(ledger: Ledger, settlement: Settlement) -> None:
 _RELEASE = RowStatement(
     f"UPDATE jobs SET state = 'queued', lane = {READY}, attempt = max(attempt - 1, 0), "  # noqa: S608
     "suspect = max(suspect, released.column4), owner = NULL, started_at = NULL "
-    "FROM {{rows}} AS released WHERE jobs.id = released.column1 AND jobs.owner = released.column2 "
+    "FROM {rows} AS released WHERE jobs.id = released.column1 AND jobs.owner = released.column2 "
     "AND jobs.claims = released.column3 AND jobs.state = 'running'",
     width=4,
 )
