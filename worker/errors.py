@@ -45,6 +45,12 @@ class DuplicateHandler(WorkerError):
     exit_code = 78
 
 
+class HandlersUnusable(WorkerError):
+    """A module named in Worker:Handlers cannot be imported."""
+
+    exit_code = 78
+
+
 class MissingUser(WorkerError):
     """A job names no user and WebSocket:DefaultUserId is not set."""
 

@@ -1,5 +1,6 @@
 """What a handler is, and how handlers are found. A registration is a value: nothing here is global."""
 
+import asyncio
 import importlib
 import inspect
 import pkgutil
@@ -11,7 +12,7 @@ from typing import Any, Literal, Protocol
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from worker.errors import DuplicateHandler, InvalidPayload
+from worker.errors import DuplicateHandler, HandlersUnusable, InvalidPayload
 
 Execution = Literal["async", "thread", "process"]
 """async: a coroutine in the service's loop. thread: a plain function in a thread of its own; it cannot be
@@ -119,6 +120,12 @@ def call(handler: Handler, payload: BaseModel, context: Context) -> Any:
     return handler.run(payload, context) if handler.takes_context else handler.run(payload)
 
 
+def call_to_its_end(handler: Handler, payload: BaseModel, context: Context) -> Any:
+    """Call it from a thread or process of its own, where a coroutine function is given a loop of its own."""
+    result = call(handler, payload, context)
+    return asyncio.run(result) if asyncio.iscoroutine(result) else result
+
+
 def encode_result(result: object) -> bytes | None:
     """A handler's return value as JSON; None stays None. TypeError: it is no JSON."""
     if result is None:
@@ -145,10 +152,19 @@ def discover(modules: Iterable[ModuleType | str]) -> Registry:
 
 def _expand(modules: Iterable[ModuleType | str]) -> Iterable[ModuleType]:
     for entry in modules:
-        module = importlib.import_module(entry) if isinstance(entry, str) else entry
+        module = _named(entry) if isinstance(entry, str) else entry
         yield module
         for info in pkgutil.iter_modules(getattr(module, "__path__", [])):
             yield importlib.import_module(f"{module.__name__}.{info.name}")
+
+
+def _named(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as exc:
+        raise HandlersUnusable(
+            f"Worker:Handlers names {name!r}, which cannot be imported: {type(exc).__name__}: {exc}"
+        ) from exc
 
 
 def explain(exc: ValidationError) -> str:
