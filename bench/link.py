@@ -1,4 +1,4 @@
-"""Acknowledged notifications per second to the JavaScript server: this link, python-socketio, the JS client, raw aiohttp.
+"""Acknowledged notifications per second to the JavaScript server: ours, python-socketio, the JS client, raw aiohttp.
 
     python bench/link.py [--seconds 2] [--repeats 3] [--windows 1,64,256,1000] [--only PREFIX]
 
@@ -69,7 +69,7 @@ class EndlessFeed:
         self.proven = up_to
 
     def rejected(self, message_id: int, reason: str) -> None:
-        raise AssertionError(reason)
+        raise AssertionError(f"{message_id}: {reason}")
 
 
 async def ours(url: str, window: int, seconds: float, *, fast: bool) -> float:
@@ -115,7 +115,7 @@ async def stock(url: str, window: int, seconds: float, *, codec: Any) -> float:
 
 
 class OrjsonModule:
-    dumps = staticmethod(lambda value, separators=None: orjson.dumps(value).decode())
+    dumps = staticmethod(lambda value, **_named: orjson.dumps(value).decode())
     loads = staticmethod(orjson.loads)
 
 

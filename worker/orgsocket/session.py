@@ -113,10 +113,12 @@ class Session:
         try:
             await self._over.wait()
         finally:
-            await _cancel([*loops, *self._whispers, *([self._ping] if self._ping else [])])
-            self._report()
-            feed.rewind()
-            await self._leave()
+            try:
+                await _cancel([*loops, *self._whispers, *([self._ping] if self._ping else [])])
+            finally:
+                self._report()
+                feed.rewind()
+                await self._leave()
         assert self.wire.ending is not None
         return self.wire.ending
 

@@ -119,12 +119,10 @@ class _Line(aiohttp.ClientWebSocketResponse[Literal[True]]):
     wire: "Wire"
 
     async def receive(self, timeout: float | None = None) -> Any:
-        while True:
+        while not self._is_over():
             message = await super().receive(timeout)
-            if self.wire.over:
-                return _CLOSED
             if message.type is _TEXT:
-                if self.wire.read(message.data):
+                if not self._is_over() and self.wire.read(message.data):
                     return message
             elif message.type is aiohttp.WSMsgType.PONG:
                 self.wire.reader.ponged(bytes(message.data))
@@ -133,15 +131,15 @@ class _Line(aiohttp.ClientWebSocketResponse[Literal[True]]):
             elif message.type is aiohttp.WSMsgType.BINARY:
                 self.wire.read_attachment()
             else:
-                return self._closed_by(message)
+                self.wire.end(_ending(message, self.close_code, self.exception()))
+        return _CLOSED
 
-    def _closed_by(self, message: Any) -> Any:
-        opened = self.wire.greeting is not None
-        self.wire.end(_ending(self.close_code, self.exception() or message.data))
-        if not opened:
-            # The library would take the close code for a packet and fall over it.
-            raise ConnectionResetError(self.wire.ending.reason if self.wire.ending else "closed")
-        return message
+    def _is_over(self) -> bool:
+        ending = self.wire.ending
+        if ending is not None and self.wire.greeting is None:
+            # The library awaits the OPEN packet: it would take a close code for one, and fall over it.
+            raise ConnectionResetError(ending.reason)
+        return ending is not None
 
     async def send_str(self, data: str, compress: int | None = None) -> None:
         if data.startswith("3"):
@@ -157,12 +155,16 @@ class _Line(aiohttp.ClientWebSocketResponse[Literal[True]]):
 _CLOSED = aiohttp.WSMessage(aiohttp.WSMsgType.CLOSED, None, None)
 
 
-def _ending(code: int | None, cause: object) -> Ending:
-    if isinstance(cause, BaseException) and str(cause):
+def _ending(message: Any, code: int | None, exception: BaseException | None) -> Ending:
+    if message.type is aiohttp.WSMsgType.CLOSE:
+        told = code or 1005  # RFC 6455, 7.1.5: a close frame without a code
+        words = f", {message.extra}" if message.extra else ""
+        return Ending(f"the server closed the connection ({told}{words})", told)
+    cause = exception or message.data
+    if message.type is aiohttp.WSMsgType.ERROR and isinstance(cause, BaseException):
         return Ending(f"{type(cause).__name__}: {cause}", code or 1006)
-    if code is None or code == 1006:
-        return Ending("the connection broke", 1006)
-    return Ending(f"the server closed the connection ({code})", code)
+    # aiohttp calls a TCP connection that just ends 1000; nobody said goodbye, though.
+    return Ending(f"the connection broke: {exception}" if exception else "the connection broke", 1006)
 
 
 class Wire:
@@ -265,19 +267,28 @@ class Wire:
     async def goodbye(self, seconds: float = 1.0) -> None:
         """Leave politely. Only when everything is proven: a DISCONNECT may overtake messages at the server."""
         self.ending = self.ending or Ending("we are done", 1000, final=True)
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(seconds):
-                await self._client.disconnect()
-        await self.drop()
+        try:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(seconds):
+                    await self._client.disconnect()
+        finally:
+            await self.drop()
 
     async def drop(self) -> None:
-        """Let go of the transport without another byte, and of all that hangs on it."""
+        """Let go of the transport without another byte, and of all that hangs on it; also when cancelled meanwhile."""
         self.ending = self.ending or Ending("dropped", None)
+        letting_go = asyncio.create_task(self._let_go())
+        try:
+            await asyncio.shield(letting_go)
+        except asyncio.CancelledError:
+            await letting_go
+            raise
+
+    async def _let_go(self) -> None:
         if not self._connected.done():
             self._connected.cancel()
-        transport = _transport_of(self._line)
-        if transport is not None:
-            transport.abort()
+        if self._line is not None:
+            _abort(self._line)
         if self._client is not None:
             await _library_ended(self._client)
         if self._http is not None:
@@ -329,7 +340,8 @@ class Wire:
             if not text.startswith("41/"):
                 self.end(Ending("the server disconnected us from the namespace"))
         elif kind == "44":
-            self._read_connect_error(text)
+            if not text.startswith("44/"):
+                self._read_connect_error(text)
         else:
             return self._read_engine(text)
         return False
@@ -472,9 +484,12 @@ def innermost(exc: BaseException) -> BaseException:
 # -- private names of aiohttp and python-engineio: a test fails when they change ---------------------------------------
 
 
-def _transport_of(line: _Line | None) -> asyncio.Transport | None:
-    connection = line._response.connection if line is not None else None
-    return connection.transport if connection is not None else None
+def _abort(line: _Line) -> None:
+    """`close` would first write what is buffered, to a peer that may not read."""
+    connection = line._response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    line._response.close()
 
 
 async def _library_ended(client: Any) -> None:
