@@ -1,0 +1,163 @@
+"""The watermark against a peer that is simulated frame by frame: what is confirmed was truly received, in order.
+
+Hypothesis plays a network and a server: frames travel in order in both directions, the server may stop acting on
+what it reads at any moment (DISCONNECT), lose its acknowledgements, or break the line. Whatever happens, nothing may
+be confirmed that the server has not handled, and everything arrives in order once the line holds.
+"""
+
+from collections import deque
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from worker.orgsocket.proof import Confirmation, Peer, Proof, Rules
+
+PING_TIMEOUT = 20.0
+
+
+class LinkMachine(RuleBasedStateMachine):
+    @initialize(
+        mode=st.sampled_from(["ack", "fence", "heartbeat", "auto"]), acks=st.booleans(), window=st.integers(1, 8)
+    )
+    def begin(self, mode: Confirmation, acks: bool, window: int) -> None:
+        self.mode, self.acks, self.window = mode, acks or mode == "ack", window
+        self.peer = Peer()
+        self.now = 0.0
+        self.total = 0  # messages the feed has had
+        self.confirmed = 0  # the feed's watermark
+        self.handled: list[int] = []  # what the server's handlers got
+        self.fresh_session()
+
+    def fresh_session(self) -> None:
+        self.proof = Proof(Rules(self.mode, self.window, 10.0, 25.0, PING_TIMEOUT), self.peer)
+        self.next = self.confirmed + 1
+        self.out: deque[tuple[str, int, bytes]] = deque()  # to the server
+        self.back: deque[tuple[str, int, bytes]] = deque()  # from the server
+        self.inbox: deque[tuple[int, int]] = deque()  # parsed, handlers not yet run
+        self.deaf = False  # after a DISCONNECT it still answers pings
+        self.ping_sent_at: float | None = None
+
+    @rule(count=st.integers(1, 5))
+    def enqueue(self, count: int) -> None:
+        self.total += count
+
+    @rule()
+    def send(self) -> None:
+        while self.next <= self.total and self.proof.room:
+            number = self.proof.sent(self.next, 10, self.now)
+            self.out.append(("event", number, str(self.next).encode()))
+            self.next += 1
+
+    @rule()
+    def ping(self) -> None:
+        if self.proof.wants_ping() or self.proof.wants_probe(self.now):
+            self.out.append(("ping", 0, self.proof.pinged(self.proof.window.sent, self.now)))
+
+    @rule()
+    def server_turn(self) -> None:
+        """One turn of the server's loop: run the handlers of what was parsed before, then parse what came."""
+        while self.inbox:
+            number, message = self.inbox.popleft()
+            self.handled.append(message)
+            if self.acks:
+                self.back.append(("ack", number, b""))
+        while self.out:
+            kind, number, payload = self.out.popleft()
+            if kind == "ping":
+                self.back.append(("pong", 0, payload))
+            elif kind == "pong":
+                self.ping_sent_at = None
+            elif not self.deaf:
+                self.inbox.append((number, int(payload)))
+
+    @rule()
+    def server_heartbeat(self) -> None:
+        """A server that got no PONG in time closes instead of sending the next PING."""
+        if self.ping_sent_at is not None and self.now - self.ping_sent_at >= PING_TIMEOUT:
+            self.fresh_session()
+        elif not self.deaf:
+            self.ping_sent_at = self.now
+            self.back.append(("heartbeat", 0, b""))
+
+    @rule()
+    def server_disconnects_us(self) -> None:
+        """From now on it reads and drops; what it had parsed is still handled."""
+        if not self.deaf:
+            self.deaf = True
+            self.back.append(("disconnect", 0, b""))
+
+    @rule(some=st.integers(1, 5))
+    def hear(self, some: int) -> None:
+        for _ in range(min(some, len(self.back))):
+            kind, number, payload = self.back.popleft()
+            if kind == "disconnect":
+                self.fresh_session()
+                return
+            if kind == "ack":
+                self.proof.acked(number, self.now)
+            elif kind == "pong":
+                self.proof.ponged(payload, self.now)
+            else:
+                self.proof.heartbeat(self.now)
+                self.out.append(("pong", 0, b""))
+                self.proof.heartbeat_answered(self.proof.window.sent, self.now)
+            self.report()
+
+    @rule(seconds=st.sampled_from([0.1, 3.0, 6.0, 11.0, 21.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        if self.proof.judge(self.now) == "doubt":
+            self.fresh_session()
+        self.report()
+
+    @rule()
+    def line_breaks(self) -> None:
+        self.fresh_session()
+
+    def report(self) -> None:
+        if self.proof.window.confirmed:
+            assert self.proof.window.confirmed >= self.confirmed or self.proof.window.confirmed == 0
+            self.confirmed = max(self.confirmed, self.proof.window.confirmed)
+
+    @invariant()
+    def nothing_is_confirmed_that_was_not_received(self) -> None:
+        if not hasattr(self, "handled"):
+            return
+        received = set(self.handled) | {message for _, message in self.inbox}
+        assert set(range(1, self.confirmed + 1)) <= received
+
+    @invariant()
+    def first_arrivals_are_in_order(self) -> None:
+        if hasattr(self, "handled"):
+            firsts = list(dict.fromkeys(self.handled))
+            assert firsts == list(range(1, len(firsts) + 1))
+
+    @invariant()
+    def the_window_is_bounded(self) -> None:
+        if hasattr(self, "proof") and self.proof.mode != "heartbeat":
+            assert len(self.proof.window) <= self.window
+
+    def teardown(self) -> None:
+        """Once the line holds, everything arrives and is confirmed."""
+        if not hasattr(self, "handled"):
+            return
+        self.fresh_session()
+        for _ in range(60 * (1 + self.total)):
+            if self.confirmed == self.total:
+                break
+            self.send()
+            self.ping()
+            self.server_turn()
+            self.server_turn()
+            self.now += 2.0  # so that a probe fits well into the timeout, as it does on any real line
+            self.server_heartbeat()
+            self.hear(1000)
+            self.time_passes(0.1)
+        assert self.confirmed == self.total
+        self.server_turn()
+        assert sorted(set(self.handled)) == list(range(1, self.total + 1))
+
+
+LinkMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestTheWatermark = LinkMachine.TestCase
