@@ -85,6 +85,13 @@ class RunningHub:
         raw.socket = await raw.session.ws_connect(self.url + path, autoping=True, **options)
         return raw
 
+    async def native(self, user: str = "ann", path: str = "/ws", *, token: str | None = None, **auth: Any) -> "Raw":
+        """A client of the native door, past its welcome (which is in `.welcome`)."""
+        raw = await self.raw(path)
+        await raw.say("auth", {"token": token or self.token(user), **auth})
+        raw.welcome = await raw.hear()
+        return raw
+
 
 class Browser:
     """python-socketio's client with everything it receives in a queue."""
@@ -128,6 +135,7 @@ class Raw:
     """Engine.IO by hand."""
 
     socket: aiohttp.ClientWebSocketResponse
+    welcome: dict[str, Any]
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self.session = session
@@ -147,6 +155,25 @@ class Raw:
                     await self.socket.send_str("3")
                     continue
                 return frame.data
+
+    async def say(self, kind: str, data: Any = None) -> None:
+        """A native message."""
+        await self.socket.send_str(orjson.dumps({"type": kind, "data": data}).decode())
+
+    async def hear(self, kind: str | None = None) -> dict[str, Any]:
+        """The next native message, or the next of this type."""
+        while True:
+            said: dict[str, Any] = orjson.loads(await self.next())
+            if kind is None or said["type"] == kind:
+                return said
+
+    async def rest(self) -> list[dict[str, Any]]:
+        """What else has arrived by now in native messages: an echo proves that nothing is on its way."""
+        await self.say("echo", "anything else?")
+        heard = []
+        while (said := await self.hear())["type"] != "echo":
+            heard.append(said)
+        return heard
 
     async def ended(self) -> int | None:
         """The close code, once the hub has closed; whatever it sends before is read over."""

@@ -1,20 +1,28 @@
 """The hub behind its doors: clients, rooms, publishing, catching up. Knows no protocol and no HTTP."""
 
 import asyncio
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from worker.clock import Clock
 from worker.events import Emit
 from worker.hub.auth import Identity
 from worker.hub.events import ClientConnected, ClientDisconnected, ClientRefused, InboxFailed, MessageRefused
 from worker.hub.frames import text_frame
+from worker.hub.guard import Caps
 from worker.hub.inbox import Claim, Inbox, Page
 from worker.hub.news import News, Stored
 from worker.hub.peer import Peer
 from worker.hub.rooms import Rooms, job_room, user_room
 from worker.hub.stats import ClientFigures, Counters, HubFigures
+
+NOTIFICATION: Final = "notification"
+PROGRESS: Final = "progress"
+TOO_MANY: Final = 4409
+_REMEMBERED_JOBS: Final = 1024
+_REMEMBERED_BYTES: Final = 16 * 1024
 
 Published = Literal["stored", "repeated", "sent", "failed"]
 """stored: in the inbox, on disk. repeated: dropped, it was there. sent: volatile, gone out. failed: the inbox
@@ -31,6 +39,12 @@ class Dialect(Protocol):
     def __hash__(self) -> int: ...
 
 
+class Batch(Protocol):
+    """Takes a client's progress messages together."""
+
+    def put(self, job_id: str | None, frame: bytes) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class Client:
     """One authenticated connection."""
@@ -41,14 +55,42 @@ class Client:
     address: str
     peer: Peer
     dialect: Dialect
+    farewell: Callable[[int, str], None]
+    """Tells the client in its door's words why it is ended."""
     since: float
     since_monotonic: float
+    clock: Clock
+    topics: Container[str] | None = None
+    """The types of news it wants; None: all."""
+    batch: Batch | None = None
     last_pong: float | None = None
     received: int = 0
     sent: int = 0
-    types: frozenset[str] | None = None
-    """Only these types of news; None: all."""
     replay: "asyncio.Task[None] | None" = field(default=None)
+    given: int = 0
+    """The newest seq it was given."""
+    pinged_at: int = 0
+    """`given` when it was last pinged."""
+    proven: int = 0
+    """The newest seq it has certainly read: its answer to a ping came after it."""
+
+    def pinged(self) -> None:
+        self.pinged_at = self.given
+
+    def survived(self) -> None:
+        """It has lived through another interval in which a dead peer would have been noticed."""
+        self.proven = max(self.proven, self.pinged_at)
+        self.pinged_at = self.given
+
+    def ponged(self) -> None:
+        self.last_pong = self.clock.now()
+        self.proven = max(self.proven, self.pinged_at)
+
+    def end(self, code: int, reason: str) -> None:
+        """Say why, then close."""
+        if not self.peer.closing:
+            self.farewell(code, reason)
+            self.peer.close(code, reason)
 
 
 class Core:
@@ -61,19 +103,25 @@ class Core:
         self.rooms: Rooms[Client] = Rooms()
         self.clients: dict[str, Client] = {}
         self.counters = Counters()
+        self._by_user: dict[str, dict[Client, None]] = {}
         self._replays: set[asyncio.Task[None]] = set()
+        self._last_of_job: OrderedDict[str, News] = OrderedDict()
 
     def enter(self, client: Client) -> None:
-        """The client is known; it gets nothing before catch_up()."""
+        """The client is known; it gets nothing before catch_up() or connected()."""
         self.clients[client.id] = client
+        if client.identity.user is not None:
+            self._by_user.setdefault(client.identity.user, {})[client] = None
         self.counters.connections += 1
 
     def leave(self, client: Client, code: int, reason: str) -> None:
         if self.clients.pop(client.id, None) is None:
             return
-        self.rooms.leave_all(client)
         if client.replay is not None:
             client.replay.cancel()
+        self._forget(client)
+        self._take_back(client)
+        self.rooms.leave_all(client)
         self.counters.close_codes[code] += 1
         self.emit(
             ClientDisconnected(
@@ -89,6 +137,19 @@ class Core:
             )
         )
 
+    def room_for(self, identity: Identity, caps: Caps) -> bool:
+        """Whether the user may have one more socket; makes room if the caps say so."""
+        mine = [client for client in self.clients_of(identity.user) if not client.peer.closing]
+        if len(mine) < caps.per_user:
+            return True
+        if caps.evict:
+            mine[0].end(TOO_MANY, "replaced by a newer connection")
+        return caps.evict
+
+    def clients_of(self, user: str | None) -> tuple[Client, ...]:
+        """The user's clients, the oldest first; nobody's for None."""
+        return () if user is None else tuple(self._by_user.get(user, ()))
+
     def refused(self, door: str, address: str, reason: str) -> None:
         self.counters.refused += 1
         self.emit(ClientRefused(door, address, reason))
@@ -98,6 +159,10 @@ class Core:
         self.counters.errors += 1
         self.emit(MessageRefused(client.id, client.identity.user, reason))
 
+    def connected(self, client: Client, replayed: int = 0, recovered: bool | None = None) -> None:
+        identity = client.identity
+        self.emit(ClientConnected(client.id, identity.user, client.door, client.address, replayed, recovered))
+
     def catch_up(self, client: Client, claim: Claim | None, welcome: Callable[[Page], None]) -> None:
         """Tell the client what it missed, then everything as it happens.
 
@@ -105,7 +170,7 @@ class Core:
         """
         user = client.identity.user
         if user is None:
-            self._connected(client, 0, None)
+            self.connected(client)
             return
 
         def opened(result: Any) -> None:
@@ -116,7 +181,8 @@ class Core:
                 client.peer.close(1011, "inbox")
                 return
             welcome(result)
-            self._connected(client, len(result.messages), result.recovered if claim else None)
+            client.proven = client.given = result.messages[0].seq - 1 if result.messages else result.seq
+            self.connected(client, len(result.messages), result.recovered if claim else None)
             self._go_on(client, result)
 
         self.inbox.open(user, claim, opened)
@@ -124,10 +190,21 @@ class Core:
     def publish(self, news: News, done: Callable[[Published], None]) -> None:
         """Send it to its user: stored first unless it is volatile. `done` is called once it is, or at once."""
         if news.volatile:
-            self._fan_out(news, None, volatile=True)
+            self._fan_out(news, None, PROGRESS)
             done("sent")
-            return
-        self.inbox.append(news, lambda result: done(self._appended(result)))
+        else:
+            self.inbox.append(news, lambda result: done(self._appended(result)))
+
+    def watch(self, client: Client, job_id: str) -> News | None:
+        """The client hears of this job from now on, as far as it is its own; the last that was heard of it."""
+        self.rooms.enter(job_room(job_id), client)
+        news = self._last_of_job.get(job_id)
+        return news if news is not None and _may_see(client, news) else None
+
+    def is_anothers_job(self, client: Client, job_id: str) -> bool:
+        """Whether the job is known to be somebody else's. Unknown ones may be watched, but only one's own are heard."""
+        news = self._last_of_job.get(job_id)
+        return news is not None and not _may_see(client, news)
 
     def figures(self, *, clients: bool = True) -> HubFigures:
         counters = self.counters
@@ -142,14 +219,27 @@ class Core:
             errors=counters.errors,
             refused=counters.refused,
             rooms=len(self.rooms),
-            users=len({client.identity.user for client in self.clients.values()} - {None}),
+            users=len(self._by_user),
             close_codes=dict(counters.close_codes),
             clients=tuple(map(_figures, self.clients.values())) if clients else (),
         )
 
-    def _connected(self, client: Client, replayed: int, recovered: bool | None) -> None:
-        identity = client.identity
-        self.emit(ClientConnected(client.id, identity.user, client.door, client.address, replayed, recovered))
+    def _forget(self, client: Client) -> None:
+        user = client.identity.user
+        if user is None:
+            return
+        del self._by_user[user][client]
+        if not self._by_user[user]:
+            del self._by_user[user]
+
+    def _take_back(self, client: Client) -> None:
+        """A dead socket may not have got what it was given last; unless another has it, it is owed again."""
+        user = client.identity.user
+        if user is None or not client.peer.lost or client.given <= client.proven:
+            return
+        others = set(self.rooms.members(user_room(user))) - {client}
+        if not others:
+            self.inbox.unwritten(user, client.proven)
 
     def _appended(self, result: Stored | BaseException | None) -> Published:
         if result is None:
@@ -159,7 +249,7 @@ class Core:
             self._inbox_failed(result)
             return "failed"
         self.counters.notifications += 1
-        if self._fan_out(result.news, (result.epoch, result.seq), volatile=False):
+        if self._fan_out(result.news, (result.epoch, result.seq), NOTIFICATION):
             self.inbox.written(result.news.user, result.seq)
         return "stored"
 
@@ -167,27 +257,37 @@ class Core:
         self.counters.errors += 1
         self.emit(InboxFailed(error))
 
-    def _fan_out(self, news: News, position: tuple[str, int] | None, *, volatile: bool) -> bool:
-        """Send it to the user's sockets and to the job's watchers; whether the user had a socket."""
+    def _fan_out(self, news: News, position: tuple[str, int] | None, topic: str) -> bool:
+        """Send it to the user's sockets and to the job's watchers; whether a socket of the user's took it."""
         own = self.rooms.members(user_room(news.user))
-        receivers = own if news.job_id is None else tuple(dict.fromkeys(own + self._watchers(news, news.job_id)))
+        receivers = own
+        if news.job_id is not None:
+            self._remember(news.job_id, news)
+            if watchers := self._watchers(news, news.job_id):
+                receivers = tuple(dict.fromkeys(own + watchers))
+        given = [client for client in receivers if _takes(client, topic)]
         frames: dict[Dialect, bytes] = {}
-        for client in receivers:
+        for client in given:
             frame = frames.get(client.dialect)
             if frame is None:
                 frame = frames[client.dialect] = text_frame(client.dialect.word(news, position))
-            client.sent += 1
-            if volatile:
-                client.peer.write_volatile(frame)
-            else:
-                client.peer.write(frame)
-        self.counters.messages_out += len(receivers)
-        return bool(own)
+            _give(client, news, frame)
+            if position is not None:
+                client.given = position[1]
+        self.counters.messages_out += len(given)
+        return bool(given) and any(client in own for client in given)
 
     def _watchers(self, news: News, job_id: str) -> tuple[Client, ...]:
-        """Those who watch the job and may: its own user and admins, whoever else has guessed its id."""
-        watching = self.rooms.members(job_room(job_id))
-        return tuple(c for c in watching if c.identity.is_admin or c.identity.user == news.user)
+        """Those who watch the job and may: whoever else has guessed its id hears nothing."""
+        return tuple(client for client in self.rooms.members(job_room(job_id)) if _may_see(client, news))
+
+    def _remember(self, job_id: str, news: News) -> None:
+        if len(news.body) > _REMEMBERED_BYTES:
+            return
+        self._last_of_job[job_id] = news
+        self._last_of_job.move_to_end(job_id)
+        if len(self._last_of_job) > _REMEMBERED_JOBS:
+            self._last_of_job.popitem(last=False)
 
     def _go_on(self, client: Client, page: Page) -> None:
         """Give the last page and go live in one step, or give the pages one by one, as fast as the client reads."""
@@ -202,8 +302,12 @@ class Core:
         self.rooms.enter(user_room(client.identity.user or ""), client)
 
     async def _replay(self, client: Client, page: Page) -> None:
-        for stored in page.messages:
-            await client.peer.write_patiently(client.dialect.word(stored.news, (stored.epoch, stored.seq)))
+        try:
+            for stored in page.messages:
+                await client.peer.write_patiently(client.dialect.word(stored.news, (stored.epoch, stored.seq)))
+        except ConnectionError:
+            # Its end is noticed where it is read from.
+            return
         self._given(client, page)
         client.replay = None
         self.inbox.read(client.identity.user or "", page.messages[-1].seq, lambda result: self._turned(client, result))
@@ -218,12 +322,31 @@ class Core:
         self._go_on(client, result)
 
     def _given(self, client: Client, page: Page) -> None:
-        if not page.messages:
+        if not page.messages or client.peer.closing:
             return
         client.sent += len(page.messages)
+        client.given = page.messages[-1].seq
         self.counters.messages_out += len(page.messages)
         self.counters.replayed += len(page.messages)
         self.inbox.written(client.identity.user or "", page.messages[-1].seq)
+
+
+def _may_see(client: Client, news: News) -> bool:
+    return client.identity.is_admin or client.identity.user == news.user
+
+
+def _takes(client: Client, topic: str) -> bool:
+    return not client.peer.closing and (client.topics is None or topic in client.topics)
+
+
+def _give(client: Client, news: News, frame: bytes) -> None:
+    client.sent += 1
+    if not news.volatile:
+        client.peer.write(frame)
+    elif client.batch is None:
+        client.peer.write_volatile(frame)
+    else:
+        client.batch.put(news.job_id, frame)
 
 
 def _figures(client: Client) -> ClientFigures:

@@ -135,6 +135,16 @@ class _Written:
 
 
 @dataclass(slots=True)
+class _Unwritten:
+    user: str
+    seq: int
+    done: Answer | None = None
+
+    def apply(self, ledger: "_Ledger") -> None:
+        ledger.unwritten(self.user, self.seq)
+
+
+@dataclass(slots=True)
 class _Prune:
     now: float
     done: Answer | None
@@ -215,6 +225,11 @@ class Inbox:
         """Up to `seq` has been given to a socket of the user. Rides on the next commit."""
         if seq > self._marks.get(user, 0):
             self._marks[user] = seq
+
+    def unwritten(self, user: str, seq: int) -> None:
+        """What was given after `seq` was lost on the way: the user's next socket is given it again."""
+        self.flush()
+        self._operations.put(_Unwritten(user, seq))
 
     def flush(self) -> None:
         """Put down the marks, so that what is asked from now on knows them."""
@@ -389,6 +404,12 @@ class _Ledger:
             if user.written < seq <= user.seq:
                 user.written = seq
                 self._change(user)
+
+    def unwritten(self, name: str, seq: int) -> None:
+        user = self._user(name)
+        if seq < user.written:
+            user.written = seq
+            self._change(user)
 
     def prune(self, now: float) -> bool:
         """Whether there is more to delete."""

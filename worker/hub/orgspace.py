@@ -5,9 +5,11 @@ from typing import Any, Final
 
 import orjson
 
-from worker.hub.auth import Authority, Refused
-from worker.hub.core import Client, Core, Published
+from worker.hub.acceptor import TOO_FAST
+from worker.hub.auth import Authority, Identity, Refused
+from worker.hub.core import TOO_MANY, Client, Core, Published
 from worker.hub.engine import DOOR, Seat
+from worker.hub.guard import Guard
 from worker.hub.inbox import Claim, Page
 from worker.hub.news import News, event_body, read_news
 from worker.hub.packets import Kind, Malformed, Packet
@@ -36,10 +38,20 @@ class EventDialect:
 class OrgSpace:
     """Tokens at the door, rooms from the token, publishing by scope."""
 
-    def __init__(self, core: Core, authority: Authority, event: str, publisher_limit: int, *, traces: bool) -> None:
-        """`traces`: stackTrace is passed on to everybody, not only to admins."""
+    def __init__(
+        self,
+        core: Core,
+        authority: Authority,
+        guard: Guard,
+        *,
+        event: str,
+        publisher_limit: int,
+        traces: bool,
+    ) -> None:
+        """`publisher_limit`: bytes of a publisher's frame. `traces`: stackTrace goes to all, not to admins alone."""
         self._core = core
         self._authority = authority
+        self._guard = guard
         self._event = event
         self._publisher_limit = publisher_limit
         self._traces = traces
@@ -47,22 +59,26 @@ class OrgSpace:
     def connect(self, seat: Seat, auth: Any) -> None:
         auth = auth if isinstance(auth, dict) else {}
         try:
-            client = self._client(seat, auth)
+            identity = self._authority.identify(auth.get("token"))
         except Refused as exc:
             self._core.refused(DOOR, seat.connection.address, str(exc))
             seat.refuse("unauthorized", {"code": 4401})
             return
-        seat.owner = client
-        if client.identity.may_publish:
-            seat.connection.limit = self._publisher_limit
-        self._core.enter(client)
-        seat.accept()
-        self._core.catch_up(client, _claim(auth), lambda page: _welcome(seat, auth, page))
+        if not self._core.room_for(identity, self._guard.caps):
+            self._core.refused(DOOR, seat.connection.address, "too many connections of this user")
+            seat.refuse("too many connections", {"code": TOO_MANY})
+            return
+        self._enter(seat, identity, auth)
 
     def event(self, seat: Seat, packet: Packet) -> None:
         client: Client = seat.owner
         client.received += 1
         self._core.counters.messages_in += 1
+        user = client.identity.user
+        if not client.identity.may_publish and user is not None and not self._guard.may_talk(user):
+            self._core.fault(client, "too many messages of this user")
+            client.end(TOO_FAST, "too many messages")
+            return
         try:
             self._handle(seat, client, packet)
         except Malformed as exc:
@@ -71,18 +87,34 @@ class OrgSpace:
     def left(self, seat: Seat, code: int, reason: str) -> None:
         self._core.leave(seat.owner, code, reason)
 
-    def _client(self, seat: Seat, auth: dict[str, Any]) -> Client:
-        identity = self._authority.identify(auth.get("token"))
-        return Client(
+    def pinged(self, seat: Seat) -> None:
+        if seat.accepted:
+            seat.owner.pinged()
+
+    def ponged(self, seat: Seat) -> None:
+        if seat.accepted:
+            seat.owner.ponged()
+
+    def _enter(self, seat: Seat, identity: Identity, auth: dict[str, Any]) -> None:
+        client = Client(
             id=seat.id,
             identity=identity,
             door=DOOR,
             address=seat.connection.address,
             peer=seat.connection.peer,
             dialect=EventDialect(trace=self._traces or identity.is_admin, numbered="lastSeq" in auth),
+            farewell=lambda code, reason: seat.emit(CLOSING, {"code": code, "reason": reason}),
             since=self._core.clock.now(),
             since_monotonic=self._core.clock.monotonic(),
+            clock=self._core.clock,
         )
+        seat.owner = client
+        if identity.may_publish:
+            seat.connection.limit = self._publisher_limit
+            seat.connection.bucket = None
+        self._core.enter(client)
+        seat.accept()
+        self._core.catch_up(client, claim_of(auth), lambda page: _welcome(seat, auth, page))
 
     def _handle(self, seat: Seat, client: Client, packet: Packet) -> None:
         name = packet.data[0]
@@ -98,13 +130,8 @@ class OrgSpace:
 
     def _refresh(self, seat: Seat, client: Client, packet: Packet) -> None:
         argument = packet.data[1] if len(packet.data) == 2 else None
-        try:
-            identity = self._authority.identify(argument.get("token") if isinstance(argument, dict) else None)
-        except Refused as exc:
-            raise Malformed(f"unauthorized: {exc}") from None
-        if identity.user != client.identity.user or not identity.scopes >= client.identity.scopes:
-            raise Malformed("unauthorized: another user's or a lesser token")
-        client.identity = identity
+        token = argument.get("token") if isinstance(argument, dict) else None
+        client.identity = renewed(self._authority, client.identity, token)
         if packet.id is not None:
             seat.acknowledge(packet.id, _ACCEPTED)
 
@@ -112,6 +139,28 @@ class OrgSpace:
         self._core.fault(client, reason)
         if packet.id is not None:
             seat.acknowledge(packet.id, orjson.dumps([{"ok": False, "error": reason}]))
+        seat.connection.strikes += 1
+        if not client.identity.may_publish and seat.connection.strikes >= self._guard.caps.strikes:
+            client.end(TOO_FAST, "too many refused messages")
+
+
+def renewed(authority: Authority, before: Identity, token: object) -> Identity:
+    """The identity by a newer token of the same user. Malformed: it is none, or allows something else."""
+    try:
+        identity = authority.identify(token)
+    except Refused as exc:
+        raise Malformed(f"unauthorized: {exc}") from None
+    if identity.user != before.user or identity.scopes != before.scopes:
+        raise Malformed("unauthorized: a token of another user or with other scopes")
+    return identity
+
+
+def claim_of(auth: dict[str, Any]) -> Claim | None:
+    """Where the client says it had got to."""
+    epoch, seq = auth.get("epoch"), auth.get("lastSeq")
+    if isinstance(epoch, str) and isinstance(seq, int) and not isinstance(seq, bool) and 0 <= seq < 2**63:
+        return Claim(epoch, seq)
+    return None
 
 
 def _published(seat: Seat, ack: int | None, result: Published) -> None:
@@ -120,13 +169,6 @@ def _published(seat: Seat, ack: int | None, result: Published) -> None:
         seat.connection.peer.close(1011, "inbox")
     elif ack is not None:
         seat.acknowledge(ack, _ACCEPTED)
-
-
-def _claim(auth: dict[str, Any]) -> Claim | None:
-    epoch, seq = auth.get("epoch"), auth.get("lastSeq")
-    if isinstance(epoch, str) and isinstance(seq, int) and not isinstance(seq, bool) and 0 <= seq < 2**63:
-        return Claim(epoch, seq)
-    return None
 
 
 def _welcome(seat: Seat, auth: dict[str, Any], page: Page) -> None:

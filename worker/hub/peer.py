@@ -61,6 +61,8 @@ class Peer:
     close_code: int | None = None
     """The code we closed with; None: we did not."""
     close_reason: str = ""
+    lost: bool = False
+    """What was written last may never have arrived."""
     _frames: list[bytes] = field(default_factory=list)
     _drop: asyncio.TimerHandle | None = None
 
@@ -121,21 +123,35 @@ class Peer:
         if self.close_code is not None:
             return
         if code == SLOW:
+            self.lost = True
             self._frames.clear()
         self.flush()
         self.close_code, self.close_reason = code, reason
         if self.transport.is_closing():
             return
         self.transport.write(close_frame(code, reason))
-        self._drop = asyncio.get_running_loop().call_later(self.bounds.farewell, self.transport.abort)
+        self._drop_after_a_while()
+
+    def lose(self, code: int, reason: str) -> None:
+        """The peer is dead: nobody is there to answer a farewell."""
+        if self.close_code is None:
+            self.close_code, self.close_reason = code, reason
+        self.lost = True
+        self.transport.abort()
 
     def hang_up(self) -> None:
-        """The conversation is over: end the TCP connection, once what was written has left."""
+        """The conversation is over: end the TCP connection, once what was written has left or nobody takes it."""
         if self._drop is not None:
             self._drop.cancel()
         if not self.transport.is_closing():
+            if self.waiting:
+                self._drop_after_a_while()
             self.transport.close()
 
     def abort(self) -> None:
         """End the TCP connection at once."""
+        self.lost = self.lost or self.waiting > 0
         self.transport.abort()
+
+    def _drop_after_a_while(self) -> None:
+        self._drop = asyncio.get_running_loop().call_later(self.bounds.farewell, self.abort)

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
@@ -10,23 +12,28 @@ from aiohttp import web
 from config.settings import HubSettings, WebSocketSettings
 from worker.clock import Clock
 from worker.events import Emit, LoopFailed, StoreCreated
+from worker.hub.acceptor import UNAUTHORIZED, Acceptor, Sizes
 from worker.hub.auth import authority_for
-from worker.hub.core import Client, Core
-from worker.hub.engine import UNAUTHORIZED, Seat, Sizes, SocketIoDoor, Timing
+from worker.hub.core import Core
+from worker.hub.engine import SocketIoDoor, Timing
 from worker.hub.events import HubStarted, HubStopped, KeyCreated
+from worker.hub.guard import Caps, Guard
 from worker.hub.inbox import MEMORY, Inbox, Limits
-from worker.hub.orgspace import CLOSING, OrgSpace
+from worker.hub.native import Cancel, NativeDoor
+from worker.hub.orgspace import OrgSpace
 from worker.hub.peer import Bounds
 from worker.hub.stats import HubFigures
 
 GOING_AWAY: Final = 1001
 _FAREWELL: Final = 0.25
 """Seconds for clients to answer the close frame at shutdown."""
-_PRUNE_SECONDS: Final = 300.0
+_SWEEP_SECONDS: Final = 300.0
+NATIVE_PATH: Final = "/ws"
+NATIVE_JOB_PATH: Final = "/ws/tasks/{job_id}"
 
 
 class Hub:
-    """The org-socket server."""
+    """The org-socket server: one core, two doors."""
 
     def __init__(
         self,
@@ -39,8 +46,17 @@ class Hub:
         timing: Timing | None = None,
         bounds: Bounds | None = None,
         limits: Limits | None = None,
+        caps: Caps | None = None,
+        origins: Sequence[str] = (),
+        trusted_proxies: Sequence[str] = (),
+        open_rooms: bool = True,
+        cancel: Cancel | None = None,
     ) -> None:
-        """`state`: the folder of the key and the inbox. UnsafeKey, StoreUnwritable: the key cannot be used."""
+        """`state`: the folder of the key and the inbox. UnsafeKey, StoreUnwritable: the key cannot be used.
+
+        `origins`: web origins besides our own whose pages may connect. `cancel`: how users cancel their jobs;
+        None: this hub has no queue.
+        """
         self._emit = emit
         self._clock = clock
         self._timing = timing or Timing()
@@ -51,27 +67,51 @@ class Hub:
         in_memory = settings.inbox_path == MEMORY
         self._inbox = Inbox(None if in_memory else state / settings.inbox_path, clock, limits)
         self._core = Core(self._inbox, clock, emit)
-        space = OrgSpace(
-            self._core,
-            self.authority,
-            web_socket.event,
-            web_socket.max_payload,
-            traces=settings.stack_trace_to_users,
+        guard = Guard(
+            caps or Caps(),
+            clock.monotonic,
+            frozenset(origin.rstrip("/").lower() for origin in origins),
+            [ip_network(proxy, strict=False) for proxy in trusted_proxies],
         )
-        self._door = SocketIoDoor(
-            {"/": space},
+        self._acceptor = Acceptor(
+            guard,
             refused=self._core.refused,
             pause=self._inbox.room,
-            timing=self._timing,
             sizes=Sizes(publisher=web_socket.max_payload),
             bounds=bounds or Bounds(),
         )
+        traces = settings.stack_trace_to_users
+        space = OrgSpace(
+            self._core,
+            self.authority,
+            guard,
+            event=web_socket.event,
+            publisher_limit=web_socket.max_payload,
+            traces=traces,
+        )
+        self._socket_io = SocketIoDoor({"/": space}, self._acceptor, self._timing)
+        self._native = NativeDoor(
+            self._core,
+            self.authority,
+            self._acceptor,
+            handshake=self._timing.handshake,
+            traces=traces,
+            open_rooms=open_rooms,
+            cancel=cancel,
+        )
         self._beating: asyncio.Task[None] | None = None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What it takes of the application: a door that asks for API keys must leave these alone."""
+        return (self._path, self._path + "/", NATIVE_PATH, NATIVE_JOB_PATH)
 
     def mount(self, app: web.Application) -> None:
         """Take the hub's paths of this application; it closes the hub when it shuts down, if nobody did before."""
         for path in (self._path, self._path + "/"):
-            app.router.add_route("*", path, self._door.handle)
+            app.router.add_route("*", path, self._socket_io.handle)
+        for path in (NATIVE_PATH, NATIVE_JOB_PATH):
+            app.router.add_get(path, self._native.handle)
         app.on_shutdown.append(self._shutdown)
 
     async def start(self) -> None:
@@ -87,8 +127,8 @@ class Hub:
         if self._beating is None:
             return
         began = self._clock.monotonic()
-        clients = len(self._door.connections)
-        self._door.open = False
+        clients = len(self._core.clients)
+        self._acceptor.open = False
         beating, self._beating = self._beating, None
         beating.cancel()
         await asyncio.wait([beating])
@@ -100,6 +140,14 @@ class Hub:
         """For the worker in this process; signed with a key that dies with it."""
         return self.authority.mint_for_worker()
 
+    def revoke(self, token_id: str) -> int:
+        """Refuse the token with this `jti` from now on and end its sockets; how many there were."""
+        self.authority.revoke(token_id)
+        ended = [client for client in self._core.clients.values() if client.identity.token_id == token_id]
+        for client in ended:
+            client.end(UNAUTHORIZED, "the token is revoked")
+        return len(ended)
+
     def figures(self, *, clients: bool = True) -> HubFigures:
         return self._core.figures(clients=clients)
 
@@ -107,40 +155,35 @@ class Hub:
         await self.close()
 
     async def _drop_all(self) -> None:
-        for connection in tuple(self._door.connections):
-            for seat in connection.seats.values():
-                _say_why(seat, GOING_AWAY, "the hub is stopping")
-            connection.peer.close(GOING_AWAY, "the hub is stopping")
-        await self._door.emptied(_FAREWELL)
-        for connection in tuple(self._door.connections):
-            connection.peer.abort()
-        await self._door.emptied(_FAREWELL)
+        for client in tuple(self._core.clients.values()):
+            client.end(GOING_AWAY, "the hub is stopping")
+        for line in tuple(self._acceptor.lines):
+            line.peer.close(GOING_AWAY, "the hub is stopping")
+        await self._acceptor.emptied(_FAREWELL)
+        for line in tuple(self._acceptor.lines):
+            line.peer.abort()
+        await self._acceptor.emptied(_FAREWELL)
 
     async def _beat_for_ever(self) -> None:
-        pause = min(1.0, self._timing.ping_interval / 4, self._timing.ping_timeout / 2, self._timing.handshake / 2)
-        prune_at = time.monotonic() + _PRUNE_SECONDS
+        timing = self._timing
+        pause = min(1.0, timing.ping_interval / 4, timing.ping_timeout / 2, timing.handshake / 2)
+        sweep_at = time.monotonic() + _SWEEP_SECONDS
         while True:
             await asyncio.sleep(pause)
             try:
-                self._door.beat(time.monotonic())
-                self._end_expired()
-                self._inbox.flush()
-                if time.monotonic() >= prune_at:
-                    prune_at = time.monotonic() + _PRUNE_SECONDS
+                self._beat(time.monotonic())
+                if time.monotonic() >= sweep_at:
+                    sweep_at = time.monotonic() + _SWEEP_SECONDS
+                    self._acceptor.sweep()
                     await self._inbox.prune()
             except Exception as exc:  # noqa: BLE001 -- the heart must go on beating
                 self._emit(LoopFailed("hub", exc, pause))
 
-    def _end_expired(self) -> None:
-        now = self._clock.now()
-        for connection in tuple(self._door.connections):
-            for seat in connection.seats.values():
-                owner = seat.owner
-                if isinstance(owner, Client) and owner.identity.expires <= now and not connection.peer.closing:
-                    _say_why(seat, UNAUTHORIZED, "the token has expired")
-                    connection.peer.close(UNAUTHORIZED, "the token has expired")
-
-
-def _say_why(seat: Seat, code: int, reason: str) -> None:
-    if seat.accepted:
-        seat.emit(CLOSING, {"code": code, "reason": reason})
+    def _beat(self, now: float) -> None:
+        self._socket_io.beat(now)
+        self._native.beat(now)
+        wall = self._clock.now()
+        for client in tuple(self._core.clients.values()):
+            if client.identity.expires <= wall:
+                client.end(UNAUTHORIZED, "the token has expired")
+        self._inbox.flush()
