@@ -1,1 +1,45 @@
-"""The rules for royal decorations. A leaf: knows no queue and no socket."""
+"""The rules for royal decorations. A leaf: knows no queue and no socket.
+
+from worker.insignia import evaluate_roster, write_results
+
+evaluation = evaluate_roster("roster.csv", 2569, history="history.csv")
+summary = write_results(evaluation, Path("results"))
+"""
+
+from worker.insignia.batch import Evaluation, evaluate_roster
+from worker.insignia.faults import (
+    BadCell,
+    CriteriaInvalid,
+    EvaluationCancelled,
+    InsigniaError,
+    Notice,
+    ResultsUnwritable,
+    RosterRejected,
+    RosterUnreadable,
+    RoundInvalid,
+)
+from worker.insignia.loading import load_criteria
+from worker.insignia.report import row_of, write_bad_rows, write_csv, write_json, write_results
+from worker.insignia.sample import copy_sample, write_sample
+
+__all__ = [
+    "BadCell",
+    "CriteriaInvalid",
+    "Evaluation",
+    "EvaluationCancelled",
+    "InsigniaError",
+    "Notice",
+    "ResultsUnwritable",
+    "RosterRejected",
+    "RosterUnreadable",
+    "RoundInvalid",
+    "copy_sample",
+    "evaluate_roster",
+    "load_criteria",
+    "row_of",
+    "write_bad_rows",
+    "write_csv",
+    "write_json",
+    "write_results",
+    "write_sample",
+]

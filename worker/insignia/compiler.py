@@ -98,6 +98,7 @@ class _Compiler:
             groups={group.id: self._group(group) for group in self.criteria.groups},
             medal=self._medal(self.criteria.medal_rules[0]),
             general={rule.id: rule for rule in self.criteria.general_rules},
+            grounds={rule.id: Ground(rule.id, rule.confidence) for rule in self.criteria.general_rules},
         )
 
     def _ceremony(self) -> date:

@@ -14,9 +14,9 @@ from worker.insignia.officer import Officer
 ONE_DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ground:
-    """A rule or parameter a decision rests on."""
+    """A rule or parameter a decision rests on. Compared by identity, so that decisions are looked up quickly."""
 
     id: str
     confidence: Confidence

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from worker.insignia.conditions import Ground, Standing, weakest
@@ -42,14 +43,25 @@ INCOMPLETE = Decision("manual_review", "high", reason="INCOMPLETE_DATA", rules=(
 
 
 def not_eligible(reason: str, grounds: Sequence[Ground], next_award: str | None = None) -> Decision:
-    return Decision("not_eligible", weakest(grounds), reason=reason, next_award=next_award, rules=rule_names(grounds))
+    return _not_eligible(reason, next_award, tuple(grounds))
+
+
+# Remembered: a roster of a hundred thousand comes to a few hundred different decisions.
+@lru_cache(1 << 12)
+def _not_eligible(reason: str, next_award: str | None, grounds: tuple[Ground, ...]) -> Decision:
+    return Decision("not_eligible", weakest(grounds), reason=reason, next_award=next_award, rules=_names(grounds))
 
 
 def nominated(award: str, abbr_th: str, step: str, grounds: Sequence[Ground]) -> Decision:
-    return Decision("nominate", weakest(grounds), award=award, abbr_th=abbr_th, step=step, rules=rule_names(grounds))
+    return _nominated(award, abbr_th, step, tuple(grounds))
 
 
-def rule_names(grounds: Sequence[Ground]) -> tuple[str, ...]:
+@lru_cache(1 << 12)
+def _nominated(award: str, abbr_th: str, step: str, grounds: tuple[Ground, ...]) -> Decision:
+    return Decision("nominate", weakest(grounds), award=award, abbr_th=abbr_th, step=step, rules=_names(grounds))
+
+
+def _names(grounds: tuple[Ground, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ground.id for ground in grounds))
 
 

@@ -18,10 +18,10 @@ class Officer:
     """One officer at a round. None means unknown, never "no". Money is baht per month."""
 
     person_id: str
-    employee_group: str | None
-    level: str | None
-    service_start: date | None
-    decorations: tuple[Award, ...] | None
+    employee_group: str | None = None
+    level: str | None = None
+    service_start: date | None = None
+    decorations: tuple[Award, ...] | None = None
     position_type: str | None = None
     birth_date: date | None = None
     level_start: date | None = None

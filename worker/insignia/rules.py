@@ -110,9 +110,11 @@ class Rules:
     groups: Mapping[str, GroupRules]
     medal: Medal
     general: Mapping[str, GeneralRule]
+    grounds: Mapping[str, Ground]
+    """The general rules as grounds."""
 
     def ground(self, rule_id: str) -> Ground:
-        return Ground(rule_id, self.general[rule_id].confidence)
+        return self.grounds[rule_id]
 
     def reason(self, rule_id: str) -> str:
         return self.general[rule_id].reason_code

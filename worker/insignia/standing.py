@@ -23,14 +23,15 @@ class Place:
 def standing_of(officer: Officer, rules: Rules) -> Standing:
     """What of the officer's record counts in this round."""
     held: dict[str, date | None] = {}
-    rank, last, medal = 0, None, False
+    rank, last, medal, dated = 0, None, False, True
     for award in officer.decorations or ():
         award_rank = rules.ranks.get(award.code)
         if award_rank is None:
             medal = medal or award.code == rules.medal.code
             continue
-        held[award.code] = _earlier(held.get(award.code, award.received), award.received)
-        rank = max(rank, award_rank)
+        held[award.code] = _earlier(held.get(award.code), award.received)
+        if award_rank >= rank:
+            rank, dated = award_rank, held[award.code] is not None
         last = _later(last, award.received)
     returned = officer.returned_to_service
     return Standing(
@@ -40,7 +41,7 @@ def standing_of(officer: Officer, rules: Rules) -> Standing:
         held=held,
         rank=rank,
         last_class=last,
-        highest_dated=all(day is not None for code, day in held.items() if rules.ranks[code] == rank),
+        highest_dated=dated,
         has_medal=medal,
     )
 
