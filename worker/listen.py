@@ -11,6 +11,8 @@ import aiohttp
 import socketio
 from tenacity import AsyncRetrying, wait_exponential_jitter
 
+_WELCOME = "org-socket:welcome"
+"""Our hub's word on where its replay begins; other servers know no such event."""
 _REMEMBERED = 100_000
 """Ids kept to drop repetitions by."""
 _STEP_SECONDS = 10.0
@@ -37,7 +39,8 @@ class Listener:
     """Told when the connection comes and goes."""
     _queue: "asyncio.Queue[Received]" = field(default_factory=asyncio.Queue)
     _seen: "OrderedDict[tuple[str, int], None]" = field(default_factory=OrderedDict)
-    _where: dict[str, Any] = field(default_factory=dict)
+    _position: dict[str, Any] = field(default_factory=lambda: {"lastSeq": 0})
+    """Where this browser has got to: the hub replays from here after a loss."""
     _told: str = ""
     connected: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -67,6 +70,7 @@ class Listener:
         client = socketio.AsyncClient(reconnection=False, handle_sigint=False, http_session=http)
         ended = asyncio.Event()
         client.on(self.event, self._receive)
+        client.on(_WELCOME, self._welcome)
         client.on("disconnect", lambda *_reason: ended.set())
         try:
             async with asyncio.timeout(_STEP_SECONDS):
@@ -74,7 +78,7 @@ class Listener:
                     self.url,
                     socketio_path=self.path,
                     transports=["websocket"],
-                    auth={"token": self.token(), **self._where},
+                    auth={"token": self.token(), **self._position},
                     wait_timeout=_STEP_SECONDS,
                 )
             self._tell(f"connected to {self.url}")
@@ -96,7 +100,14 @@ class Listener:
             self._told = text
             self.on_change(text)
 
+    async def _welcome(self, where: Any = None) -> None:
+        if isinstance(where, dict) and where.get("epoch") != self._position.get("epoch"):
+            self._position = {"epoch": where["epoch"], "lastSeq": where["after"]}
+
     async def _receive(self, message: Any = None, user: Any = None, *_more: Any) -> None:
+        if isinstance(user, dict) and "seq" in user:
+            self._position = {"epoch": user["epoch"], "lastSeq": user["seq"]}
+            user = {"userId": user.get("userId")}
         payload = message.get("payload", {}) if isinstance(message, dict) else {}
         key = (str(payload.get("notificationId")), int(payload.get("redelivery", 0)))
         if "notificationId" in payload:

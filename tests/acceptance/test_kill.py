@@ -1,16 +1,18 @@
 """The service, killed for real: what was accepted ends once, and its news arrives (P1, P2, P4, P5)."""
 
 import asyncio
+import contextlib
 import random
-from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
-from tests.support.process import WorkerProcess, free_port, running_worker
+from tests.support.process import WorkerProcess, command, free_port, running_worker
 from tests.support.socketio_server import SocketIoServer, socketio_server
 from worker.errors import Unavailable
+from worker.listen import Listener, Received
 
 HANDLERS = "--Worker:Handlers:0=tests.support.jobs"
 
@@ -43,6 +45,11 @@ async def _submit_for_ever(worker: WorkerProcess, accepted: list[str], pause: fl
             continue
         accepted.extend(answer["jobId"] for answer in answers["jobs"])
         await asyncio.sleep(pause)
+
+
+async def _show(worker: WorkerProcess, job_id: str) -> dict[str, Any]:
+    answer: dict[str, Any] = await asyncio.to_thread(worker.client.ask, "GET", f"/api/v1/jobs/{job_id}")
+    return answer
 
 
 async def _all_arrived(server: SocketIoServer, accepted: list[str], seconds: float) -> None:
@@ -92,11 +99,9 @@ async def test_killed_at_random_moments_under_load_nothing_is_lost_and_nothing_e
             await asyncio.gather(producer, return_exceptions=True)
             await _all_arrived(server, accepted, 120)
             _check(server, accepted)
-            states = Counter(
-                (await asyncio.to_thread(worker.client.ask, "GET", f"/api/v1/jobs/{job_id}"))["status"]
-                for job_id in accepted[:: max(1, len(accepted) // 200)]
-            )
-            assert set(states) <= {"succeeded", "failed"}
+            shown = [await _show(worker, job_id) for job_id in accepted[:: max(1, len(accepted) // 200)]]
+            assert {job["status"] for job in shown} <= {"succeeded", "failed"}
+            assert {job["run"] for job in shown} == {1}
             assert await worker.stop() == 0
         finally:
             producer.cancel()
@@ -153,3 +158,42 @@ async def test_a_crash_in_a_child_process_is_charged_to_its_job_alone(tmp_path: 
     assert told[ids[0]]["attempt"] == 2
     assert "SIGSEGV" in told[ids[0]]["error"]
     assert told[ids[1]]["status"] == "success"
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(300)
+async def test_with_the_hub_in_the_same_process_a_browser_hears_of_every_job_once_and_in_order(tmp_path: Path) -> None:
+    port, user = free_port(), "เจ้าหน้าที่"
+    url = f"http://127.0.0.1:{port}"
+    chance = random.Random(7)
+    worker = WorkerProcess(tmp_path, [*_quick(url, port), "--Hub:Enabled=true"])
+    await worker.start()
+    token = command(tmp_path, "token", "--user", user).stdout.strip()
+    browser = Listener(url, "/api/v1/org-socket", "socket-notification", lambda: token)
+    heard: list[Received] = []
+    listening = asyncio.create_task(_hear(browser, heard))
+    accepted: list[str] = []
+    try:
+        for _ in range(10):
+            jobs = [{"taskType": "noop", "userId": user, "payload": {"number": n}} for n in range(40)]
+            answers = await asyncio.to_thread(worker.client.ask, "POST", "/api/v1/jobs/batch", {"jobs": jobs})
+            accepted.extend(answer["jobId"] for answer in answers["jobs"])
+            await asyncio.sleep(chance.uniform(0.0, 0.1))
+            worker.kill()
+            await worker.start()
+        async with asyncio.timeout(60):
+            while len(heard) < len(accepted):
+                await asyncio.sleep(0.05)
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        worker.kill()
+    payloads = [received.message["payload"] for received in heard]
+    assert sorted(payload["jobId"] for payload in payloads) == sorted(accepted)
+    assert [payload["sequence"] for payload in payloads] == list(range(1, len(accepted) + 1))
+
+
+async def _hear(browser: Listener, heard: list[Received]) -> None:
+    async with contextlib.aclosing(browser.messages()) as messages:
+        async for received in messages:
+            heard.append(received)

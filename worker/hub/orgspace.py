@@ -15,7 +15,8 @@ from worker.hub.news import News, event_body, read_news
 from worker.hub.packets import Kind, Malformed, Packet
 
 WELCOME: Final = "org-socket:welcome"
-"""To those who sent lastSeq: {epoch, seq, recovered}; comes before the first notification."""
+"""To those who sent lastSeq: {epoch, seq, after, recovered}; comes before the first notification. `after` is where the
+replay begins: a client that has no position yet takes it as its own, or a loss right now would go unnoticed."""
 CLOSING: Final = "org-socket:closing"
 """Before the hub ends a socket: {code, reason}."""
 REFRESH: Final = "org-socket:refresh"
@@ -173,4 +174,5 @@ def _published(seat: Seat, ack: int | None, result: Published) -> None:
 
 def _welcome(seat: Seat, auth: dict[str, Any], page: Page) -> None:
     if "lastSeq" in auth:
-        seat.emit(WELCOME, {"epoch": page.epoch, "seq": page.seq, "recovered": page.recovered})
+        after = page.messages[0].seq - 1 if page.messages else page.seq
+        seat.emit(WELCOME, {"epoch": page.epoch, "seq": page.seq, "after": after, "recovered": page.recovered})
