@@ -249,6 +249,7 @@ class Link:
 
     def ended(self) -> None:
         if self.state is not State.DISCONNECTED:
+            self.since = None
             self._move(Change.ENDED)
 
     def trouble(self, where: str, detail: str, *, alarm: bool = False) -> None:

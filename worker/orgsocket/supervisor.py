@@ -86,15 +86,16 @@ class Supervisor:
 
     async def _carried(self, session: Session, feed: Feed, stop: asyncio.Event) -> Ending:
         self.session = session
+        ending = Ending("the service stops", final=True)  # stays so when we are cancelled
         try:
             ending = await session.carry(feed, stop)
         finally:
             self.session = None
-        uptime = self._clock.monotonic() - session.opened_at
+            uptime = self._clock.monotonic() - session.opened_at
+            back = self._patience.auto_reconnect and not ending.final
+            self._link.lost(ending, uptime=uptime, unproven=session.in_flight, back=back)
         if uptime >= self._patience.min_uptime:
             self._backoff.afresh()
-        back = self._patience.auto_reconnect and not ending.final
-        self._link.lost(ending, uptime=uptime, unproven=session.in_flight, back=back)
         if back:
             await self._rest_after(ending, stop)
         elif not ending.final:
