@@ -30,6 +30,8 @@ def _by_code(code: int, exc: sqlite3.Error, path: Path) -> Exception:
             return corrupt(path, str(exc))
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreLocked(f"{path} is locked by another program ({exc}): close what has it open")
+        case sqlite3.SQLITE_ERROR | sqlite3.SQLITE_MISUSE:
+            return exc  # a mistake of ours: its traceback says more than we could
         case _:
             return StoreError(f"{path}: {exc} ({exc.sqlite_errorname}): check the disk and the system log")
 

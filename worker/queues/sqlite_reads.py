@@ -11,7 +11,7 @@ from worker.queue import Figures, JobPage, JobQuery, NotificationRecord, OutboxM
 from worker.queues.sqlite_files import OpenFiles
 from worker.queues.sqlite_jobs import ORPHANS, orphan
 from worker.queues.sqlite_ledger import read_counts
-from worker.queues.sqlite_room import used_bytes, wal_of
+from worker.queues.sqlite_room import used_bytes
 from worker.queues.sqlite_schema import BACKOFF, READY, RUNNING, SCHEDULED, Connection
 
 SEARCH_SECONDS = 0.2
@@ -149,7 +149,7 @@ def figures(connection: Connection, path: Path, now: float, max_bytes: int) -> F
             "SELECT (SELECT created_at FROM outbox WHERE id > ? AND dead IS NULL ORDER BY id LIMIT 1)",
             (counts.delivered,),
         ).fetchone()
-        size = used_bytes(connection, wal_of(path))
+        size = used_bytes(connection, path)
     finally:
         connection.execute("COMMIT")
     return Figures(

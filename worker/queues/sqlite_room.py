@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from worker.errors import StoreFull
@@ -13,57 +14,69 @@ END_BYTES = 1536
 ROW_BYTES = 768
 """What a job takes beside its payload: the row's other columns and its place in the indexes."""
 
+PAGE_BYTES = 4096
+"""SQLite's own choice for new files."""
+
 _MEASURE_SECONDS = 1.0
+"""Room is measured anew after so long: ends of jobs and other programs take some too."""
 
 
+@dataclass(slots=True)
 class Room:
     """Asked before a job is accepted or claimed; never before a job ends, which is what the reserve is for."""
 
-    __slots__ = (
-        "_connection", "_left", "_max_bytes", "_measured_at", "_monotonic", "_path", "_reserve", "_wal", "refused"
-    )  # fmt: skip
-
-    def __init__(
-        self, connection: sqlite3.Connection, path: Path, max_bytes: int, monotonic: Callable[[], float]
-    ) -> None:
-        self._connection = connection
-        self._path = path
-        self._wal = wal_of(path)
-        self._max_bytes = max_bytes
-        self._reserve = min(max(max_bytes // 64, 64 * 1024), 16 * 1024 * 1024)
-        self._monotonic = monotonic
-        self._measured_at = float("-inf")
-        self._left = 0
-        self.refused = False
+    connection: sqlite3.Connection
+    path: Path
+    max_bytes: int
+    monotonic: Callable[[], float]
+    refused: bool = False
+    """The last answer was no; a shorter log may turn it into a yes."""
+    _left: int = 0
+    _measured_at: float = float("-inf")
 
     def require(self, size: int, *, kept: int = 0) -> None:
         """StoreFull unless about `size` more bytes fit, and `kept` beside them; `size` counts as written."""
-        if self._left < size + kept or self._monotonic() - self._measured_at > _MEASURE_SECONDS:
+        if self._left < size + kept or self.monotonic() - self._measured_at > _MEASURE_SECONDS:
             self._measure(size + kept)
         self._left -= size
 
     def _measure(self, size: int) -> None:
         self._left, self.refused = 0, True
-        used = used_bytes(self._connection, self._wal)
-        if used + size > self._max_bytes - self._reserve:
+        left = min(self._left_under_cap(size), self._left_on_disk(size))
+        self._left, self.refused = left, False
+        self._measured_at = self.monotonic()
+
+    def _left_under_cap(self, size: int) -> int:
+        # The log counts with the size it may grow to before it is brought into the file.
+        log = max(wal_pages_for(self.max_bytes) * PAGE_BYTES - wal_bytes(wal_of(self.path)), 0)
+        used = used_bytes(self.connection, self.path) + log
+        left = self.max_bytes - self._reserve() - used
+        if left < size:
             raise StoreFull(
-                f"{self._path} holds {used:,} bytes, Queue:MaxBytes is {self._max_bytes:,}: "
+                f"{self.path} takes {used:,} bytes, Queue:MaxBytes is {self.max_bytes:,}: "
                 "raise it, or lower Queue:Retention so that old jobs go"
             )
-        free = _free_on_disk(self._path.parent)
-        if free - self._reserve < size:
-            raise StoreFull(f"the disk of {self._path} has only {free:,} bytes left: make room on it")
-        self._left = min(self._max_bytes - used, free) - self._reserve
-        self._measured_at = self._monotonic()
-        self.refused = False
+        return left
+
+    def _left_on_disk(self, size: int) -> int:
+        state = os.statvfs(self.path.parent)
+        free = state.f_bavail * state.f_frsize
+        left = free - self._reserve()
+        if left < size:
+            raise StoreFull(f"the disk of {self.path} has only {free:,} bytes left: make room on it")
+        return left
+
+    def _reserve(self) -> int:
+        """For what must be written even so: the ends of jobs, and what is delivered."""
+        return min(max(self.max_bytes // 64, 64 * 1024), 16 * 1024 * 1024)
 
 
-def used_bytes(connection: sqlite3.Connection, wal: Path) -> int:
+def used_bytes(connection: sqlite3.Connection, path: Path) -> int:
     """The pages in use and the write-ahead log; pages freed by pruning are room, though the file keeps its size."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     (page_size,) = connection.execute("PRAGMA page_size").fetchone()
-    return int((pages - free) * page_size) + wal_bytes(wal)
+    return int((pages - free) * page_size) + wal_bytes(wal_of(path))
 
 
 def wal_of(path: Path) -> Path:
@@ -77,11 +90,6 @@ def wal_bytes(wal: Path) -> int:
         return 0
 
 
-def _free_on_disk(folder: Path) -> int:
-    state = os.statvfs(folder)
-    return state.f_bavail * state.f_frsize
-
-
 def wal_pages_for(max_bytes: int) -> int:
     """After how many pages of log it is brought into the file: 16 MB, or a sixteenth of a small cap."""
-    return min(max(max_bytes // 4096 // 16, 64), 4000)
+    return min(max(max_bytes // PAGE_BYTES // 16, 64), 4000)

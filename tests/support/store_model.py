@@ -1,0 +1,190 @@
+"""A store as a page of plain Python: no disk, no threads, no statements. What it says, every store must say."""
+
+from dataclasses import dataclass, field
+
+from worker.job import Job, NewJob
+from worker.queue import Settlement
+
+
+@dataclass
+class ModelJob:
+    new: NewJob
+    place: int
+    """Order of acceptance."""
+    state: str = "queued"
+    run: int = 1
+    attempt: int = 0
+    claims: int = 0
+    owner: str | None = None
+    run_at: float = 0.0
+    waits: bool = False
+    """Not due before its `run_at`."""
+    backs_off: bool = False
+    """Waits for a while rather than until a time."""
+    suspect: bool = False
+    cancel_requested: bool = False
+
+
+@dataclass
+class ModelMessage:
+    id: int
+    job_id: str
+    run: int
+    user_id: str
+    sequence: int
+    created_at: float
+    dead: bool = False
+    redelivery: int = 0
+
+
+@dataclass
+class ModelStore:
+    owner: str
+    jobs: dict[str, ModelJob] = field(default_factory=dict)
+    messages: list[ModelMessage] = field(default_factory=list)
+    watermark: int = 0
+    last_message: int = 0
+    accepted: int = 0
+    sequences: dict[str, int] = field(default_factory=dict)
+    told: list[tuple[str, int]] = field(default_factory=list)
+    """(job, run) of every notification that was ever written."""
+    ended: list[tuple[str, int]] = field(default_factory=list)
+
+    def enqueue(self, new: NewJob, now: float) -> tuple[str, str]:
+        for job in self.jobs.values():
+            if new.key is not None and job.new.key == new.key:
+                return job.new.id, "existing" if job.new.payload == new.payload else "conflict"
+        self.accepted += 1
+        waits = new.run_at > max(now, new.created_at)
+        self.jobs[new.id] = ModelJob(new, self.accepted, run_at=new.run_at, waits=waits)
+        return new.id, "created"
+
+    def due(self, now: float) -> list[ModelJob]:
+        waiting = [job for job in self.jobs.values() if job.state == "queued"]
+        due = [job for job in waiting if not job.waits or job.run_at <= now]
+        return sorted(due, key=lambda job: (job.run_at, job.place))
+
+    def held(self) -> list[ModelJob]:
+        return [job for job in self.jobs.values() if job.state == "running" and job.owner == self.owner]
+
+    def claim(self, limit: int, now: float) -> list[str]:
+        if any(job.suspect for job in self.held()):
+            return []
+        taken: list[ModelJob] = []
+        for job in self.due(now)[:limit]:
+            if job.suspect:
+                if not taken and not self.held():
+                    taken.append(job)
+                break
+            taken.append(job)
+        for job in taken:
+            job.state, job.owner, job.waits = "running", self.owner, False
+            job.attempt += 1
+            job.claims += 1
+        return [job.new.id for job in taken]
+
+    def holds(self, job: Job) -> bool:
+        mine = self.jobs.get(job.id)
+        return mine is not None and (mine.state, mine.owner, mine.claims) == ("running", job.owner, job.claim)
+
+    def settle(self, settlement: Settlement, now: float, state: str) -> bool:
+        job = settlement.attempt.job
+        if not self.holds(job):
+            return False
+        mine = self.jobs[job.id]
+        mine.state, mine.suspect = state, False
+        if state != "queued":
+            self.tell(mine, settlement.attempt.finished_at)
+        return True
+
+    def back_off(self, job_id: str, run_at: float, now: float, *, suspect: bool) -> None:
+        job = self.jobs[job_id]
+        job.run_at, job.suspect = run_at, suspect
+        job.waits = job.backs_off = run_at > now
+
+    def release(self, job: Job, *, suspect: bool) -> None:
+        if self.holds(job):
+            mine = self.jobs[job.id]
+            mine.state, mine.owner = "queued", None
+            mine.attempt -= 1
+            mine.suspect = mine.suspect or suspect
+            mine.waits = mine.backs_off = False
+
+    def cancel(self, job_id: str, run: int, now: float) -> str:
+        job = self.jobs.get(job_id)
+        if job is None:
+            return "unknown"
+        if job.run != run:
+            return "changed"
+        if job.state == "running":
+            job.cancel_requested = True
+            return "requested"
+        if job.state != "queued":
+            return "ended"
+        job.state, job.suspect = "cancelled", False
+        self.tell(job, now)
+        return "cancelled"
+
+    def retry(self, job_id: str, now: float) -> str:
+        job = self.jobs.get(job_id)
+        if job is None:
+            return "unknown"
+        if job.state in ("queued", "running"):
+            return "active"
+        job.state, job.attempt, job.run_at = "queued", 0, now
+        job.run += 1
+        job.waits = job.backs_off = job.suspect = job.cancel_requested = False
+        return "queued"
+
+    def set_back(self, seconds: float) -> None:
+        for job in self.jobs.values():
+            if job.state == "queued" and job.backs_off and job.waits:
+                job.run_at -= seconds
+
+    def tell(self, job: ModelJob, at: float) -> None:
+        user = job.new.user_id
+        self.sequences[user] = self.sequences.get(user, 0) + 1
+        self.last_message += 1
+        message = ModelMessage(self.last_message, job.new.id, job.run, user, self.sequences[user], at)
+        self.messages.append(message)
+        self.told.append((job.new.id, job.run))
+        self.ended.append((job.new.id, job.run))
+
+    def is_pending(self, message: ModelMessage) -> bool:
+        return message.id > self.watermark and not message.dead
+
+    def pending(self) -> list[ModelMessage]:
+        return [message for message in self.messages if self.is_pending(message)]
+
+    def delivered(self, up_to: int) -> None:
+        self.watermark = max(self.watermark, min(up_to, self.last_message))
+
+    def dead(self, message_id: int) -> None:
+        for message in self.messages:
+            if message.id == message_id and self.is_pending(message):
+                message.dead = True
+
+    def resend(self, job_id: str, run: int, now: float) -> int | None:
+        for message in self.messages:
+            if (message.job_id, message.run) == (job_id, run):
+                if not self.is_pending(message):
+                    self.messages.remove(message)
+                    self.last_message += 1
+                    message.id, message.dead, message.created_at = self.last_message, False, now
+                    message.redelivery += 1
+                    self.messages.append(message)
+                return message.id
+        return None
+
+    def prune(self, before: float) -> int:
+        old = [message for message in self.messages if message.created_at < before and not self.is_pending(message)]
+        for message in old:
+            self.messages.remove(message)
+            job = self.jobs.get(message.job_id)
+            if job is not None and job.run == message.run and job.state not in ("queued", "running"):
+                del self.jobs[message.job_id]
+        return len(old)
+
+    def counts(self) -> dict[str, int]:
+        states = ("queued", "running", "succeeded", "failed", "cancelled")
+        return {state: sum(1 for job in self.jobs.values() if job.state == state) for state in states}

@@ -1,0 +1,151 @@
+"""What store tests are made of: a clock that obeys, jobs, and the ends of attempts."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+import orjson
+
+from worker.clock import Clock
+from worker.failure import Failure
+from worker.job import Job, JobRecord, NewJob, new_job_id
+from worker.notification import Notification, Wire, cancelled_before_run, notification_for
+from worker.outcome import Attempt, Cancelled, Failed, Outcome, Retry, Succeeded
+from worker.queue import Settlement, Store
+
+START = 1_800_000_000.0
+"""An ordinary moment (wall clock)."""
+
+WIRE = Wire()
+
+
+@dataclass
+class HandClock:
+    """Time passes when told to, and the wall clock can be set."""
+
+    wall: float = START
+    passed: float = 1000.0
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(now=lambda: self.wall, monotonic=lambda: self.passed)
+
+    def pass_time(self, seconds: float) -> None:
+        self.wall += seconds
+        self.passed += seconds
+
+    def set_wall(self, by: float) -> None:
+        """Somebody sets the wall clock; no time passes."""
+        self.wall += by
+
+
+@dataclass
+class StoreHouse:
+    """One place for a store, opened as often as a test likes: closing is what kill -9 leaves, minus the kill."""
+
+    hands: HandClock
+    opener: Callable[[str, int, Clock], Awaitable[Store]]
+    opened: list[Store] = field(default_factory=list)
+    owners: "count[int]" = field(default_factory=lambda: count(1))
+
+    async def open(self, *, max_bytes: int = 1 << 30, owner: str | None = None) -> Store:
+        store = await self.opener(owner or f"owner-{next(self.owners)}", max_bytes, self.hands.clock)
+        self.opened.append(store)
+        return store
+
+    async def close(self, store: Store) -> None:
+        self.opened.remove(store)
+        await store.close()
+
+    async def reopen(self, store: Store, *, max_bytes: int = 1 << 30) -> Store:
+        """The next life of the service: another owner, whose predecessor gave nothing back."""
+        await self.close(store)
+        return await self.open(max_bytes=max_bytes)
+
+    async def close_all(self) -> None:
+        while self.opened:
+            await self.close(self.opened[-1])
+
+
+def a_job(
+    at: float = START,
+    *,
+    user: str = "somchai",
+    kind: str = "noop",
+    payload: object = None,
+    delay: float = 0.0,
+    key: str | None = None,
+    max_attempts: int = 3,
+    job_id: str | None = None,
+) -> NewJob:
+    """A job accepted at `at`, due `delay` seconds later."""
+    return NewJob(
+        id=job_id or new_job_id(at),
+        kind=kind,
+        user_id=user,
+        payload=orjson.dumps({} if payload is None else payload, option=orjson.OPT_SORT_KEYS),
+        created_at=at,
+        run_at=at + delay,
+        max_attempts=max_attempts,
+        key=key,
+    )
+
+
+def a_failure(message: str = "broken", *, cancelled: bool = False) -> Failure:
+    return Failure(
+        type="Cancelled" if cancelled else "ValueError",
+        message=message,
+        stack_trace=f"Traceback\n{message}",
+        error_id="0123456789ab",
+        cancelled=cancelled,
+    )
+
+
+def an_attempt(job: Job, at: float = START, *, result: bytes | None = None, failure: Failure | None = None) -> Attempt:
+    return Attempt(job, started_at=at - 0.5, finished_at=at, duration_ms=500.25, result=result, failure=failure)
+
+
+def success(job: Job, at: float = START, result: bytes | None = b'{"officers":3}') -> Settlement:
+    return settlement(an_attempt(job, at, result=result), Succeeded(result))
+
+
+def failed(job: Job, at: float = START, message: str = "broken") -> Settlement:
+    failure = a_failure(message)
+    return settlement(an_attempt(job, at, failure=failure), Failed(failure))
+
+
+def cancelled(job: Job, at: float = START) -> Settlement:
+    failure = a_failure("Cancelled", cancelled=True)
+    return settlement(an_attempt(job, at, failure=failure), Cancelled(failure))
+
+
+def retried(job: Job, run_at: float, at: float = START, *, suspect: bool = False) -> Settlement:
+    failure = a_failure("not yet")
+    return settlement(an_attempt(job, at, failure=failure), Retry(failure, run_at, suspect=suspect))
+
+
+def settlement(attempt: Attempt, outcome: Outcome) -> Settlement:
+    return Settlement(attempt, outcome, notification_for(attempt, outcome, WIRE))
+
+
+def cancel_news(record: JobRecord, at: float = START) -> Notification:
+    return cancelled_before_run(record, at, WIRE)
+
+
+def stale(job: Job, *, owner: str | None = None, claim: int | None = None) -> Job:
+    """The same job in the hands of somebody who has lost it."""
+    return replace(job, owner=owner or job.owner, claim=job.claim if claim is None else claim)
+
+
+def sequence_in(body: bytes) -> int:
+    number: int = orjson.loads(body)[1]["payload"]["sequence"]
+    return number
+
+
+async def run_one(store: Store, job: NewJob, at: float = START) -> str:
+    """Enqueue, claim and finish `job`; its id. Nothing else may wait."""
+    await store.enqueue([job])
+    claimed = await store.claim(1)
+    assert [one.id for one in claimed.jobs] == [job.id]
+    assert await store.settle([success(claimed.jobs[0], at)]) == [True]
+    return job.id
