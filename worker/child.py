@@ -6,6 +6,7 @@ Started by worker.children as `python -m worker.child`; never by hand.
 import asyncio
 import os
 import queue
+import signal
 import socket
 import struct
 import threading
@@ -19,9 +20,9 @@ from pydantic.alias_generators import to_pascal
 
 from config.settings import Settings
 from worker.children import FD_VARIABLE
-from worker.errors import UnknownKind
+from worker.errors import Interrupted, UnknownKind
 from worker.failure import failure_of
-from worker.handler import Handler, Registry, call, discover, encode_result
+from worker.handler import Handler, Registry, call_to_its_end, discover, encode_result
 from worker.redact import Redactor
 
 _HEADER = struct.Struct("!I")
@@ -33,21 +34,24 @@ class _Wire:
     """Length-prefixed JSON over the inherited socket; a reader thread of its own feeds `jobs` and the flag."""
 
     def __init__(self, connection: socket.socket) -> None:
+        connection.set_inheritable(False)  # what the handler starts must not keep the line open
         self._connection = connection
+        self._turn = threading.Lock()
         self._file = connection.makefile("rb")
         self.frames: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self.cancelled = threading.Event()
 
     def send(self, frame: object) -> None:
         data = orjson.dumps(frame)
-        self._connection.sendall(_HEADER.pack(len(data)) + data)
+        with self._turn:  # a handler's threads may tell their progress all at once
+            self._connection.sendall(_HEADER.pack(len(data)) + data)
 
     def read_for_ever(self) -> None:
         while True:
             header = self._file.read(_HEADER.size)
             if len(header) < _HEADER.size:
                 # The parent has gone or is done with us; whatever the handler is doing is nobody's any more.
-                os._exit(0)
+                _end_with_all()
             frame = orjson.loads(self._file.read(_HEADER.unpack(header)[0]))
             if "cancel" in frame:
                 self.cancelled.set()
@@ -55,6 +59,13 @@ class _Wire:
                 # Cleared here, in the order of the frames: a late wish to cancel belonged to the job before.
                 self.cancelled.clear()
                 self.frames.put(frame)
+
+
+def _end_with_all() -> None:
+    """This process, and whatever it has started: it leads a group of its own."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(0)
 
 
 @dataclass(slots=True)
@@ -77,7 +88,7 @@ class _ChildContext:
         if percent < 100 and now - self._last < _PROGRESS_INTERVAL:
             return
         self._last = now
-        self.wire.send({"percent": float(percent), "note": note})
+        self.wire.send({"job_id": self.job_id, "percent": float(percent), "note": note})
 
 
 def _sections(registry: Registry, values: dict[str, Any]) -> dict[str, Any]:
@@ -90,10 +101,7 @@ def _sections(registry: Registry, values: dict[str, Any]) -> dict[str, Any]:
 def _run(handler: Handler, job: dict[str, Any], settings: Any, wire: _Wire) -> bytes | None:
     payload = handler.validate(job["payload"].encode())
     context = _ChildContext(job["job_id"], job["user_id"], job["attempt"], settings, wire)
-    result = call(handler, payload, context)
-    if asyncio.iscoroutine(result):
-        result = asyncio.run(result)
-    return encode_result(result)
+    return encode_result(call_to_its_end(handler, payload, context))
 
 
 def _answer(registry: Registry, sections: dict[str, Any], job: dict[str, Any], wire: _Wire, redact: Redactor) -> None:
@@ -102,7 +110,9 @@ def _answer(registry: Registry, sections: dict[str, Any], job: dict[str, Any], w
         if handler is None:
             raise UnknownKind(f"no handler for kind {job['kind']!r}")
         result = _run(handler, job, sections.get(handler.section or ""), wire)
-    except Exception as exc:  # noqa: BLE001 -- whatever a handler raises is the attempt's end, not ours
+    except asyncio.CancelledError:
+        wire.send({"result": None, "failure": asdict(failure_of(Interrupted("The handler cancelled itself"), redact))})
+    except BaseException as exc:  # noqa: BLE001 -- whatever a handler raises, sys.exit() too, is the attempt's end
         wire.send({"result": None, "failure": asdict(failure_of(exc, redact))})
     else:
         wire.send({"result": None if result is None else result.decode(), "failure": None})

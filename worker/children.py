@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ from worker.job import Job
 
 _HEADER = struct.Struct("!I")
 FD_VARIABLE = "INSIGNIA_WORKER_CHILD_FD"
+_PATIENCE = 2.0
+"""Seconds for a child to end after its line was closed, before it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,32 @@ class _Child:
     process: subprocess.Popen[bytes]
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    life: int | None = None
+    """A descriptor that becomes readable when the process dies (pidfd_open(2)); None: the system has none."""
 
-    async def send(self, frame: object) -> None:
+    def post(self, frame: object) -> None:
         data = orjson.dumps(frame)
         self.writer.write(_HEADER.pack(len(data)) + data)
+
+    async def send(self, frame: object) -> None:
+        self.post(frame)
         await self.writer.drain()
+
+    def watch(self) -> None:
+        """When it dies, what it has started dies with it: otherwise that could hold the line open for ever."""
+        with contextlib.suppress(AttributeError, OSError):
+            self.life = os.pidfd_open(self.process.pid)
+            asyncio.get_running_loop().add_reader(self.life, self._died)
+
+    def unwatch(self) -> None:
+        if self.life is not None:
+            asyncio.get_running_loop().remove_reader(self.life)
+            os.close(self.life)
+            self.life = None
+
+    def _died(self) -> None:
+        self.unwatch()
+        _kill_group(self.process)
 
     async def receive(self) -> dict[str, Any]:
         """The next frame; asyncio.IncompleteReadError when the child has gone."""
@@ -69,6 +93,7 @@ class ChildPool:
         self._setup = setup
         self._idle: list[_Child] = []
         self._free = asyncio.Semaphore(size)
+        self._closed = False
 
     async def run(
         self, job: Job, on_progress: Callable[[float, str], None], on_start: Callable[[], None], cancel: asyncio.Event
@@ -88,17 +113,20 @@ class ChildPool:
                 await self._reap(child, kill=True)
                 raise
             self._idle.append(child)
+            if self._closed:
+                await self.close()
             return outcome
 
     async def close(self) -> None:
-        """End all idle children; busy ones end with their jobs' tasks."""
+        """End all idle children; busy ones end with their jobs."""
+        self._closed = True
         while self._idle:
             await self._reap(self._idle.pop())
 
     async def _take(self) -> _Child:
         while self._idle:
             child = self._idle.pop()
-            if child.process.poll() is None:
+            if not _has_died(child.process):
                 return child
             await self._reap(child)
         return await self._spawn()
@@ -106,22 +134,25 @@ class ChildPool:
     async def _spawn(self) -> _Child:
         ours, theirs = socket.socketpair()
         with theirs:
-            # A fresh interpreter, not a fork: a forked child would hold the lock file and the port.
-            process = subprocess.Popen(  # noqa: ASYNC220 -- returns at once; a thread would race with reaping
-                [sys.executable, "-m", "worker.child"],
-                stdin=subprocess.DEVNULL,
-                stdout=sys.stderr.fileno() if _has_fileno(sys.stderr) else subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                env={**os.environ, FD_VARIABLE: str(theirs.fileno())},
-            )
-        ours.setblocking(False)
-        reader, writer = await asyncio.open_connection(sock=ours, limit=2**26)
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+            try:
+                # A fresh interpreter, not a fork: a forked child would hold the lock file and the port.
+                process = subprocess.Popen(  # noqa: ASYNC220 -- returns at once; a thread would race with reaping
+                    [sys.executable, "-m", "worker.child"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=sys.stderr.fileno() if _has_fileno(sys.stderr) else subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                    env={**os.environ, FD_VARIABLE: str(theirs.fileno())},
+                )
+            except BaseException:
+                writer.close()
+                raise
+        # Nothing is awaited from here on: a cancellation now would leave a process that nobody reaps.
         child = _Child(process, reader, writer)
+        child.watch()
         setup = self._setup
-        await child.send(
-            {"modules": list(setup.modules), "sections": dict(setup.sections), "secrets": list(setup.secrets)}
-        )
+        child.post({"modules": list(setup.modules), "sections": dict(setup.sections), "secrets": list(setup.secrets)})
         return child
 
     async def _converse(
@@ -141,7 +172,8 @@ class ChildPool:
             while True:
                 frame = await child.receive()
                 if "percent" in frame:
-                    on_progress(frame["percent"], frame["note"])
+                    if frame["job_id"] == job.id:  # not a thread that the job before has left behind
+                        on_progress(frame["percent"], frame["note"])
                     continue
                 failure = frame["failure"]
                 result = frame["result"]
@@ -159,13 +191,14 @@ class ChildPool:
 
     async def _reap(self, child: _Child, *, kill: bool = False) -> str:
         """End the child and its process group, wait for it, and say how it ended."""
+        child.unwatch()
         child.writer.close()
-        with contextlib.suppress(ConnectionError):
-            await child.writer.wait_closed()
         if kill:
             _kill_group(child.process)
-        code = await asyncio.to_thread(_wait, child.process)
-        _kill_group(child.process)
+        # Shielded: who is cancelled here leaves no zombie behind.
+        code = await asyncio.shield(asyncio.to_thread(_end, child.process))
+        with contextlib.suppress(ConnectionError):
+            await child.writer.wait_closed()
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
@@ -177,12 +210,21 @@ def _has_fileno(stream: Any) -> bool:
     return True
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    try:
-        return process.wait(timeout=2)
-    except subprocess.TimeoutExpired:
-        _kill_group(process)
-        return process.wait()
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the child, and kill what is left of its group before it is reaped.
+
+    Only until then is the number its own: afterwards it may be another process's group.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while not _has_died(process) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    _kill_group(process)
+    return process.wait()
+
+
+def _has_died(process: subprocess.Popen[bytes]) -> bool:
+    """Without reaping it."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

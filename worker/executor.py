@@ -5,6 +5,7 @@ timeout and no shutdown ever waits for a handler that will not end.
 """
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import threading
@@ -17,7 +18,7 @@ from worker.clock import Clock
 from worker.errors import Cancelled, Interrupted, TimedOut, UnknownKind
 from worker.events import Emit, HandlerAbandoned
 from worker.failure import Failure, failure_of
-from worker.handler import Execution, Handler, Registry, call, encode_result
+from worker.handler import Execution, Handler, Registry, call, call_to_its_end, encode_result
 from worker.job import Job
 from worker.outcome import Attempt
 from worker.redact import Redactor
@@ -26,6 +27,9 @@ Cause = Literal["timeout", "cancel", "stop"]
 Progress = Callable[[Job, float, str], None]
 Done = Callable[["Running", Attempt | None], None]
 """Called once in the event loop when the attempt has ended; None: interrupted by shutdown, give the job back."""
+
+_Answer = bytes | BaseException | None
+"""What a thread comes back with: the result, or what it raised."""
 
 GRACE = 2.0
 """Seconds between asking a handler to stop and leaving it behind."""
@@ -68,6 +72,10 @@ class Running:
     @property
     def cancelled(self) -> bool:
         return self.cause is not None
+
+    @property
+    def waits_for_child(self) -> bool:
+        return self.wish is not None and not self.in_child
 
     def progress(self, percent: float, note: str = "") -> None:
         """From a coroutine or from a handler's thread."""
@@ -114,6 +122,7 @@ class Executor:
             return
         running.settings = self.sections.get(handler.section or "")
         running.work = loop.create_task(self._run(running, handler))
+        running.work.add_done_callback(lambda _work: self._came_home(running))
         self._watch(running, handler.timeout or self.timeout)
 
     def cancel(self, job_id: str) -> bool:
@@ -136,8 +145,13 @@ class Executor:
             self._succeed(running, await self._dispatch(running, handler))
         except asyncio.CancelledError:
             self._fail(running, self._interruption(running))
-        except Exception as exc:  # noqa: BLE001 -- whatever a handler raises is the attempt's end, not ours
+        except BaseException as exc:  # noqa: BLE001 -- a handler's sys.exit() ends its attempt, not the service
             self._fail(running, exc)
+
+    def _came_home(self, running: Running) -> None:
+        """A task that is cancelled before its first step never gets into `_run`."""
+        if not running.ended:
+            self._fail(running, self._interruption(running))
 
     def _dispatch(self, running: Running, handler: Handler) -> Coroutine[Any, Any, bytes | Failure | None]:
         match self.overrides.get(handler.kind, handler.execution):
@@ -157,19 +171,23 @@ class Executor:
         """A daemon thread of its own: a pool's threads would be joined at exit, however stuck they are."""
         payload = handler.validate(running.job.payload)
         loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[bytes | None] = loop.create_future()
+        # Exceptions are handed over as answers: a future refuses StopIteration, and SystemExit would end the loop.
+        ended: asyncio.Future[_Answer] = loop.create_future()
 
         def body() -> None:
+            answer: _Answer
             try:
-                settle, value = _set_result, encode_result(call(handler, payload, running))
-            except BaseException as exc:  # noqa: BLE001 -- SystemExit in a thread is a failed attempt as well
-                settle, value = _set_exception, exc  # type: ignore[assignment]  # one pair, two shapes
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, outcome, value)
+                answer = encode_result(call_to_its_end(handler, payload, running))
+            except BaseException as exc:  # noqa: BLE001 -- raised again in the loop
+                answer = exc
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_answer, ended, answer)
 
         threading.Thread(target=body, name=f"job-{running.job.id}", daemon=True).start()
-        # Shielded: cancelling must not lose the thread's answer, which comes if it heeds context.cancelled.
-        return await _patiently(outcome, running)
+        answer = await _patiently(ended, running)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
 
     async def _in_child(self, running: Running) -> bytes | Failure | None:
         running.wish = asyncio.Event()
@@ -250,8 +268,8 @@ class Executor:
             _, _, running = heapq.heappop(self._deadlines)
             if running.ended:
                 continue
-            remaining = running.started + running.seconds - now
-            if running.cause is None and remaining > 0:  # it had waited for a free child
+            remaining = running.seconds if running.waits_for_child else running.started + running.seconds - now
+            if running.cause is None and remaining > 0:  # it waits for a free child, or had waited
                 heapq.heappush(self._deadlines, (now + remaining, next(self._order), running))
             else:
                 self._interrupt(running, "timeout")
@@ -281,17 +299,12 @@ class Executor:
             running.work.cancel()  # lets go of a thread that does not answer
 
 
-def _set_result(future: "asyncio.Future[bytes | None]", value: bytes | None) -> None:
+def _answer(future: "asyncio.Future[_Answer]", answer: _Answer) -> None:
     if not future.done():
-        future.set_result(value)
+        future.set_result(answer)
 
 
-def _set_exception(future: "asyncio.Future[bytes | None]", exc: BaseException) -> None:
-    if not future.done():
-        future.set_exception(exc if isinstance(exc, Exception) else RuntimeError(repr(exc)))
-
-
-async def _patiently(future: "asyncio.Future[bytes | None]", running: Running) -> bytes | None:
+async def _patiently(future: "asyncio.Future[_Answer]", running: Running) -> _Answer:
     """Await a thread's answer through the wish to stop: it comes when it comes, or the attempt is left behind."""
     while True:
         try:

@@ -1,0 +1,494 @@
+"""One attempt, in every way it can end: in the loop, in a thread, in a child process."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+import pytest_asyncio
+import uvloop
+
+from tests.support.attempts import Bench, a_bench, a_job, is_running, pids_in
+from tests.support.eventually import eventually
+from worker.events import HandlerAbandoned
+from worker.outcome import Attempt
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    async with a_bench() as bench:
+        yield bench
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Path:
+    return tmp_path / "mark"
+
+
+def failure_type(attempt: Attempt) -> tuple[str, bool]:
+    assert attempt.failure is not None
+    return attempt.failure.type, attempt.failure.retryable
+
+
+# -- in the loop and in threads ----------------------------------------------------------------------------
+
+
+async def test_a_coroutine_is_given_its_payload_and_its_context(bench: Bench) -> None:
+    job = a_job("echo", {"text": "สวัสดี"}, attempt=2, user_id="สมชาย")
+    attempt = await bench.start(job)
+    assert attempt is not None
+    assert attempt.failure is None
+    assert attempt.result is not None
+    assert orjson.loads(attempt.result) == {"text": "สวัสดี", "attempt": 2, "user": "สมชาย", "job": job.id}
+    assert bench.executor.running == {}
+
+
+async def test_a_plain_function_runs_in_a_thread_of_its_own(bench: Bench) -> None:
+    job = a_job("echo-thread", {"text": "x"})
+    attempt = await bench.start(job)
+    assert attempt is not None
+    assert attempt.result is not None
+    assert orjson.loads(attempt.result) == {"text": "x", "thread": f"job-{job.id}"}
+
+
+async def test_a_handler_that_returns_nothing_has_no_result(bench: Bench) -> None:
+    attempt = await bench.run("nothing")
+    assert (attempt.result, attempt.failure) == (None, None)
+
+
+async def test_an_attempt_is_timed_by_the_monotonic_clock(bench: Bench) -> None:
+    walls = iter([5000.0, 4000.0])  # set back meanwhile
+    bench.executor.clock = replace(bench.executor.clock, now=lambda: next(walls))
+    attempt = await bench.run("waits", seconds=0.02)
+    assert (attempt.started_at, attempt.finished_at) == (5000.0, 4000.0)
+    assert 20 <= attempt.duration_ms < 2000
+    assert attempt.duration_ms == round(attempt.duration_ms, 2)
+
+
+@pytest.mark.parametrize("kind", ["broken", "broken-thread"])
+async def test_what_a_handler_raises_is_a_failure_that_may_be_retried(bench: Bench, kind: str) -> None:
+    attempt = await bench.run(kind, text="no luck: hush-hush")
+    assert attempt.failure is not None
+    assert attempt.failure.message == "ValueError: no luck: ***"
+    assert failure_type(attempt) == ("ValueError", True)
+    assert attempt.failure.stack_trace is not None
+    assert 'File "tests/support/handlers.py"' in attempt.failure.stack_trace.splitlines()[1]
+
+
+async def test_a_discarded_job_is_not_retried(bench: Bench) -> None:
+    attempt = await bench.run("discarded", text="this can never work")
+    assert failure_type(attempt) == ("Discard", False)
+    assert attempt.failure is not None
+    assert attempt.failure.message == "this can never work"
+
+
+async def test_an_invalid_payload_is_not_retried_and_its_values_are_not_told(bench: Bench) -> None:
+    attempt = await bench.run("echo", text=["1101700203451"], seconds="soon")
+    assert failure_type(attempt) == ("InvalidPayload", False)
+    assert attempt.failure is not None
+    assert "text: " in attempt.failure.message
+    assert "seconds: " in attempt.failure.message
+    assert "1101700203451" not in attempt.failure.message
+    assert "soon" not in attempt.failure.message
+
+
+async def test_a_kind_without_a_handler_is_not_retried(bench: Bench) -> None:
+    assert failure_type(await bench.run("unheard-of")) == ("UnknownKind", False)
+
+
+async def test_a_result_that_is_no_json_is_a_failure(bench: Bench) -> None:
+    assert failure_type(await bench.run("not-json")) == ("TypeError", True)
+
+
+@pytest.mark.parametrize("kind", ["exhausted", "exhausted-thread"])
+async def test_a_handler_may_raise_what_a_future_refuses(bench: Bench, kind: str) -> None:
+    assert failure_type(await bench.run(kind)) == ("RuntimeError", True)
+
+
+@pytest.mark.parametrize("kind", ["leaves", "leaves-thread"])
+async def test_a_handler_that_exits_fails_its_attempt_and_not_the_service(bench: Bench, kind: str) -> None:
+    attempt = await bench.run(kind, text="bye")
+    assert attempt.failure is not None
+    assert attempt.failure.message == "SystemExit: bye"
+    assert attempt.failure.retryable
+
+
+@pytest.mark.parametrize("kind", ["cancels-itself", "cancels-itself-thread"])
+async def test_a_handler_that_cancels_itself_was_interrupted(bench: Bench, kind: str) -> None:
+    assert failure_type(await bench.run(kind)) == ("Interrupted", True)
+
+
+async def test_a_coroutine_handler_can_be_told_to_run_in_a_thread() -> None:
+    async with a_bench(overrides={"echo": "thread"}) as bench:
+        attempt = await bench.run("echo", text="x")
+    assert attempt.failure is None
+    assert attempt.result is not None
+
+
+# -- told to stop --------------------------------------------------------------------------------------------
+
+
+async def test_a_coroutine_that_takes_too_long_is_timed_out(mark: Path) -> None:
+    async with a_bench(timeout=0.05) as bench:
+        attempt = await bench.run("waits", mark=str(mark))
+    assert failure_type(attempt) == ("TimedOut", True)
+    assert attempt.failure is not None
+    assert attempt.failure.message == "The job took longer than 0.05 s"
+    assert attempt.duration_ms >= 50
+
+
+async def test_each_attempt_has_a_deadline_of_its_own(mark: Path) -> None:
+    async with a_bench(timeout=0.3) as bench:
+        late = bench.start(a_job("waits"))
+        bench.executor.timeout = 0.05
+        early = bench.start(a_job("waits"))
+        done, _ = await asyncio.wait([late, early], return_when=asyncio.FIRST_COMPLETED)
+        assert done == {early}
+        assert failure_type(_ended(await late)) == ("TimedOut", True)
+
+
+async def test_a_thread_that_heeds_its_context_is_timed_out(mark: Path) -> None:
+    async with a_bench(timeout=0.05) as bench:
+        attempt = await bench.run("heeds", mark=str(mark))
+        assert failure_type(attempt) == ("TimedOut", True)
+        assert bench.events == []
+
+
+async def test_a_cancelled_coroutine_ends_at_once(bench: Bench, mark: Path) -> None:
+    ended = bench.start(a_job("waits", {"mark": str(mark)}))
+    await eventually(mark.exists)
+    [job_id] = bench.executor.running
+    assert bench.executor.cancel(job_id)
+    attempt = _ended(await ended)
+    assert attempt.failure is not None
+    assert attempt.failure.cancelled
+    assert (attempt.failure.message, attempt.failure.stack_trace) == ("Cancelled", None)
+    assert not bench.executor.cancel(job_id)
+
+
+@pytest.mark.parametrize("kind", ["waits", "heeds", "heeds-process"])
+@pytest.mark.parametrize(("cause", "expected"), [("cancel", "Cancelled"), ("stop", None)])
+async def test_a_job_can_be_stopped_before_its_first_step(
+    bench: Bench, kind: str, cause: str, expected: str | None
+) -> None:
+    """Its task has not run yet, so the handler must not count as one that does not answer."""
+    job = a_job(kind)
+    ended = bench.start(job)
+    _stop(bench, cause, job.id)
+    async with asyncio.timeout(bench.executor.grace / 2):
+        attempt = await ended
+    assert (None if attempt is None else failure_type(attempt)[0]) == expected
+    assert bench.events == []
+    assert bench.executor.running == {}
+
+
+async def test_a_job_whose_cancel_was_on_disk_does_not_run(bench: Bench, mark: Path) -> None:
+    attempt = _ended(await bench.start(a_job("waits", {"mark": str(mark)}, cancel_requested=True)))
+    assert attempt.failure is not None
+    assert attempt.failure.cancelled
+    assert not mark.exists()
+
+
+async def test_a_thread_that_heeds_its_context_is_cancelled_whatever_it_raises_then(bench: Bench, mark: Path) -> None:
+    job = a_job("heeds", {"mark": str(mark)})
+    ended = bench.start(job)
+    await eventually(mark.exists)
+    bench.executor.cancel(job.id)
+    assert failure_type(_ended(await ended)) == ("Cancelled", False)
+    assert bench.events == []
+
+
+async def test_an_error_raised_while_stopping_is_the_stop(bench: Bench, mark: Path) -> None:
+    job = a_job("turns-error", {"mark": str(mark)})
+    ended = bench.start(job)
+    await eventually(mark.exists)
+    bench.executor.cancel(job.id)
+    assert failure_type(_ended(await ended)) == ("Cancelled", False)
+
+
+async def test_a_handler_that_finishes_all_the_same_has_succeeded(bench: Bench, mark: Path) -> None:
+    job = a_job("finishes-anyway", {"mark": str(mark), "text": "in time"})
+    ended = bench.start(job)
+    await eventually(mark.exists)
+    bench.executor.cancel(job.id)
+    assert _ended(await ended).result == b'"in time"'
+
+
+@pytest.mark.parametrize("kind", ["waits", "heeds"])
+async def test_a_job_that_is_interrupted_by_shutdown_is_given_back(bench: Bench, mark: Path, kind: str) -> None:
+    ended = bench.start(a_job(kind, {"mark": str(mark)}))
+    await eventually(mark.exists)
+    bench.executor.stop_all()
+    assert await ended is None
+
+
+async def test_what_succeeds_during_shutdown_is_not_given_back(bench: Bench, mark: Path) -> None:
+    ended = bench.start(a_job("finishes-anyway", {"mark": str(mark), "text": "in time"}))
+    await eventually(mark.exists)
+    bench.executor.stop_all()
+    assert _ended(await ended).result == b'"in time"'
+
+
+@pytest.mark.parametrize("kind", ["stubborn", "deaf"])
+@pytest.mark.parametrize(("cause", "expected"), [("cancel", "Cancelled"), ("timeout", "TimedOut"), ("stop", None)])
+async def test_a_handler_that_does_not_stop_is_left_behind(
+    tmp_path: Path, mark: Path, kind: str, cause: str, expected: str | None
+) -> None:
+    release = tmp_path / "release"
+    async with a_bench(grace=0.05, timeout=0.05 if cause == "timeout" else 30.0) as bench:
+        job = a_job(kind, {"mark": str(mark), "text": str(release)})
+        ended = bench.start(job)
+        [work] = [running.work for running in bench.executor.running.values()]
+        await eventually(mark.exists)
+        _stop(bench, cause, job.id)
+        attempt = await ended
+        # It may still be running, so it must not be started a second time.
+        assert (None if attempt is None else failure_type(attempt)) == (expected and (expected, False))
+        assert bench.events == [HandlerAbandoned(job)]
+        assert bench.executor.running == {}
+        release.touch()
+        assert work is not None
+        await work  # it comes home late, and nobody is told a second time
+        assert bench.events == [HandlerAbandoned(job)]
+
+
+def _stop(bench: Bench, cause: str, job_id: str) -> None:
+    match cause:
+        case "cancel":
+            bench.executor.cancel(job_id)
+        case "stop":
+            bench.executor.stop_all()
+
+
+def _ended(attempt: Attempt | None) -> Attempt:
+    assert attempt is not None
+    return attempt
+
+
+# -- progress ------------------------------------------------------------------------------------------------
+
+
+async def test_progress_is_kept_between_0_and_100(bench: Bench) -> None:
+    job = a_job("tells")
+    await bench.start(job)
+    assert bench.progress == [(job.id, 10.0, "step 10"), (job.id, 100.0, "step 150"), (job.id, 0.0, "step -5")]
+
+
+async def test_a_thread_tells_its_progress_in_the_loop(bench: Bench) -> None:
+    job = a_job("tells-thread")
+    await bench.start(job)
+    assert bench.progress == [(job.id, 40.0, "from a thread")]
+
+
+# -- child processes -----------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def children() -> AsyncIterator[Bench]:
+    """One warm child for all tests that leave it alive."""
+    async with a_bench() as bench:
+        yield bench
+
+
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
+
+
+@in_one_loop
+async def test_a_child_process_runs_a_job_and_is_kept_for_the_next(children: Bench) -> None:
+    results = [await children.run("echo-process", text=text) for text in ("ก", "ข")]
+    first, second = (orjson.loads(attempt.result or b"") for attempt in results)
+    assert (first["text"], second["text"]) == ("ก", "ข")
+    assert first["pid"] == second["pid"] != os.getpid()
+
+
+@in_one_loop
+async def test_a_child_process_runs_a_coroutine(children: Bench) -> None:
+    assert (await children.run("coroutine-process", text="x")).result == b'"x"'
+
+
+@in_one_loop
+async def test_a_childs_error_is_told_like_any_other(children: Bench) -> None:
+    attempt = await children.run("broken-process", text="no luck: hush-hush")
+    assert failure_type(attempt) == ("ValueError", True)
+    assert attempt.failure is not None
+    assert attempt.failure.message == "ValueError: no luck: ***"
+    assert 'File "tests/support/handlers.py"' in (attempt.failure.stack_trace or "").splitlines()[1]
+
+
+@in_one_loop
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("discarded-process", ("Discard", False)),
+        ("leaves-process", ("SystemExit", True)),
+        ("cancels-itself-process", ("Interrupted", True)),
+        ("misses-process", ("FileNotFoundError", True)),
+    ],
+)
+async def test_a_child_outlives_what_its_handler_raises(children: Bench, kind: str, expected: tuple[str, bool]) -> None:
+    await children.run("echo-process")
+    pids = children.pids()
+    assert failure_type(await children.run(kind)) == expected
+    assert children.pids() == pids
+
+
+@in_one_loop
+async def test_a_childs_progress_comes_up_whole_from_all_its_threads(children: Bench) -> None:
+    children.progress.clear()
+    job = a_job("tells-process")
+    await children.start(job)
+    assert sorted(children.progress) == [(job.id, 100.0, f"{n}" * 2000) for n in range(8)]
+
+
+@in_one_loop
+async def test_progress_of_a_job_that_has_ended_is_not_the_next_ones(children: Bench, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    await children.run("haunts-process", text=str(release))
+    children.progress.clear()
+    job = a_job("tells-process")
+    await children.start(job)
+    release.touch()
+    assert {job_id for job_id, _, _ in children.progress} == {job.id}
+
+
+@in_one_loop
+async def test_a_child_that_heeds_its_context_is_cancelled_and_kept(children: Bench, mark: Path) -> None:
+    job = a_job("heeds-process", {"mark": str(mark)})
+    ended = children.start(job)
+    await eventually(mark.exists)
+    children.executor.cancel(job.id)
+    assert _ended(await ended).result == b'"stopped by itself"'
+    assert children.pids() == pids_in(mark)
+    # The wish was for that job, not for the next.
+    assert (await children.run("heeds-process", seconds=0.02)).result == b'"never"'
+
+
+async def test_a_child_that_does_not_stop_is_killed_with_all_it_started(mark: Path) -> None:
+    async with a_bench(grace=0.05) as bench:
+        job = a_job("family", {"mark": str(mark)})
+        ended = bench.start(job)
+        await eventually(mark.exists)
+        bench.executor.cancel(job.id)
+        assert failure_type(_ended(await ended)) == ("Cancelled", False)
+        assert bench.events == []  # it is gone, not left behind
+        for pid in pids_in(mark):
+            await eventually(lambda pid=pid: not is_running(pid))  # type: ignore[misc]
+        assert (await bench.run("echo-process")).failure is None
+
+
+async def test_a_child_that_dies_is_a_crash_and_the_pool_goes_on(mark: Path) -> None:
+    async with a_bench() as bench:
+        attempt = await bench.run("dies", mark=str(mark))
+        assert failure_type(attempt) == ("Crashed", True)
+        assert attempt.failure is not None
+        assert attempt.failure.message == "The process running the job died (signal SIGKILL)"
+        assert (await bench.run("echo-process")).failure is None
+
+
+async def test_a_crash_is_noticed_though_a_grandchild_holds_the_line(mark: Path) -> None:
+    async with a_bench() as bench:
+        async with asyncio.timeout(10):
+            attempt = await bench.run("dies-with-heir", mark=str(mark))
+        assert failure_type(attempt) == ("Crashed", True)
+        _, heir = pids_in(mark)
+        await eventually(lambda: not is_running(heir))
+
+
+async def test_a_child_that_died_while_idle_is_replaced(mark: Path) -> None:
+    async with a_bench() as bench:
+        first = orjson.loads((await bench.run("echo-process")).result or b"")["pid"]
+        os.kill(first, signal.SIGKILL)
+        await eventually(lambda: not is_running(first))
+        second = orjson.loads((await bench.run("echo-process")).result or b"")["pid"]
+        assert second != first
+
+
+async def test_waiting_for_a_free_child_costs_no_time_of_the_attempt(tmp_path: Path) -> None:
+    async with a_bench(size=1) as bench:
+        await bench.run("echo-process")  # warm
+        first = bench.start(a_job("deaf-process", {"seconds": 0.6, "mark": str(tmp_path / "first")}))
+        await eventually((tmp_path / "first").exists)
+        bench.executor.timeout = 0.3
+        second = bench.start(a_job("deaf-process", {"seconds": 0.1}))
+        assert _ended(await first).failure is None
+        attempt = _ended(await second)
+        assert attempt.failure is None
+        assert attempt.duration_ms < 300
+
+
+async def test_a_child_is_timed_out_from_when_it_began(tmp_path: Path) -> None:
+    async with a_bench(size=1, grace=0.05) as bench:
+        await bench.run("echo-process")
+        first = bench.start(a_job("deaf-process", {"seconds": 0.3}))
+        bench.executor.timeout = 0.2
+        attempt = _ended(await bench.start(a_job("deaf-process", {"seconds": 30})))
+        assert _ended(await first).failure is None
+        assert failure_type(attempt) == ("TimedOut", True)
+        assert 200 <= attempt.duration_ms < 2000
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_cancelling_while_a_child_is_being_started_leaves_nothing_behind(steps: int) -> None:
+    """An unreaped process would be a ResourceWarning, and so an error."""
+    async with a_bench() as bench:
+        job = a_job("heeds-process")
+        ended = bench.start(job)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        bench.executor.cancel(job.id)
+        attempt = _ended(await ended)
+        assert attempt.failure is None or attempt.failure.cancelled
+
+
+async def test_a_child_that_cannot_start_is_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_bench() as bench:
+        monkeypatch.setattr(sys, "executable", "/bin/false")
+        assert failure_type(await bench.run("echo-process")) == ("Crashed", True)
+        monkeypatch.undo()
+        assert (await bench.run("echo-process")).failure is None
+
+
+_PARENT = """
+import asyncio, sys
+from tests.support.attempts import a_bench
+async def main():
+    async with a_bench() as bench:
+        await bench.run("family", mark=sys.argv[1])
+asyncio.run(main())
+"""
+
+
+async def test_children_and_grandchildren_end_when_their_parent_is_killed(mark: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    with subprocess.Popen([sys.executable, "-c", _PARENT, str(mark)], env=environment, cwd=root) as parent:
+        try:
+            await eventually(mark.exists, timeout=20)
+            assert all(is_running(pid) for pid in pids_in(mark))
+        finally:
+            parent.kill()
+    await eventually(lambda: not any(is_running(pid) for pid in pids_in(mark)))
+
+
+def test_children_work_under_uvloop(tmp_path: Path) -> None:
+    async def main() -> list[str | None]:
+        async with a_bench(grace=0.05) as bench:
+            kinds = ["echo-process", "dies", "dies-with-heir", "discarded-process"]
+            attempts = [await bench.run(kind, mark=str(tmp_path / kind)) for kind in kinds]
+            job = a_job("deaf-process", {"mark": str(tmp_path / "deaf")})
+            ended = bench.start(job)
+            await eventually((tmp_path / "deaf").exists)
+            bench.executor.cancel(job.id)
+            attempts.append(_ended(await ended))
+        return [attempt.failure and attempt.failure.type for attempt in attempts]
+
+    with contextlib.closing(uvloop.new_event_loop()) as loop:
+        ends = loop.run_until_complete(asyncio.wait_for(main(), 20))
+    assert ends == [None, "Crashed", "Crashed", "Discard", "Cancelled"]
