@@ -5,7 +5,7 @@ const { createServer } = require("node:http");
 const readline = require("node:readline");
 
 const levers = JSON.parse(process.argv[2] || "{}");
-const { Server } = require(levers.version === 2 ? "socket.io-2" : "socket.io");
+const Server = levers.version === 2 ? require("socket.io-2") : require("socket.io").Server;
 const say = (value) => process.stdout.write(JSON.stringify(value) + "\n");
 
 const http = createServer();
@@ -17,7 +17,7 @@ const options = {
   maxHttpBufferSize: levers.maxPayload || 1e6,
 };
 if (levers.recovery) options.connectionStateRecovery = { maxDisconnectionDuration: 120000, skipMiddlewares: true };
-const io = levers.version === 2 ? new Server(http, options) : new Server(http, options);
+const io = new Server(http, options);
 
 if (levers.token) {
   io.use((socket, next) => {
@@ -51,10 +51,10 @@ readline.createInterface({ input: process.stdin }).on("line", (line) => {
   const command = JSON.parse(line);
   if (command.do === "report") say({ at: "report", count, ids });
   if (command.do === "kick") io.disconnectSockets(command.close === true);
-  if (command.do === "engineClose") for (const socket of io.sockets.sockets.values()) socket.conn.close();
+  if (command.do === "engineClose") io.sockets.sockets.forEach((socket) => socket.conn.close());
   if (command.do === "emit") io.emit(...command.arguments);
   if (command.do === "acks") acks = command.on;
-  if (command.do === "token") current = command.token;
+  if (command.do === "token") current = command.current;
 }).on("close", () => process.exit(0));
 
 http.listen(levers.port || 0, "127.0.0.1", () => say({ at: "listening", port: http.address().port }));
