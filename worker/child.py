@@ -127,6 +127,7 @@ def main() -> None:
     redact = Redactor.of(setup["secrets"])
     while True:
         job = wire.frames.get()
+        wire.send({"begun": True})
         _answer(registry, sections, job, wire, redact)
 
 

@@ -52,6 +52,10 @@ class _Child:
     process: subprocess.Popen[bytes]
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    has_job: bool = False
+    """It has said so; what dies before that has not harmed the job, nor been harmed by it."""
+    warm: bool = False
+    """It has run a job before."""
     life: int | None = None
     """A descriptor that becomes readable when the process dies (pidfd_open(2)); None: the system has none."""
 
@@ -103,19 +107,26 @@ class ChildPool:
         `on_start` is called when a child has the job in hand; `cancel` set asks it to stop by itself.
         """
         async with self._free:
-            child = await self._take()
-            try:
-                on_start()
-                outcome = await self._converse(child, job, on_progress, cancel)
-            except (asyncio.IncompleteReadError, ConnectionError):
-                raise Crashed(f"The process running the job died ({await self._reap(child)})") from None
-            except BaseException:
-                await self._reap(child, kill=True)
-                raise
-            self._idle.append(child)
-            if self._closed:
-                await self.close()
-            return outcome
+            while True:
+                child = await self._take()
+                try:
+                    outcome = await self._converse(child, job, on_progress, on_start, cancel)
+                except (asyncio.IncompleteReadError, ConnectionError):
+                    end = await self._reap(child)
+                    if child.has_job or not child.warm:
+                        raise Crashed(f"The process running the job died ({end})") from None
+                except BaseException:
+                    await self._reap(child, kill=True)
+                    raise
+                else:
+                    await self._keep(child)
+                    return outcome
+
+    async def _keep(self, child: _Child) -> None:
+        child.warm = True
+        self._idle.append(child)
+        if self._closed:
+            await self.close()
 
     async def close(self) -> None:
         """End all idle children; busy ones end with their jobs."""
@@ -156,8 +167,14 @@ class ChildPool:
         return child
 
     async def _converse(
-        self, child: _Child, job: Job, on_progress: Callable[[float, str], None], cancel: asyncio.Event
+        self,
+        child: _Child,
+        job: Job,
+        on_progress: Callable[[float, str], None],
+        on_start: Callable[[], None],
+        cancel: asyncio.Event,
     ) -> ChildResult:
+        child.has_job = False
         await child.send(
             {
                 "job_id": job.id,
@@ -171,6 +188,10 @@ class ChildPool:
         try:
             while True:
                 frame = await child.receive()
+                if "begun" in frame:
+                    child.has_job = True
+                    on_start()
+                    continue
                 if "percent" in frame:
                     if frame["job_id"] == job.id:  # not a thread that the job before has left behind
                         on_progress(frame["percent"], frame["note"])
