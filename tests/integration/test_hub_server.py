@@ -90,7 +90,10 @@ async def test_one_who_says_where_it_was_gets_what_it_missed(running):
     await publisher.publish(message(3))
     assert len(await other.rest()) == 2
     back = await running.browser("ann", epoch=welcome["epoch"], lastSeq=1)
-    assert await back.next() == ("org-socket:welcome", {"epoch": welcome["epoch"], "seq": 3, "recovered": True})
+    assert await back.next() == (
+        "org-socket:welcome",
+        {"epoch": welcome["epoch"], "seq": 3, "after": 1, "recovered": True},
+    )
     assert [event[2]["seq"] for event in await back.rest()] == [2, 3]
 
 
@@ -399,6 +402,78 @@ async def test_a_client_that_never_reads_is_cut_off(tmp_path):
             assert number < 500
         gone = await running.happened(ClientDisconnected)
         assert (gone.code, gone.reason) == (4408, "too slow")
+
+
+async def test_what_a_slow_client_did_not_take_is_given_to_the_next(tmp_path):
+    bounds = Bounds(volatile=16_384, total=65_536, farewell=0.1)
+    async with running_hub(tmp_path, bounds=bounds) as running:
+        raw = await running.raw(max_msg_size=0)
+        await raw.enter({"token": running.token("ann")})
+        raw.socket._response.connection.transport.pause_reading()
+        publisher = await running.publisher()
+        sent = 0
+        while not any(isinstance(event, ClientDisconnected) for event in running.events):
+            sent += 1
+            await publisher.publish(message(sent, error="x" * 50_000))
+        ann = await running.browser("ann")
+        numbers = [(await ann.next())[1]["payload"]["notificationId"] for _ in range(sent)]
+        assert numbers == [f"news-{n}" for n in range(1, sent + 1)]
+
+
+async def test_what_a_dead_client_may_not_have_read_is_given_to_the_next(tmp_path):
+    timing = Timing(ping_interval=0.2, ping_timeout=0.2)
+    async with running_hub(tmp_path, timing=timing) as running:
+        raw, publisher = await running.raw(), await running.publisher()
+        await raw.enter({"token": running.token("ann")})
+        await publisher.publish(message(1))
+        assert event_of(await raw.next())[1] == message(1)
+        # The answer to the next ping proves that it has read the first; of the second nobody knows.
+        while await raw.socket.receive_str() != "2":
+            pass
+        await raw.send("3")
+        await publisher.publish(message(2))
+        assert (await running.happened(ClientDisconnected)).reason == "ping timeout"
+        ann = await running.browser("ann")
+        assert [event[1] for event in await ann.rest()] == [message(2)]
+
+
+async def test_what_another_socket_has_read_is_not_given_again(tmp_path):
+    timing = Timing(ping_interval=0.2, ping_timeout=0.2)
+    async with running_hub(tmp_path, timing=timing) as running:
+        dead, publisher = await running.raw(), await running.publisher()
+        await dead.enter({"token": running.token("ann")})
+        alive = await running.browser("ann")
+        await publisher.publish(message(1))
+        await alive.next()
+        assert (await running.happened(ClientDisconnected)).reason == "ping timeout"
+        again = await running.browser("ann")
+        assert await again.rest() == []
+
+
+async def test_a_socket_that_went_away_properly_has_read_what_it_was_given(running):
+    raw, publisher = await running.raw(), await running.publisher()
+    await raw.enter({"token": running.token("ann")})
+    await publisher.publish(message(1))
+    await raw.socket.close(code=1001)
+    await running.happened(ClientDisconnected)
+    again = await running.browser("ann")
+    assert await again.rest() == []
+
+
+async def test_a_client_that_never_reads_costs_little(running):
+    """Well under a megabyte of buffers, however much is sent to it."""
+    raw = await running.raw(max_msg_size=0)
+    await raw.enter({"token": running.token("ann")})
+    raw.socket._response.connection.transport.pause_reading()
+    (peer,) = [client.peer for client in running.hub._core.clients.values()]
+    publisher = await running.publisher()
+    number, most = 0, 0
+    while not peer.closing:
+        number += 1
+        await publisher.publish(message(number, error="x" * 20_000))
+        most = max(most, peer.waiting)
+        assert number < 2000
+    assert most < 600_000
 
 
 async def test_progress_is_left_out_for_one_who_is_behind(tmp_path):

@@ -181,7 +181,7 @@ class Core:
                 client.peer.close(1011, "inbox")
                 return
             welcome(result)
-            client.proven = client.given = result.messages[0].seq - 1 if result.messages else result.seq
+            client.proven = client.given = result.after
             self.connected(client, len(result.messages), result.recovered if claim else None)
             self._go_on(client, result)
 

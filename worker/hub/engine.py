@@ -73,6 +73,8 @@ class Seat:
     def accept(self) -> None:
         self.accepted = True
         self._send(Kind.CONNECT, {"sid": self.id})
+        # On its own, for clients that listen for the next message only once they have handled this one.
+        self.connection.peer.flush()
 
     def refuse(self, message: str, data: Any = None) -> None:
         """The client's `connect_error` gets `message` as err.message and `data` as err.data."""

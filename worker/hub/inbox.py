@@ -84,6 +84,11 @@ class Page:
     messages: list[Stored]
     more: bool
 
+    @property
+    def after(self) -> int:
+        """The seq before the first message: where one stands who has read nothing of this."""
+        return self.messages[0].seq - 1 if self.messages else self.seq
+
 
 Answer = Callable[[Any], None]
 """Called in the event loop with the result, or with the exception that came instead."""

@@ -21,7 +21,7 @@ from worker.hub.frames import text_frame
 from worker.hub.guard import Refusal
 from worker.hub.inbox import Page
 from worker.hub.news import News, without_trace
-from worker.hub.orgspace import claim_of, renewed
+from worker.hub.orgspace import claim_of, place_of, renewed
 from worker.hub.packets import Malformed, parse
 from worker.hub.peer import Peer
 from worker.hub.rooms import job_room, user_room
@@ -279,7 +279,7 @@ class NativeDoor:
     def _welcome(self, line: NativeLine, identity: Identity, page: Page | None) -> None:
         data: dict[str, Any] = {"clientId": line.id, "userId": identity.user}
         if page is not None:
-            data |= {"epoch": page.epoch, "seq": page.seq, "recovered": page.recovered}
+            data |= place_of(page)
         self._send(line, "welcome", data)
 
     def _watch_one_job(self, line: NativeLine, client: Client, job_id: str) -> None:

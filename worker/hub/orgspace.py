@@ -164,6 +164,11 @@ def claim_of(auth: dict[str, Any]) -> Claim | None:
     return None
 
 
+def place_of(page: Page) -> dict[str, Any]:
+    """Where the client stands, for its welcome."""
+    return {"epoch": page.epoch, "seq": page.seq, "after": page.after, "recovered": page.recovered}
+
+
 def _published(seat: Seat, ack: int | None, result: Published) -> None:
     if result == "failed":
         # A "no" would be final; cut off, the publisher comes back and sends it again.
@@ -174,5 +179,4 @@ def _published(seat: Seat, ack: int | None, result: Published) -> None:
 
 def _welcome(seat: Seat, auth: dict[str, Any], page: Page) -> None:
     if "lastSeq" in auth:
-        after = page.messages[0].seq - 1 if page.messages else page.seq
-        seat.emit(WELCOME, {"epoch": page.epoch, "seq": page.seq, "after": after, "recovered": page.recovered})
+        seat.emit(WELCOME, place_of(page))
