@@ -9,9 +9,9 @@ import pytest
 
 from tests.support.bad_servers import acking, bad_server
 from tests.support.channels import quick, running
+from tests.support.eventually import eventually
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.feed import ListFeed, message
-from tests.support.listener import eventually
 from tests.support.socketio_server import socketio_server
 from worker.orgsocket.link import Connect, Disconnect
 

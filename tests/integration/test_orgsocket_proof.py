@@ -7,9 +7,9 @@ from aiohttp import WSMsgType
 
 from tests.support.bad_servers import Stage, bad_server, note_in
 from tests.support.channels import quick, running
+from tests.support.eventually import eventually
 from tests.support.fault_proxy import fault_proxy
 from tests.support.feed import ListFeed, message
-from tests.support.listener import eventually
 from tests.support.socketio_server import socketio_server
 from worker.orgsocket.link import Connect, Disconnect, Error
 from worker.orgsocket.peers import Peers

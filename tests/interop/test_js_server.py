@@ -3,9 +3,9 @@
 import pytest
 
 from tests.support.channels import quick, running
+from tests.support.eventually import eventually
 from tests.support.feed import ListFeed, message
 from tests.support.js import js_server
-from tests.support.listener import eventually
 from worker.orgsocket.link import Connect, ConnectError, Disconnect, Error, Reconnect
 
 

@@ -38,10 +38,3 @@ class Listener:
 
     def names(self) -> list[str]:
         return [type(event).__name__ for event in self.events]
-
-
-async def eventually(holds: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait until it holds; for what tells nobody when it changes."""
-    async with asyncio.timeout(seconds):
-        while not holds():
-            await asyncio.sleep(0.005)

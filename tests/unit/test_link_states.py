@@ -131,13 +131,18 @@ def test_all_other_codes_are_retried_at_once(code: int | None) -> None:
         {"code": "401"},
         "Authentication failed",
         {"message": "jwt expired"},
+        {"message": "too many connections", "data": {"code": 4409}},
+        {"message": "unauthorized", "data": {"code": 4401}},
     ],
 )
 def test_a_connect_error_that_says_unauthorized_is_a_refusal(data: object) -> None:
     assert refuses(data)
 
 
-@pytest.mark.parametrize("data", [None, "", {}, {"message": "Invalid namespace"}, {"data": "x"}, ["x"], 7, "try later"])
+NO_REFUSALS = [None, "", {}, {"message": "Invalid namespace"}, {"data": "x"}, {"code": [1]}, ["x"], 7, "try later"]
+
+
+@pytest.mark.parametrize("data", NO_REFUSALS)
 def test_other_connect_errors_are_no_refusal(data: object) -> None:
     assert not refuses(data)
 

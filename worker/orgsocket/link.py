@@ -157,6 +157,7 @@ SLOW_CODES: Mapping[int, str] = {
 }
 """Close codes after which coming back at once makes it worse."""
 
+_REFUSAL_CODES: frozenset[object] = frozenset({401, 403, 429, "401", "403", "429", *SLOW_CODES})
 _REFUSALS = (
     "unauthor",
     "not authorized",
@@ -178,8 +179,9 @@ def refuses(data: object) -> bool:
     """Whether the data of a CONNECT_ERROR says unauthorized; other errors (a namespace not there yet) may pass."""
     if isinstance(data, Mapping):
         inner = data.get("data")
-        codes = {data.get("code"), inner.get("code") if isinstance(inner, Mapping) else None}
-        return bool(codes & {401, 403, "401", "403"}) or refuses(data.get("message"))
+        told = (data.get("code"), inner.get("code") if isinstance(inner, Mapping) else None)
+        codes = {code for code in told if isinstance(code, int | str)}
+        return bool(codes & _REFUSAL_CODES) or refuses(data.get("message"))
     return isinstance(data, str) and any(word in data.lower() for word in _REFUSALS)
 
 

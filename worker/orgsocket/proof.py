@@ -38,6 +38,8 @@ class Peer:
     """It has acknowledged at least once, ever: its silence is a fault, never a habit."""
     silent: bool = False
     """It never acked while its fences passed: sessions begin in fence mode."""
+    refused: int | None = None
+    """The message it last refused as unauthorized, before it accepted any."""
 
 
 def refusal(arguments: Sequence[Any]) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from worker.clock import Clock
 from worker.notification import refit
 from worker.notifier import Feed
-from worker.orgsocket.link import Ending
+from worker.orgsocket.link import Ending, refuses
 from worker.orgsocket.proof import Confirmation, Peer, Proof, Rules
 from worker.orgsocket.wire import Terms, Wire
 from worker.queue import OutboxMessage
@@ -79,6 +79,7 @@ class Session:
         self._timer: asyncio.TimerHandle | None = None
         self._reported = 0
         self._counted = 0
+        self._accepted = False
         self._taking_since: float | None = None
         self._heard_at = 0.0
         self._ping: asyncio.Task[None] | None = None
@@ -255,17 +256,28 @@ class Session:
 
     def acknowledged(self, number: int, refusal: str | None) -> None:
         self._heard_at = now = self._clock.monotonic()
-        if refusal is not None:
-            self._refuse(number, refusal)
+        if refusal is None:
+            self._accepted = True
+        elif not self._refuse(number, refusal):
+            return
         if self._proof.acked(number, now):
             self._notes.proves_by(self._proof.mode)
             self._notes.trouble("receipt", "the server acknowledges after all: acknowledgements prove receipt again")
         self._progress()
 
-    def _refuse(self, number: int, refusal: str) -> None:
+    def _refuse(self, number: int, refusal: str) -> bool:
+        """Whether the message is settled by it. A server that has accepted nothing in this session and says
+        unauthorized means us, not the message: a token without the right to publish must not bury the outbox. The
+        same message refused so twice is settled all the same, lest it blocks those behind it."""
         message_id = self._proof.window.message_id(number)
-        if message_id is not None and self._feed is not None:
-            self._feed.rejected(message_id, refusal)
+        if message_id is None or self._feed is None:
+            return True
+        if not self._accepted and refuses(refusal) and message_id != self._peer.refused:
+            self._peer.refused = message_id
+            self.wire.end(Ending(f"the server refuses what we send: {refusal}", refused=True))
+            return False
+        self._feed.rejected(message_id, refusal)
+        return True
 
     def ponged(self, payload: bytes) -> None:
         self._heard_at = now = self._clock.monotonic()
