@@ -37,7 +37,7 @@ class Listener:
     token: Callable[[], str]
     on_change: Callable[[str], None] = lambda _text: None
     """Told when the connection comes and goes."""
-    _queue: "asyncio.Queue[Received]" = field(default_factory=asyncio.Queue)
+    _queue: "asyncio.Queue[Received | None]" = field(default_factory=asyncio.Queue)
     _seen: "OrderedDict[tuple[str, int], None]" = field(default_factory=OrderedDict)
     _position: dict[str, Any] = field(default_factory=lambda: {"lastSeq": 0})
     """Where this browser has got to: the hub replays from here after a loss."""
@@ -47,16 +47,18 @@ class Listener:
     async def messages(self) -> AsyncGenerator[Received, None]:
         """Every notification once, for ever; the connection is renewed behind it."""
         connection = asyncio.ensure_future(self._stay_connected())
+        connection.add_done_callback(lambda _ended: self._queue.put_nowait(None))
         try:
-            while True:
-                yield await self._queue.get()
+            while (received := await self._queue.get()) is not None:
+                yield received
+            await connection  # it never ends by itself: raise what ended it
         finally:
             connection.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await connection
 
     async def _stay_connected(self) -> None:
-        wait = wait_exponential_jitter(initial=0.2, max=5.0)
+        wait = wait_exponential_jitter(multiplier=0.2, max=5.0)
         while True:
             async for attempt in AsyncRetrying(wait=wait):
                 with attempt:
