@@ -16,4 +16,4 @@ class Clock:
 
 def rfc3339(seconds: float) -> str:
     """UTC with milliseconds, as on the wire: 2026-11-20T08:15:30.123Z (RFC 3339)."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(seconds * 1000) % 1000:03d}Z"
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

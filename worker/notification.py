@@ -19,7 +19,9 @@ TASK_FAILED = "Task Failed"
 TASK_PROGRESS = "Task Progress"
 
 _FRAME_OVERHEAD = 64
-"""Bytes kept free around the body: packet types, ack id, the sequence number."""
+"""Bytes kept free around the body: packet types, ack id."""
+_ADDED_LATER = 64
+"""Bytes kept free in the body for the sequence number, and for the count of a redelivery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,10 @@ def notification_for(attempt: Attempt, outcome: Outcome, wire: Wire) -> Notifica
 
 
 def cancelled_before_run(job: JobRecord, now: float, wire: Wire) -> Notification:
-    """The news of a job that was cancelled while it waited: attempt 0, duration 0, no trace."""
-    payload = _payload(job.kind, job.id, job.run, attempt=0, completed_at=now, duration_ms=0.0, success=False)
+    """The news of a job that was cancelled while it waited, for its first attempt (then it is 0) or for another."""
+    payload = _payload(
+        job.kind, job.id, job.run, job.attempt, completed_at=now, duration_ms=job.duration_ms or 0.0, success=False
+    )
     payload["error"] = "Cancelled"
     return _encode(payload, user_id=job.user_id, success=False, wire=wire)
 
@@ -109,7 +113,7 @@ def _payload(
 def _encode(payload: dict[str, Any], *, user_id: str, success: bool, wire: Wire) -> Notification:
     message = {"success": success, "message": TASK_FINISH if success else TASK_FAILED}
     user = {"userId": user_id}
-    limit = wire.max_payload - _FRAME_OVERHEAD
+    limit = wire.max_payload - _FRAME_OVERHEAD - _ADDED_LATER
     # The sequence comes last in the payload, so that the body can be cut open right before it.
     opening = orjson.dumps([wire.event, message])[:-2] + b',"payload":'
     tail = b"}}," + orjson.dumps(user) + b"]"

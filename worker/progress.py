@@ -9,6 +9,8 @@ from worker.notification import progress
 
 INTERVAL = 0.25
 """Seconds between two messages about one job."""
+_MANY = 1024
+"""Jobs remembered before those that may speak again anyway are forgotten."""
 
 
 @dataclass(slots=True)
@@ -25,8 +27,6 @@ class ProgressTeller:
         if now - self._last.get(job.id, -INTERVAL) < INTERVAL:
             return
         self._last[job.id] = now
+        if len(self._last) > _MANY:
+            self._last = {job_id: last for job_id, last in self._last.items() if now - last < INTERVAL}
         self.send(progress(job.id, job.kind, job.user_id, percent, note, self.event))
-
-    def forget(self, job_id: str) -> None:
-        """The job's attempt has ended."""
-        self._last.pop(job_id, None)

@@ -1,0 +1,33 @@
+"""Times as they stand on the wire."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.clock import rfc3339
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (1_795_162_530.123, "2026-11-20T08:15:30.123Z"),
+        (1_795_162_530.0, "2026-11-20T08:15:30.000Z"),
+        (1_795_162_530.9999, "2026-11-20T08:15:30.999Z"),
+    ],
+)
+def test_a_time_is_utc_with_milliseconds(seconds: float, text: str) -> None:
+    assert rfc3339(seconds) == text
+
+
+def test_the_last_nanoseconds_of_a_second_do_not_jump_ahead() -> None:
+    """Seconds and milliseconds must be rounded together, or 29.9999999 becomes 30.999."""
+    assert rfc3339(1_795_162_529.9999998) == "2026-11-20T08:15:30.000Z"
+
+
+@given(st.floats(min_value=0, max_value=253_402_300_798))
+def test_a_time_reads_back_within_its_millisecond(seconds: float) -> None:
+    read = datetime.fromisoformat(rfc3339(seconds)).astimezone(UTC).timestamp()
+    assert -0.0011 < read - seconds < 0.0001
