@@ -22,6 +22,7 @@ from worker.queue import (
 )
 from worker.queues import sqlite_jobs, sqlite_outbox, sqlite_reads
 from worker.queues.lock import StoreLock
+from worker.queues.sqlite_examine import examine
 from worker.queues.sqlite_files import OpenFiles, make_file, make_folder
 from worker.queues.sqlite_jobs import Cancellation, GivenBack, Pruning
 from worker.queues.sqlite_ledger import Ledger
@@ -73,6 +74,7 @@ class SqliteStore:
         self.sqlite_warning = wal_reset_warning(sqlite3.sqlite_version_info)
         """What an operator should know about this SQLite; None: nothing."""
         self._clock = clock
+        self._closed = False
         self._lock: StoreLock | None = None
         self._files: OpenFiles | None = None
         self._work_listeners: list[Callable[[], None]] = []
@@ -139,6 +141,10 @@ class SqliteStore:
         if self._writer.fault is not None:
             raise self._writer.fault
 
+    async def examine(self) -> list[str]:
+        """What is wrong with the file, a line each; nothing: sound. Reads all of it: minutes for many gigabytes."""
+        return await self._people.read(examine)
+
     def on_work(self, listener: Callable[[], None]) -> None:
         self._work_listeners.append(listener)
 
@@ -181,6 +187,9 @@ class SqliteStore:
     # -- life ----------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         # The readers first: whoever closes last checkpoints, and that is the writer's right alone.
         await self._people.close()
         await self._machine.close()

@@ -47,24 +47,29 @@ def orphans(connection: Connection, owner: str) -> list[Job]:
 # -- finding jobs ------------------------------------------------------------------------------------------
 
 
-def find(connection: Connection, query: JobQuery) -> JobPage:
+def find(connection: Connection, query: JobQuery, seconds: float = SEARCH_SECONDS) -> JobPage:
     """Newest first. The page may be short and still have a cursor: then the search goes on there."""
     limit = max(query.limit, 1)
     plan = _plan(connection, query)
     first, below = _range(connection, query.cursor)
-    deadline = monotonic() + SEARCH_SECONDS
+    deadline = monotonic() + seconds
     found: list[tuple[Any, ...]] = []
-    while below > first and len(found) <= limit and monotonic() < deadline:
+    while below > first and len(found) <= limit:
         low = first if plan.narrow else max(below - _WINDOW, first)
         rows = connection.execute(plan.statement, (*plan.parameters, low, below, limit + 1 - len(found)))
         found.extend(rows)
         below = low
+        if monotonic() > deadline:
+            break
     return _page(found, limit, below if below > first else None)
 
 
 def _range(connection: Connection, cursor: str | None) -> tuple[int, int]:
     """The jobs to look at, as `seq` in [first, below). ValueError: the cursor is none of ours."""
-    first, last = connection.execute("SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM jobs").fetchone()
+    # Two subqueries: asked for both at once, SQLite would read the whole table.
+    first, last = connection.execute(
+        "SELECT coalesce((SELECT min(seq) FROM jobs), 1), coalesce((SELECT max(seq) FROM jobs), 0)"
+    ).fetchone()
     if cursor is None:
         return first, last + 1
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):

@@ -165,13 +165,13 @@ def wal_reset_warning(version: tuple[int, int, int]) -> str | None:
     )
 
 
-def migrate(connection: Connection, path: Path) -> bool:
+def migrate(connection: Connection, path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> bool:
     """Bring the schema up to date in one transaction; True: the store is new. SchemaTooNew, StoreCorrupt."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        _require_known(connection, path, version)
-        for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
+        _require_known(connection, path, version, len(migrations))
+        for number, statements in enumerate(migrations[version:], start=version + 1):
             for statement in statements:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
@@ -185,14 +185,14 @@ def migrate(connection: Connection, path: Path) -> bool:
     return bool(version == 0)
 
 
-def _require_known(connection: Connection, path: Path, version: int) -> None:
+def _require_known(connection: Connection, path: Path, version: int, newest: int) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (objects,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if objects and application != APPLICATION_ID:
         raise corrupt(path, "it is the database of another program")
-    if version > len(MIGRATIONS):
+    if version > newest:
         raise SchemaTooNew(
-            f"{path} has schema {version}, this program knows {len(MIGRATIONS)}: install the version that wrote it"
+            f"{path} has schema {version}, this program knows {newest}: install the version that wrote it"
         )
 
 

@@ -1,0 +1,142 @@
+"""kill -9 at any moment: nothing that was answered is lost, nothing is told twice, the file stays sound."""
+
+import random
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import clean_environment
+from tests.support.store_life import settlement
+from worker.clock import Clock
+from worker.job import JobState
+from worker.queue import JobQuery, NotificationRecord
+from worker.queues.sqlite import SqliteStore, open_store
+
+
+@dataclass
+class History:
+    """What the dead have been told."""
+
+    accepted: set[str] = field(default_factory=set)
+    settled: set[str] = field(default_factory=set)
+    delivered: int = 0
+
+    def read(self, output: bytes) -> None:
+        for line in output.decode().splitlines():
+            word, _, value = line.partition(" ")
+            match word:
+                case "accepted":
+                    self.accepted.add(value)
+                case "settled":
+                    self.settled.add(value)
+                case "delivered":
+                    self.delivered = max(self.delivered, int(value))
+
+
+def live_and_die(path: Path, seconds: float) -> bytes:
+    """One life, killed `seconds` after it began to work; what it had said."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.store_life", str(path)],
+        stdout=subprocess.PIPE,
+        env=clean_environment(),
+    )
+    assert process.stdout is not None
+    output = process.stdout.readline()
+    deadline = time.monotonic() + seconds
+    descriptor = process.stdout.fileno()
+    while (left := deadline - time.monotonic()) > 0:  # keep reading: a full pipe would stop its work
+        if select.select([descriptor], [], [], left)[0]:
+            output += process.stdout.read1(65536)  # type: ignore[attr-defined]
+    process.send_signal(signal.SIGKILL)
+    output += process.stdout.read()
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL
+    return output[: output.rfind(b"\n") + 1]
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[SqliteStore]:
+    store = await open_store(path, owner="the checker", max_bytes=1 << 30, clock=Clock())
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def check(path: Path, history: History) -> None:
+    async with opened(path) as store:
+        assert await store.examine() == []
+        states = await _states(store)
+        assert history.accepted <= states.keys()
+        assert {states[job_id] for job_id in history.settled} <= {JobState.SUCCEEDED}
+        told = await _notifications(store)
+        assert sorted(record.job_id for record in told) == sorted(
+            job_id for job_id, state in states.items() if state is JobState.SUCCEEDED
+        )
+        assert all(record.state == "delivered" for record in told if record.id <= history.delivered)
+        _check_sequences(told)
+
+
+async def _states(store: SqliteStore) -> dict[str, JobState]:
+    states: dict[str, JobState] = {}
+    cursor: str | None = None
+    while True:
+        page = await store.find(JobQuery(cursor=cursor, limit=5000))
+        states.update((job.id, job.state) for job in page.jobs)
+        cursor = page.cursor
+        if cursor is None:
+            return states
+
+
+async def _notifications(store: SqliteStore) -> list[NotificationRecord]:
+    return await store.notifications(limit=1_000_000)
+
+
+def _check_sequences(told: list[NotificationRecord]) -> None:
+    """Each user's numbers are 1, 2, 3 … in the order of the outbox."""
+    numbers: dict[str, list[int]] = {}
+    for record in sorted(told, key=lambda record: record.id):
+        numbers.setdefault(record.user_id, []).append(record.sequence)
+    for drawn in numbers.values():
+        assert drawn == list(range(1, len(drawn) + 1))
+
+
+async def finish(path: Path) -> None:
+    """The last life ends in peace: every job that was ever accepted is done."""
+    async with opened(path) as store:
+        await store.release(await store.orphans())
+        while jobs := (await store.claim(500)).jobs:
+            assert all(await store.settle([settlement(job) for job in jobs]))
+        figures = await store.figures()
+        assert (figures.jobs["queued"], figures.jobs["running"]) == (0, 0)
+        assert await store.examine() == []
+
+
+async def _kill_many_times(path: Path, kills: int) -> None:
+    history = History()
+    luck = random.Random(kills)
+    for _ in range(kills):
+        history.read(live_and_die(path, luck.uniform(0.0, 0.15)))
+        await check(path, history)
+    await finish(path)
+    await check(path, history)
+    assert len(history.accepted) > kills
+    assert history.settled
+
+
+async def test_nothing_answered_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
+    await _kill_many_times(tmp_path / "queue.db", kills=10)
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(1800)
+async def test_nothing_answered_is_lost_in_hundreds_of_kills(tmp_path: Path) -> None:
+    await _kill_many_times(tmp_path / "queue.db", kills=300)
