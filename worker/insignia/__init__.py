@@ -16,8 +16,10 @@ from worker.insignia.faults import (
     ResultsUnwritable,
     RosterRejected,
     RosterUnreadable,
+    RoundConfirmed,
     RoundInvalid,
 )
+from worker.insignia.folders import JobFolder
 from worker.insignia.loading import load_criteria
 from worker.insignia.report import row_of, write_bad_rows, write_csv, write_json, write_results
 from worker.insignia.sample import copy_sample, write_sample
@@ -28,10 +30,12 @@ __all__ = [
     "Evaluation",
     "EvaluationCancelled",
     "InsigniaError",
+    "JobFolder",
     "Notice",
     "ResultsUnwritable",
     "RosterRejected",
     "RosterUnreadable",
+    "RoundConfirmed",
     "RoundInvalid",
     "copy_sample",
     "evaluate_roster",

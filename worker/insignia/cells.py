@@ -138,6 +138,8 @@ def yes_or_no(text: str) -> bool:
     raise Unreadable("neither yes nor no: write true or false")
 
 
+_AS_FORMULA = re.compile(r'^="(.*)"$')
+"""How some programs keep a spreadsheet from taking an id for a number."""
 _SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+?\d+")
 
 
@@ -145,7 +147,7 @@ def a_person_id(text: str) -> str:
     """A citizen id as 13 digits, whatever stood between them; any other text as it is."""
     if len(text) == 13 and text.isascii() and text.isdigit():
         return text
-    plain = tidy(text).removeprefix("'").removeprefix("=").strip('"').strip()
+    plain = _AS_FORMULA.sub(r"\1", tidy(text)).removeprefix("'").strip()
     if not plain:
         raise Unreadable("there is no id")
     if _SCIENTIFIC.fullmatch(plain):

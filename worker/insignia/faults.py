@@ -20,6 +20,10 @@ class RosterUnreadable(InsigniaError):
     """The roster or the history file is refused as a whole."""
 
 
+class RoundConfirmed(InsigniaError):
+    """The round is closed: its results must not change."""
+
+
 class EvaluationCancelled(InsigniaError):
     """Somebody asked to stop; nothing was written."""
 
