@@ -8,8 +8,9 @@ from aiohttp import ClientSession
 
 from config.settings import HubSettings
 from tests.support.hub import EVENT, event_of, message, progress, running_hub
+from worker.events import LoopFailed
 from worker.hub.engine import Timing
-from worker.hub.events import ClientConnected, ClientDisconnected, ClientRefused, MessageRefused
+from worker.hub.events import ClientConnected, ClientDisconnected, ClientRefused, MessageRefused, NewsShown
 
 
 @pytest.fixture
@@ -131,6 +132,28 @@ async def test_a_binary_message_is_answered_by_an_error(running):
     ann = await running.native("ann")
     await ann.socket.send_bytes(b"\xff\x00")
     assert (await ann.hear())["data"]["code"] == "malformed"
+
+
+async def test_a_page_tells_what_it_has_shown(running):
+    ann, page = await running.native("ann"), await running.browser("ann")
+    await ann.say("shown", {"notificationId": "news-1"})
+    assert await page.call("org-socket:shown", {"notificationId": "news-2"}) == {"ok": True}
+    assert (await page.call("org-socket:shown", {}))["ok"] is False
+    assert await ann.rest() == []
+    assert (await running.happened(NewsShown)).notification_id == "news-1"
+    assert running.hub.figures().shown == 2
+
+
+async def test_a_fault_of_ours_ends_the_connection_with_1011(running, monkeypatch):
+    ann = await running.native("ann")
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(running.hub._native._orders, "ping", broken)
+    await ann.say("ping")
+    assert await ann.ended() == 1011
+    assert isinstance((await running.happened(LoopFailed)).error, ZeroDivisionError)
 
 
 async def test_cancel_is_unsupported_without_a_queue(running):

@@ -57,6 +57,7 @@ async def echo_hub(port: int = 0) -> AsyncIterator[int]:
     acceptor = Acceptor(
         Guard(Caps(), Clock().monotonic),
         refused=lambda door, address, reason: None,
+        failed=_raise,
         pause=_at_once,
         sizes=Sizes(),
         bounds=Bounds(farewell=0.2),
@@ -76,6 +77,10 @@ async def echo_hub(port: int = 0) -> AsyncIterator[int]:
 
 
 async def _at_once() -> None: ...
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 async def _beat(door: SocketIoDoor) -> None:

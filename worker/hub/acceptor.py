@@ -18,6 +18,7 @@ from worker.hub.peer import ABNORMAL, NO_STATUS, Bounds, Outflow, Peer
 
 MALFORMED: Final = 1002
 TOO_BIG: Final = 1009
+INTERNAL: Final = 1011
 UNAUTHORIZED: Final = 4401
 TOO_FAST: Final = 4429
 _FRAMES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY})
@@ -74,16 +75,19 @@ class Acceptor:
         guard: Guard,
         *,
         refused: Callable[[str, str, str], None],
+        failed: Callable[[BaseException], None],
         pause: Callable[[], Awaitable[None]],
         sizes: Sizes,
         bounds: Bounds,
     ) -> None:
-        """`refused` hears of (door, address, reason); `pause` is awaited after each message."""
+        """`refused` hears of (door, address, reason), `failed` of faults of ours; `pause` is awaited after each
+        message."""
         self.open = True
         self.sizes = sizes
         self.lines: set[Line] = set()
         self.guard = guard
         self.refused = refused
+        self._failed = failed
         self._pause = pause
         self._bounds = bounds
         self._outflow: Outflow | None = None
@@ -176,6 +180,9 @@ class Acceptor:
             except Malformed as exc:
                 self.refused(door.name, line.address, str(exc))
                 peer.close(MALFORMED, "parse error")
+            except Exception as exc:  # noqa: BLE001 -- one client's message must not end with a traceback for all
+                self._failed(exc)
+                peer.close(INTERNAL, "internal error")
             await self._pause()
 
     def _heard(self, line: AnyLine, door: Listener[AnyLine], message: Any) -> None:

@@ -9,11 +9,19 @@ from typing import Any, Final, Literal, Protocol
 from worker.clock import Clock
 from worker.events import Emit
 from worker.hub.auth import Identity
-from worker.hub.events import ClientConnected, ClientDisconnected, ClientRefused, InboxFailed, MessageRefused
+from worker.hub.events import (
+    ClientConnected,
+    ClientDisconnected,
+    ClientRefused,
+    InboxFailed,
+    MessageRefused,
+    NewsShown,
+)
 from worker.hub.frames import text_frame
 from worker.hub.guard import Caps
 from worker.hub.inbox import Claim, Inbox, Page
-from worker.hub.news import News, Stored
+from worker.hub.news import MAX_ID, News, Stored
+from worker.hub.packets import Malformed
 from worker.hub.peer import Peer
 from worker.hub.rooms import Rooms, job_room, user_room
 from worker.hub.stats import ClientFigures, Counters, HubFigures
@@ -159,6 +167,14 @@ class Core:
         self.counters.errors += 1
         self.emit(MessageRefused(client.id, client.identity.user, reason))
 
+    def shown(self, client: Client, data: Any) -> None:
+        """The page has shown a notification: {notificationId}. Malformed: it doesn't say which."""
+        notification = data.get("notificationId") if isinstance(data, dict) else None
+        if not isinstance(notification, str) or not 0 < len(notification) <= MAX_ID:
+            raise Malformed("malformed: notificationId is no id")
+        self.counters.shown += 1
+        self.emit(NewsShown(client.id, client.identity.user, notification))
+
     def connected(self, client: Client, replayed: int = 0, recovered: bool | None = None) -> None:
         identity = client.identity
         self.emit(ClientConnected(client.id, identity.user, client.door, client.address, replayed, recovered))
@@ -216,6 +232,7 @@ class Core:
             notifications=counters.notifications,
             repetitions=counters.repetitions,
             replayed=counters.replayed,
+            shown=counters.shown,
             errors=counters.errors,
             refused=counters.refused,
             rooms=len(self.rooms),

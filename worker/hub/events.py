@@ -70,6 +70,15 @@ class MessageRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class NewsShown:
+    """A page says that its user has been shown a notification."""
+
+    client_id: str
+    user_id: str | None
+    notification_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class InboxFailed:
     """The inbox could not be written; publishers are cut off and will send again."""
 

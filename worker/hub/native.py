@@ -164,6 +164,7 @@ class NativeDoor:
             "subscribe": self._subscribe,
             "unsubscribe": self._unsubscribe,
             "cancel": self._cancel,
+            "shown": self._shown,
             "auth": self._refresh,
         }
 
@@ -366,6 +367,9 @@ class NativeDoor:
         topic = _name(data.get("type") if isinstance(data, dict) else data)
         line.topics.remove(topic)
         self._send(line, "unsubscribed", {"type": topic})
+
+    def _shown(self, _: NativeLine, client: Client, data: Any) -> None:
+        self._core.shown(client, data)
 
     def _cancel(self, line: NativeLine, client: Client, data: Any) -> None:
         job_id = _name(data.get("jobId") if isinstance(data, dict) else data)

@@ -9,7 +9,7 @@ from worker.hub.auth import is_user_id
 from worker.hub.packets import Malformed
 from worker.notification import TASK_PROGRESS
 
-_MAX_ID = 200
+MAX_ID = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def _identifier(payload: dict[str, Any], name: str) -> str | None:
     value = payload.get(name)
     if value is None:
         return None
-    if not isinstance(value, str) or not 0 < len(value) <= _MAX_ID:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID:
         raise Malformed(f"{name} is no id")
     return value
 

@@ -21,6 +21,8 @@ CLOSING: Final = "org-socket:closing"
 """Before the hub ends a socket: {code, reason}."""
 REFRESH: Final = "org-socket:refresh"
 """From a client: {token}, a newer token of the same user; the answer is as for publishing."""
+SHOWN: Final = "org-socket:shown"
+"""From a page: {notificationId}; it has shown this one."""
 _ACCEPTED: Final = b'[{"ok":true}]'
 
 
@@ -121,6 +123,9 @@ class OrgSpace:
         name = packet.data[0]
         if name == REFRESH:
             self._refresh(seat, client, packet)
+        elif name == SHOWN:
+            self._core.shown(client, packet.data[1] if len(packet.data) == 2 else None)
+            _acknowledge(seat, packet)
         elif name != self._event or packet.kind is not Kind.EVENT:
             raise Malformed("unknown event")
         elif not client.identity.may_publish:
@@ -133,8 +138,7 @@ class OrgSpace:
         argument = packet.data[1] if len(packet.data) == 2 else None
         token = argument.get("token") if isinstance(argument, dict) else None
         client.identity = renewed(self._authority, client.identity, token)
-        if packet.id is not None:
-            seat.acknowledge(packet.id, _ACCEPTED)
+        _acknowledge(seat, packet)
 
     def _refuse(self, seat: Seat, client: Client, packet: Packet, reason: str) -> None:
         self._core.fault(client, reason)
@@ -167,6 +171,11 @@ def claim_of(auth: dict[str, Any]) -> Claim | None:
 def place_of(page: Page) -> dict[str, Any]:
     """Where the client stands, for its welcome."""
     return {"epoch": page.epoch, "seq": page.seq, "after": page.after, "recovered": page.recovered}
+
+
+def _acknowledge(seat: Seat, packet: Packet) -> None:
+    if packet.id is not None:
+        seat.acknowledge(packet.id, _ACCEPTED)
 
 
 def _published(seat: Seat, ack: int | None, result: Published) -> None:

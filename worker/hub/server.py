@@ -76,6 +76,7 @@ class Hub:
         self._acceptor = Acceptor(
             guard,
             refused=self._core.refused,
+            failed=lambda error: emit(LoopFailed("hub", error, 0.0)),
             pause=self._inbox.room,
             sizes=Sizes(publisher=web_socket.max_payload),
             bounds=bounds or Bounds(),

@@ -33,6 +33,8 @@ class HubFigures:
     repetitions: int
     """Repeated notification ids, dropped."""
     replayed: int
+    shown: int
+    """Pages said that they showed one."""
     errors: int
     refused: int
     rooms: int
@@ -52,6 +54,7 @@ class Counters:
     notifications: int = 0
     repetitions: int = 0
     replayed: int = 0
+    shown: int = 0
     errors: int = 0
     refused: int = 0
     close_codes: Counter[int] = field(default_factory=Counter)
