@@ -29,10 +29,13 @@ class Relay:
     _confirmed_to: int = 0
     _recorded_to: int = 0
     _refused: dict[int, tuple[OutboxMessage, str]] = field(default_factory=dict)
+    _parked: set[int] = field(default_factory=set)
+    """Refused and above the watermark; a read that began before they were recorded still finds them."""
     _in_flight: dict[int, OutboxMessage] = field(default_factory=dict)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _proof: asyncio.Event = field(default_factory=asyncio.Event)
-    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
+    """Something was confirmed or recorded."""
     _generation: int = 0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -46,15 +49,17 @@ class Relay:
         """Wait until everything is proven and recorded; False: time is over, or nothing moved for `patience`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while not await self._empty():
-            before = self._confirmed_to
+        while True:
+            # Cleared before looking: it has been set since the first message that was ever delivered.
+            self._moved.clear()
+            if await self._empty():
+                return True
+            moved = False
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(patience, max(0.0, deadline - loop.time()))):
-                    await self._idle.wait()
-            if self._confirmed_to == before or loop.time() >= deadline:
+                    moved = await self._moved.wait()
+            if not moved or loop.time() >= deadline:
                 return await self._empty()
-            self._idle.clear()
-        return True
 
     # -- the channel's side (Feed) -------------------------------------------------------------------------
 
@@ -69,17 +74,21 @@ class Relay:
     def rewind(self) -> None:
         self._generation += 1  # a read under way belongs to the session that ended
         self._ahead.clear()
-        self._in_flight.clear()
+        proven = takewhile(lambda message_id: message_id <= self._confirmed_to, self._in_flight)
+        self._in_flight = {message_id: self._in_flight[message_id] for message_id in proven}
         self._read_to = self._taken_to = self._confirmed_to
+        self._news.set()  # who waits for something new has old messages to take
 
     def confirmed(self, up_to: int) -> None:
         self._confirmed_to = max(self._confirmed_to, up_to)
         self._proof.set()
+        self._moved.set()
 
     def rejected(self, message_id: int, reason: str) -> None:
         message = self._in_flight.get(message_id)
         if message is not None:
             self._refused[message_id] = (message, reason)
+            self._parked.add(message_id)
             self._proof.set()
 
     # -- the store's side ----------------------------------------------------------------------------------
@@ -95,7 +104,7 @@ class Relay:
             return
         if generation != self._generation:
             return
-        self._ahead.extend(message for message in found if message.id not in self._refused)
+        self._ahead.extend(message for message in found if message.id not in self._parked)
         if found:
             self._read_to = found[-1].id
         else:
@@ -120,6 +129,7 @@ class Relay:
             del self._refused[message.id]
             self._in_flight.pop(message.id, None)
             self.emit(NotificationRejected(message.notification_id, message.job_id, reason))
+        self._moved.set()
         up_to = self._confirmed_to
         if up_to <= self._recorded_to:
             return
@@ -128,8 +138,9 @@ class Relay:
         done = list(takewhile(lambda message_id: message_id <= up_to, self._in_flight))
         for message_id in done:
             del self._in_flight[message_id]
+        self._parked = {message_id for message_id in self._parked if message_id > up_to}
         self.emit(NotificationsDelivered(len(done), up_to))
-        self._idle.set()
+        self._moved.set()
 
     async def _empty(self) -> bool:
         return not await self.outbox.pending(self._confirmed_to, 1) and self._recorded_to >= self._confirmed_to
