@@ -29,6 +29,7 @@ from config.layers import Loaded, load
 from worker import logs, service
 from worker.control import JobRequest
 from worker.insignia.sample import copy_sample, write_sample
+from worker.job import JobRecord
 from worker.listen import Listener, Received
 from worker.notification import TASK_PROGRESS
 from worker.queues.lock import StoreLock
@@ -112,7 +113,7 @@ class Show:
 
 def run(arguments: Sequence[str], *, once: bool) -> int:
     """The exit code: 0 when every notification arrived and said what it should."""
-    console = Console(file=sys.stderr, highlight=False)
+    console = Console(file=sys.stderr, highlight=False, width=None if sys.stderr.isatty() else 120)
     loaded = _settings(arguments)
     folder = loaded.state_dir
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -157,7 +158,7 @@ async def _perform(loaded: Loaded, console: Console, *, once: bool) -> int:
         with Progress(*_columns(), console=console) as bars:
             show = Show(bars)
             await _watch(loaded, running, show)
-        _tell(console, loaded, show)
+        await _tell(console, loaded, running, show, stays=not once)
         if not once and not running.parts.stopping.event.is_set():
             console.print("\nThe service stays up for you to look around; Ctrl-C ends it.")
             await running.parts.stopping.event.wait()
@@ -223,16 +224,35 @@ async def _hear(listener: Listener, show: Show) -> None:
                 return
 
 
-def _tell(console: Console, loaded: Loaded, show: Show) -> None:
-    """Where everything lies, and what to try next."""
-    results = loaded.resolve_state(loaded.settings.insignia.output_directory)
-    console.print(f"\n📡 {len(show.results)} of {len(JOBS)} notifications received, as a browser gets them (stdout)")
+async def _tell(console: Console, loaded: Loaded, running: service.Running, show: Show, *, stays: bool) -> None:
+    """What came of it, where everything lies, and what to try next."""
+
+    def line(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
+    line(f"\n📡 {len(show.results)} of {len(JOBS)} notifications received, as a browser gets them (stdout)")
     for job_id, message in show.results.items():
-        error = message["payload"].get("error")
-        if error:
-            console.print(f"   ❌ {show.titles[job_id].title}: {error}", markup=False)
-    console.print(f"📂 results: {results}", markup=False)
-    prefix = f"STATE_DIRECTORY={loaded.state_dir} {Path(sys.argv[0]).name}"
-    console.print("\nTry next:")
-    for command in ("jobs list", "jobs show JOB_ID", "notifications list", f"listen --user {USER}"):
-        console.print(f"   {prefix} {command}", markup=False, soft_wrap=True)
+        record = await running.parts.control.show(job_id)
+        sign = "✅" if message["success"] else "❌"
+        line(f"   {sign} {show.titles[job_id].title}: {_came_to(record, message['payload'])}")
+    line(f"📂 results: {loaded.resolve_state(loaded.settings.insignia.output_directory)}")
+    line("\nTry next:")
+    prefix = f"STATE_DIRECTORY={loaded.state_dir} {sys.argv[0]}"
+    for command in ("jobs list", "notifications list"):
+        line(f"   {prefix} {command}")
+    if stays:
+        line(f"   {prefix} listen --user {USER} --WebSocket:Url={running.url}")
+    line(f"   {sys.argv[0]} evaluate {_sample(loaded, 'roster.csv')} --round {ROUND} \\")
+    line(f"       --history {_sample(loaded, 'history.csv')} -o my-results/")
+
+
+def _sample(loaded: Loaded, name: str) -> Path:
+    return loaded.resolve_state(loaded.settings.insignia.data_directory) / name
+
+
+def _came_to(record: JobRecord, payload: dict[str, Any]) -> str:
+    if record.result is None:
+        return str(payload.get("error", ""))
+    result = orjson.loads(record.result)
+    counts = f"{result['nominate']:,} to nominate, {result['notEligible']:,} not eligible"
+    return f"{counts}, {result['manualReview']:,} to look at by hand; {result['badRows']:,} rows could not be read"
