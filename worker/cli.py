@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,11 +38,14 @@ class Invocation:
     content_root: Path | None = None
     environment: str | None = None
 
-    def load(self) -> Loaded:
-        """The settings; every warning is told. ConfigError names all faults."""
+    def load(self, defaults: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Loaded:
+        """The settings; every warning is told. ConfigError names all faults.
+
+        `defaults` are settings that those of the command line may still override; `environ` is added to ours.
+        """
         loaded = load(
-            self.settings,
-            environ=os.environ,
+            [*defaults, *self.settings],
+            environ={**os.environ, **(environ or {})},
             cwd=Path.cwd(),
             config_file=self.config_file,
             content_root=self.content_root,
@@ -221,7 +224,7 @@ def demo(
     """Everything on this machine with the sample roster: real jobs, live progress, the browser's notifications."""
     from worker import demo as demonstration
 
-    raise typer.Exit(demonstration.run(context.obj.settings, once=once))
+    raise typer.Exit(demonstration.run(context.obj.load, once=once))
 
 
 def start_logs(loaded: Loaded) -> Any:

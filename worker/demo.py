@@ -5,13 +5,12 @@ Notifications go to stdout, one JSON line each; everything else goes to stderr.
 
 import asyncio
 import contextlib
-import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import orjson
 from rich.console import Console
@@ -25,7 +24,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from config.layers import Loaded, load
+from config.layers import Loaded
 from worker import logs, service
 from worker.control import JobRequest
 from worker.insignia.sample import copy_sample, write_sample
@@ -41,6 +40,8 @@ KIND = "insignia_background_processing"
 _LARGE = 50_000
 _LIMIT = 300.0
 """Seconds after which a demo that was to end by itself gives up."""
+_OWN = ("--Http:Url=http://127.0.0.1:0", "--Hub:Enabled=true", "--WebSocket:Progress=true")
+"""A free port, so that the demo never meets a service that runs already."""
 _BROKEN = "PK\x03\x04 this is a spreadsheet, whatever its name says\n"
 
 
@@ -111,10 +112,16 @@ class Show:
         )
 
 
-def run(arguments: Sequence[str], *, once: bool) -> int:
+class LoadSettings(Protocol):
+    """The command line's settings, over these defaults and with these variables."""
+
+    def __call__(self, defaults: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Loaded: ...
+
+
+def run(load: LoadSettings, *, once: bool) -> int:
     """The exit code: 0 when every notification arrived and said what it should."""
     console = Console(file=sys.stderr, highlight=False, width=None if sys.stderr.isatty() else 120)
-    loaded = _settings(arguments)
+    loaded = load(_OWN, {"STATE_DIRECTORY": str(load().state_dir / "demo")})
     folder = loaded.state_dir
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = StoreLock.acquire(folder.with_suffix(".lock"))  # two demos would wipe each other's folder
@@ -126,14 +133,6 @@ def run(arguments: Sequence[str], *, once: bool) -> int:
             return asyncio.run(_perform(loaded, console, once=once))
     finally:
         lock.release()
-
-
-def _settings(arguments: Sequence[str]) -> Loaded:
-    """The operator's settings, in a folder of the demo's own and on a free port."""
-    ordinary = load(arguments, environ=os.environ, cwd=Path.cwd())
-    own = ["--Http:Url=http://127.0.0.1:0", "--Hub:Enabled=true", "--WebSocket:Progress=true"]
-    environ = {**os.environ, "STATE_DIRECTORY": str(ordinary.state_dir / "demo")}
-    return load([*own, *arguments], environ=environ, cwd=Path.cwd(), content_root=ordinary.content_root)
 
 
 def _log_to(stream: TextIO, loaded: Loaded) -> None:
