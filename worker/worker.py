@@ -25,10 +25,14 @@ from worker.events import (
     OwnershipLost,
 )
 from worker.executor import Executor, Running
+from worker.failure import Failure, new_error_id
 from worker.job import Job
 from worker.notification import Wire, notification_for
 from worker.outcome import Attempt, Retry, RetryPolicy, decide, judge
 from worker.queue import JobQueue, Settlement
+
+_SOON = 0.02
+"""Seconds before the store is asked again for a job that is due, and was not handed out."""
 
 
 @dataclass(slots=True)
@@ -145,12 +149,11 @@ class Worker:
         return min(self.concurrency - running, 2 * self.concurrency - running - self._unsettled)
 
     async def _wait_for_work(self, next_run_at: float | None) -> None:
-        delay = None if next_run_at is None else max(0.0, next_run_at - self.clock.now())
-        if delay == 0.0 and not self.running:
-            delay = 0.05  # due, yet not handed out: the clock stepped, or a suspect is alone; look again soon
+        # Due, yet not handed out: it fell due since the store was asked, or the clock stepped. Look again soon.
+        # An hour at most: the wall clock may be set meanwhile, and a delayed job must not wait for it.
+        delay = None if next_run_at is None else min(max(_SOON, next_run_at - self.clock.now()), 3600.0)
         with contextlib.suppress(TimeoutError):
-            # An hour at most: the wall clock may be set meanwhile, and a delayed job must not wait for it.
-            async with asyncio.timeout(min(delay, 3600.0) if delay else None):
+            async with asyncio.timeout(delay):
                 await self._wake.wait()
 
     async def _wake_on(self, stop: asyncio.Event) -> None:
@@ -177,7 +180,7 @@ class Worker:
         batch, self._ended = self._ended, []
         if not batch:
             return
-        settlements = [self._settlement(attempt) for attempt in batch]
+        settlements = [self._settlement_anyway(attempt) for attempt in batch]
         while True:
             try:
                 written = await self.queue.settle(settlements)
@@ -194,6 +197,16 @@ class Worker:
     def _settlement(self, attempt: Attempt) -> Settlement:
         outcome = decide(attempt, self.policy, self.clock.now(), self.spread())
         return Settlement(attempt, outcome, notification_for(attempt, outcome, self.wire))
+
+    def _settlement_anyway(self, attempt: Attempt) -> Settlement:
+        """What one handler returned must not stop the settling of all."""
+        try:
+            return self._settlement(attempt)
+        except Exception as exc:  # noqa: BLE001 -- such as a result that is nested too deep to be sent
+            self.emit(LoopFailed(f"wording the end of job {attempt.job.id}", exc, 0.0))
+            reason = "The job ended, but its result cannot be told"
+            failure = Failure(type(exc).__name__, reason, None, new_error_id(), retryable=False)
+            return self._settlement(replace(attempt, result=None, failure=failure))
 
     async def _until_idle(self, seconds: float, *, patient: bool = False) -> None:
         """Until nothing runs and all is settled, the time is over, or a patient wait is hurried."""

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -84,6 +85,19 @@ def discarded_process(payload: Order) -> None:
 @handler("not-json")
 async def not_json(payload: Order) -> object:
     return object()
+
+
+class Deep(BaseModel):
+    value: Any
+
+
+@handler("too-deep")
+async def too_deep(payload: Order) -> Deep:
+    """JSON that pydantic writes, and orjson does not."""
+    value: list[Any] = []
+    for _ in range(254):
+        value = [value]
+    return Deep(value=value)
 
 
 @handler("exhausted")
