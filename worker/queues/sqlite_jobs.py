@@ -12,7 +12,7 @@ from typing import Any, assert_never
 from worker.failure import Failure
 from worker.job import TERMINAL, Job, JobState, NewJob
 from worker.notification import Notification
-from worker.outcome import Attempt, Cancelled, Failed, Outcome, Retry, Succeeded
+from worker.outcome import Cancelled, Failed, Outcome, Retry, Succeeded
 from worker.queue import Accepted, CancelAnswer, Claimed, RetryAnswer, Settlement
 from worker.queues.sqlite_ledger import Ledger
 from worker.queues.sqlite_outbox import News, put
@@ -127,25 +127,27 @@ _NEXT = f"""
 
 
 def claim(ledger: Ledger, calls: Sequence[int]) -> list[Claimed]:
+    """One statement for all who ask; the oldest go to whoever asked first."""
     ledger.room.require(0)
     ledger.follow_clock()
-    return [_claim(ledger, max(limit, 0)) for limit in calls]
-
-
-def _claim(ledger: Ledger, limit: int) -> Claimed:
     now = ledger.clock.now()
-    due = _parameters(now, limit)
+    wanted = [max(limit, 0) for limit in calls]
+    jobs, held_back = _take_due(ledger, sum(wanted), now)
+    next_run_at = None if held_back else _next_run_at(ledger, now)
+    rest = iter(jobs)
+    return [Claimed(list(islice(rest, limit)), next_run_at) for limit in wanted]
+
+
+def _take_due(ledger: Ledger, limit: int, now: float) -> tuple[list[Job], bool]:
+    """The oldest due jobs, and whether a suspect holds others back."""
+    due = {"ready": READY, "scheduled": SCHEDULED, "backoff": BACKOFF, "now": now, "limit": limit}
     allowed, held_back = _allowed(ledger, due)
-    jobs: list[Job] = []
-    if allowed > 0 and ledger.counts.jobs[JobState.QUEUED]:
-        rows = ledger.connection.execute(_CLAIM, due | {"limit": allowed, "owner": ledger.owner}).fetchall()
-        jobs = [_job(row) for row in sorted(rows)]  # RETURNING promises no order; run_at and seq come first
-        _count_claimed(ledger, jobs)
-    return Claimed(jobs, None if held_back else _next_run_at(ledger, now))
-
-
-def _parameters(now: float, limit: int) -> dict[str, Any]:
-    return {"ready": READY, "scheduled": SCHEDULED, "backoff": BACKOFF, "now": now, "limit": limit}
+    if allowed == 0 or not ledger.counts.jobs["queued"]:
+        return [], held_back
+    rows = ledger.connection.execute(_CLAIM, due | {"limit": allowed, "owner": ledger.owner}).fetchall()
+    jobs = [_job(row) for row in sorted(rows)]  # RETURNING promises no order; run_at and seq come first
+    _count_claimed(ledger, jobs)
+    return jobs, held_back
 
 
 def _allowed(ledger: Ledger, due: dict[str, Any]) -> tuple[int, bool]:
@@ -224,17 +226,13 @@ def _settle_all(ledger: Ledger, settlements: Sequence[Settlement]) -> None:
     rows = [_settled_row(settlement, now) for settlement in settlements]
     if _SETTLE.run(ledger.connection, rows) != len(rows):
         raise OneByOne  # one of them is not its owner's any more: find out which
-    put(ledger, [_news(settlement) for settlement in settlements if settlement.notification is not None])
-    for settlement in settlements:
-        _count_settled(ledger, settlement)
+    _conclude(ledger, settlements)
 
 
 def _settle_one(ledger: Ledger, settlement: Settlement) -> bool:
     if not _SETTLE.run(ledger.connection, [_settled_row(settlement, ledger.clock.now())]):
         return False
-    if settlement.notification is not None:
-        put(ledger, [_news(settlement)])
-    _count_settled(ledger, settlement)
+    _conclude(ledger, [settlement])
     return True
 
 
@@ -243,82 +241,58 @@ def _require_news(settlement: Settlement) -> None:
         raise ValueError("a run that ends has exactly one notification, a retry has none")
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """The columns an outcome decides."""
-
-    state: JobState
-    lane: int | None = None
-    run_at: float | None = None
-    finished_at: float | None = None
-    failure: Failure | None = None
-    result: bytes | None = None
-    suspect: bool = False
+_Row = tuple[Any, ...]
 
 
-def _end_of(outcome: Outcome, attempt: Attempt, now: float) -> _End:
+def _settled_row(settlement: Settlement, now: float) -> _Row:
+    """What the attempt leaves behind, after the three columns that fence it."""
+    attempt, outcome = settlement.attempt, settlement.outcome
+    fence = (attempt.job.id, attempt.job.owner, attempt.job.claim)
+    ended = (None, None, attempt.finished_at, attempt.duration_ms)
     match outcome:
         case Succeeded():
-            return _End(JobState.SUCCEEDED, finished_at=attempt.finished_at, result=outcome.result)
+            return (*fence, "succeeded", *ended, None, None, None, None, outcome.result, 0)
+        case Failed():
+            return (*fence, "failed", *ended, *_columns(outcome.failure), None, 0)
+        case Cancelled():
+            return (*fence, "cancelled", *ended, *_columns(outcome.failure), None, 0)
         case Retry():
             lane = BACKOFF if outcome.run_at > now else READY
-            return _End(
-                JobState.QUEUED, lane=lane, run_at=outcome.run_at, failure=outcome.failure, suspect=outcome.suspect
-            )
-        case Failed():
-            return _End(JobState.FAILED, finished_at=attempt.finished_at, failure=outcome.failure)
-        case Cancelled():
-            return _End(JobState.CANCELLED, finished_at=attempt.finished_at, failure=outcome.failure)
+            again = (lane, outcome.run_at, None, attempt.duration_ms)
+            return (*fence, "queued", *again, *_columns(outcome.failure), None, int(outcome.suspect))
         case _:
             assert_never(outcome)
 
 
-_NO_FAILURE = (None, None, None, None)
-
-
-def _settled_row(settlement: Settlement, now: float) -> tuple[Any, ...]:
-    attempt, job = settlement.attempt, settlement.attempt.job
-    end = _end_of(settlement.outcome, attempt, now)
-    return (
-        job.id,
-        job.owner,
-        job.claim,
-        end.state.value,
-        end.lane,
-        end.run_at,
-        end.finished_at,
-        attempt.duration_ms,
-        *_failure_columns(end.failure),
-        end.result,
-        int(end.suspect),
-    )
-
-
-def _failure_columns(failure: Failure | None) -> tuple[str | None, ...]:
-    if failure is None:
-        return _NO_FAILURE
+def _columns(failure: Failure) -> _Row:
     return (failure.type, failure.message, failure.error_id, failure.stack_trace)
 
 
-def _news(settlement: Settlement) -> News:
-    assert settlement.notification is not None
-    return News(settlement.notification, settlement.attempt.job.run, settlement.attempt.finished_at)
+def _conclude(ledger: Ledger, settlements: Sequence[Settlement]) -> None:
+    """The news of what was settled, and the counts."""
+    news: list[News] = []
+    for settlement in settlements:
+        attempt, outcome = settlement.attempt, settlement.outcome
+        if settlement.notification is not None:
+            news.append((settlement.notification, attempt.job.run, attempt.finished_at))
+        _count_settled(ledger, attempt.job, outcome)
+    put(ledger, news)
 
 
-def _count_settled(ledger: Ledger, settlement: Settlement) -> None:
-    job, counts = settlement.attempt.job, ledger.counts
-    match settlement.outcome:
+def _count_settled(ledger: Ledger, job: Job, outcome: Outcome) -> None:
+    counts = ledger.counts
+    counts.jobs["running"] -= 1
+    match outcome:
         case Succeeded():
-            state = JobState.SUCCEEDED
-        case Retry():
-            state = JobState.QUEUED
-            counts.suspects += settlement.outcome.suspect
-            counts.work = True
+            counts.jobs["succeeded"] += 1
         case Failed():
-            state = JobState.FAILED
+            counts.jobs["failed"] += 1
         case Cancelled():
-            state = JobState.CANCELLED
-    ledger.move(JobState.RUNNING, state)
+            counts.jobs["cancelled"] += 1
+        case Retry():
+            counts.jobs["queued"] += 1
+            counts.suspects += outcome.suspect
+            counts.work = True
     ledger.let_go(job.owner, suspect=job.suspect)
 
 
@@ -395,7 +369,7 @@ def _end_waiting(ledger: Ledger, seq: int, call: Cancellation) -> None:
         "error_type = 'Cancelled', error = 'Cancelled', error_id = NULL, stack_trace = NULL WHERE seq = ?",
         (now, seq),
     )
-    put(ledger, [News(call.notification, call.run, now)])
+    put(ledger, [(call.notification, call.run, now)])
     ledger.move(JobState.QUEUED, JobState.CANCELLED)
 
 

@@ -18,34 +18,19 @@ _INSERT = RowStatement(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class News:
-    """A notification of a run that ended."""
-
-    notification: Notification
-    run: int
-    ended_at: float
+News = tuple[Notification, int, float]
+"""A notification, the run it tells of, and when that ended (wall clock)."""
 
 
 def put(ledger: Ledger, news: Sequence[News]) -> None:
     """Add the messages in order, each with its user's next sequence number."""
     if not news:
         return
-    numbers = ledger.sequences([one.notification.user_id for one in news])
-    rows = []
-    for one, sequence in zip(news, numbers, strict=True):
-        notification = one.notification
-        rows.append(
-            (
-                notification.id,
-                notification.job_id,
-                one.run,
-                notification.user_id,
-                sequence,
-                one.ended_at,
-                notification.body(sequence),
-            )
-        )
+    numbers = ledger.sequences([notification.user_id for notification, _, _ in news])
+    rows = [
+        (one.id, one.job_id, run, one.user_id, sequence, ended_at, one.body(sequence))
+        for (one, run, ended_at), sequence in zip(news, numbers, strict=True)
+    ]
     _INSERT.run(ledger.connection, rows)
     ledger.counts.pending += len(rows)
     ledger.counts.news = True
