@@ -2,6 +2,7 @@
 version of theirs changes it: then read wire.py again before raising the version."""
 
 import inspect
+import re
 
 import aiohttp
 import engineio
@@ -34,6 +35,15 @@ def test_a_frame_is_on_the_transport_before_send_frame_waits() -> None:
     """`written` is set before the await: true only while writing comes first and waiting after."""
     text = source(WebSocketWriter.send_frame)
     assert text.index("_write_websocket_frame") < text.index("_drain_helper")
+
+
+def test_the_writer_uses_nothing_of_its_transport_but_write_and_is_closing() -> None:
+    assert set(re.findall(r"self\.transport\.(\w+)", source(WebSocketWriter))) == {"write", "is_closing"}
+
+
+def test_the_writer_is_the_second_argument_of_a_websocket_response() -> None:
+    assert list(inspect.signature(aiohttp.ClientWebSocketResponse).parameters)[:2] == ["reader", "writer"]
+    assert re.search(r"self\._ws_response_class\(\s*reader,\s*writer,", source(aiohttp.ClientSession._ws_connect))
 
 
 def test_the_client_takes_a_packet_class_and_leaves_the_library_s_own_alone() -> None:

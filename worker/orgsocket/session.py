@@ -163,6 +163,7 @@ class Session:
             body = self._fitted(message)
             if body is not None:
                 await wire.send(proof.sent(message.id, len(body), now), body, ack=acks)
+        wire.flush()
         if proof.wants_ping():
             self._send_ping()
 
