@@ -202,8 +202,7 @@ def run_service(context: typer.Context) -> None:
     loaded = context.obj.load()
     from worker import service
 
-    emit = service.Emitter(start_logs(loaded))
-    in_loop(service.serve(loaded, emit, stopping=service.Stopping(hard=True)))
+    in_loop(service.serve_for_ever(loaded, start_logs(loaded), service.Stopping(hard=True)))
 
 
 @app.command()

@@ -214,6 +214,23 @@ class Running:
     parts: Parts
 
 
+async def serve_for_ever(loaded: Loaded, emit: Emit, stopping: Stopping) -> None:
+    """`serve`, by HostOptions:BackgroundServiceExceptionBehavior: StopHost ends with what went wrong, Ignore builds
+    the service anew after a pause. A WorkerError ends it always: it names what somebody has to mend."""
+    settings = loaded.settings
+    pause = settings.web_socket.task_delay_on_error / 1000
+    while True:
+        try:
+            return await serve(loaded, Emitter(emit), stopping=stopping)
+        except WorkerError:
+            raise
+        except Exception as exc:
+            if settings.host_options.background_service_exception_behavior != "Ignore" or stopping.event.is_set():
+                raise
+            emit(LoopFailed("running the service", exc, pause))
+            await asyncio.sleep(pause)
+
+
 async def serve(
     loaded: Loaded,
     emit: Emitter,
