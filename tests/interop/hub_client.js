@@ -22,7 +22,7 @@ socket.on("disconnect", (reason) => tell("disconnect", reason, socket.active));
 socket.on("connect_error", (error) => tell("connect_error", error.message, error.data ?? null, socket.active));
 socket.onAny((event, ...given) => {
   if (event === "org-socket:welcome") {
-    if (!given[0].recovered) position.lastSeq = null;
+    if (!given[0].recovered) position.lastSeq = given[0].after;
     if (resume) position.epoch = given[0].epoch;
   }
   if (resume && event === "socket-notification") position.lastSeq = given[1].seq;

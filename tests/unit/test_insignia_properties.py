@@ -19,7 +19,7 @@ RANKS = CRITERIA.ranks
 LEVELS = [level.level for group in CRITERIA.groups for level in group.levels] + ["M1", "M2", "C8", None]
 HIGHEST, STRICT = rules(2569), rules(2569, sequence="strict_next")
 
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 dates = st.dates(date(1985, 1, 1), date(2027, 12, 31))
 maybe = lambda strategy: st.none() | strategy  # noqa: E731 -- a word, not a function
 figures = [10190, 13000, 15050, 15600, 19860, 22140, 58390, 59500]
