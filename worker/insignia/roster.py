@@ -48,13 +48,15 @@ def read_roster(
     share: float = 100.0,
 ) -> Roster:
     """Raises RosterUnreadable; RosterRejected where more than `bad_row_limit` percent of the rows are bad."""
+    watch = watch or Watch()
+    watch.tell(0, "reading")
     reader = Reader(vocabulary_of(criteria), frozenset((day.month, day.day) for day in criteria.calendar.ceremony))
     past = None if history is None else _read_past(history, reader, bad_row_limit)
     table = _table(source, "officers")
     columns = roster_columns(table, has_history=past is not None)
     rows = Rows(table, columns, reader, past, _paid_by_wage(criteria))
     for count, row in enumerate(table.rows):
-        if count % _STRIDE == 0 and watch is not None:
+        if count % _STRIDE == 0:
             watch.tell(min(share, share * count / max(1, table.expected)), "reading")
         rows.take(row)
     rows.remark(strange_columns(table, columns))
