@@ -72,7 +72,7 @@ async def test_a_roster_goes_through_the_service_and_running_the_round_again_rep
     sample = Path(__file__).parents[2] / "worker" / "insignia" / "sample_data"
     shutil.copy(sample / "roster.csv", rosters)
     shutil.copy(sample / "history.csv", rosters)
-    payload = {"round": 2569, "roster": "roster.csv", "history": "history.csv", "organization": "สำนักงานเขต 7"}
+    payload = {"round": 2569, "roster": "roster.csv", "history": "history.csv", "organization": "สำนักงาน ก.พ."}
     async with socketio_server() as server:
         settings = [
             f"--Http:Url=http://127.0.0.1:{free_port()}",
@@ -92,7 +92,7 @@ async def test_a_roster_goes_through_the_service_and_running_the_round_again_rep
     assert first["result"]["officers"] + first["result"]["badRows"] == 2000
     assert not Path(first["result"]["output"]).exists()
     output = Path(second["result"]["output"])
-    assert output.is_relative_to(tmp_path / "state" / "results" / "สำนักงานเขต 7")
+    assert output.is_relative_to(tmp_path / "state" / "results" / "สำนักงาน ก.พ.")
     assert len(json.loads((output / "results.json").read_text(encoding="utf-8"))) == second["result"]["officers"]
     assert refused["status"] == "failed"
     assert refused["attempt"] == 1

@@ -61,7 +61,7 @@ class JobFolder:
 def segment(text: str) -> str:
     """One safe name for one folder. Different texts never share one: what had to be changed carries a hash."""
     plain = unicodedata.normalize("NFC", text)
-    name = "".join(char if _harmless(char) else "_" for char in plain)[:60].strip(". ")
+    name = "".join(char if _harmless(char) else "_" for char in plain)[:60].strip().lstrip(".")
     if not name or _RESERVED.fullmatch(name):
         name = f"_{name}"
     if name == text and not _LOOKS_HASHED.search(name):
