@@ -6,13 +6,14 @@ One set of operations behind every door: the HTTP API, the UNIX socket, and the 
 import asyncio
 import contextlib
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
 
 from worker.clock import Clock, rfc3339
@@ -25,6 +26,14 @@ from worker.queue import Accepted, Figures, JobPage, JobQuery, NotificationRecor
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 
 
+def _in_utc(value: datetime) -> datetime:
+    """A time that lies outside the calendar once its offset is taken off could be stored, but never shown."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie between the years 1 and 9999, in UTC") from None
+
+
 class JobRequest(BaseModel):
     """One job as a producer sends it."""
 
@@ -33,7 +42,7 @@ class JobRequest(BaseModel):
     task_type: Name
     user_id: Name | None = None
     payload: dict[str, Any] = Field(default_factory=dict)
-    run_at: AwareDatetime | None = None
+    run_at: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
     max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
     id: Name | None = None
     """Idempotency key, where the transport has no header for it."""
@@ -81,7 +90,7 @@ class Control:
         handler = self.registry.get(request.task_type)
         if handler is None:
             raise UnknownKind(f"unknown task type {request.task_type!r}; there are: {', '.join(sorted(self.registry))}")
-        payload = orjson.dumps(request.payload, option=orjson.OPT_SORT_KEYS)
+        payload = _canonical(request)
         handler.validate(payload)
         user = request.user_id or self.default_user
         if user is None:
@@ -105,7 +114,10 @@ class Control:
         return record
 
     async def find(self, query: JobQuery) -> JobPage:
-        return await self.store.find(query)
+        try:
+            return await self.store.find(query)
+        except ValueError as exc:  # a cursor that is none of the store's
+            raise InvalidPayload(str(exc)) from None
 
     async def cancel(self, job_id: str) -> str:
         """`cancelled` when it waited, `requested` when it runs; NotPossible when it had ended."""
@@ -117,8 +129,12 @@ class Control:
                 continue
             if answer == "ended":
                 raise NotPossible(f"job {job_id} has ended ({(await self.show(job_id)).state})")
+            if answer == "unknown":
+                raise NotFound(f"there is no job {job_id}")
             if answer == "requested":
                 self.interrupt(job_id)
+            else:
+                self.ended(job_id)  # nothing will be settled, so nobody else wakes who waits for it
             return answer
 
     async def retry(self, job_id: str) -> JobRecord:
@@ -129,7 +145,10 @@ class Control:
         return await self.show(job_id)
 
     async def notifications(self, **filters: Any) -> list[NotificationRecord]:
-        return await self.store.notifications(**filters)
+        try:
+            return await self.store.notifications(**filters)
+        except ValueError as exc:  # a state there is not
+            raise InvalidPayload(str(exc)) from None
 
     async def resend(self, notification_id: str) -> int:
         """Queue a notification once more; its place in the outbox."""
@@ -157,7 +176,7 @@ class Control:
             self._forget(job_id, ended)
 
     def ended(self, job_id: str) -> None:
-        """Told by the service when a run has been settled."""
+        """A run has ended: told by the service when one is settled."""
         for waiter in self._waiters.get(job_id, ()):
             if not waiter.done():
                 waiter.set_result(None)
@@ -169,11 +188,20 @@ class Control:
             self._waiters.pop(job_id, None)
 
 
+def _canonical(request: JobRequest) -> bytes:
+    try:
+        return orjson.dumps(request.payload, option=orjson.OPT_SORT_KEYS)
+    except TypeError as exc:  # read with a thousand levels, written with 254
+        raise InvalidPayload(f"payload of {request.task_type}: {exc}") from None
+
+
 def _scoped(scope: str, kind: str, user: str, key: str | None) -> str | None:
     """Keys are the caller's own: the same word from another caller, kind or user is another key."""
     if key is None:
         return None
-    return hashlib.sha256("\x1f".join((scope, kind, user, key)).encode()).hexdigest()
+    # As JSON: whatever sign separated them could also stand in a name or a key. Not by orjson, which refuses
+    # the surrogates that stand for a header's bytes that are no UTF-8.
+    return hashlib.sha256(json.dumps([scope, kind, user, key]).encode()).hexdigest()
 
 
 def job_view(record: JobRecord) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from typing import Any
 from aiohttp import web
 
 from worker.door.problems import Handler, problem
+from worker.errors import UnsafeKey
 
+_FORWARDED = ("forwarded", "x-forwarded-", "x-real-ip", "via")
 SCOPES = ("enqueue", "read", "admin")
 
 _KEY_BYTES = 32
@@ -39,6 +42,8 @@ class ApiKey:
     scopes: frozenset[str]
 
 
+CALLER = web.RequestKey("caller", Caller)
+"""Where a request keeps who asks."""
 LOCAL = Caller("local", frozenset(SCOPES))
 """Whoever may open the UNIX socket (0600) owns the service."""
 DEVELOPER = Caller("development", frozenset(SCOPES))
@@ -59,7 +64,8 @@ class Access:
         return DEVELOPER if self.open_on_loopback and self._is_local(request) else None
 
     def _by_key(self, sent: str) -> Caller | None:
-        digest = hashlib.sha256(sent.encode()).hexdigest()
+        # aiohttp hands on bytes that are no UTF-8 as surrogates.
+        digest = hashlib.sha256(sent.encode("utf-8", "surrogateescape")).hexdigest()
         found = None
         for key in self.keys:  # all of them, always: the time taken tells nothing
             if hmac.compare_digest(digest, key.sha256.lower()):
@@ -68,9 +74,10 @@ class Access:
 
     def _is_local(self, request: web.Request) -> bool:
         """Straight from this machine: no proxy in between, and no page of another origin behind it."""
-        if any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP")):
+        if any(name.lower().startswith(_FORWARDED) for name in request.headers):
             return False
-        host = request.host.rsplit(":", 1)[0].strip("[]").lower()
+        host = re.sub(r":\d*$", "", request.host).lower()
+        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         if not (_is_loopback_name(host) or host in self.allowed_hosts):
             return False
         origin = request.headers.get("Origin")
@@ -92,7 +99,7 @@ def _bearer(request: web.Request) -> str | None:
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value:
         return value.strip()
-    return request.headers.get("X-Api-Key")
+    return request.headers.get("X-Api-Key") or None
 
 
 def access_middleware(find: Callable[[web.Request], Caller | None], open_paths: tuple[str, ...]) -> Any:
@@ -109,7 +116,7 @@ def access_middleware(find: Callable[[web.Request], Caller | None], open_paths: 
                 "send an API key: Authorization: Bearer KEY",
                 {"WWW-Authenticate": 'Bearer realm="insignia-worker"'},
             )
-        request["caller"] = caller
+        request[CALLER] = caller
         return await handler(request)
 
     return middleware
@@ -120,7 +127,7 @@ def needs(scope: str) -> Callable[[Callable[[Any, web.Request], Any]], Callable[
 
     def decorate(route: Callable[[Any, web.Request], Any]) -> Callable[[Any, web.Request], Any]:
         async def guarded(self: Any, request: web.Request) -> web.StreamResponse:
-            caller: Caller = request["caller"]
+            caller: Caller = request[CALLER]
             if not caller.may(scope):
                 return problem(403, f"this key lacks the scope {scope!r}")
             response: web.StreamResponse = await route(self, request)
@@ -132,11 +139,18 @@ def needs(scope: str) -> Callable[[Callable[[Any, web.Request], Any]], Callable[
 
 
 def admin_key(path: Path) -> tuple[ApiKey, bool]:
-    """The key made at the first start (0600); True: it was made now."""
+    """The key made at the first start (0600); True: it was made now. UnsafeKey: what is there is no such key."""
     created = not path.exists()
     if created:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(_KEY_BYTES) + "\n")
-    value = path.read_text().strip()
+    value = path.read_text(errors="replace").strip()
+    if len(value) < _KEY_BYTES:
+        # A start that was cut off left an empty file: the hash of nothing must not open the door.
+        raise UnsafeKey(
+            f"{path} holds no key of {_KEY_BYTES} characters: delete it, and the next start makes a new one"
+        )
+    if path.stat().st_mode & 0o077:
+        raise UnsafeKey(f"others may read {path}: `chmod 600` it if nobody has, else delete it for a new key")
     return ApiKey("admin", hashlib.sha256(value.encode()).hexdigest(), frozenset(SCOPES)), created

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from worker.control import Control
-from worker.door.access import LOCAL, Access, Caller, access_middleware
+from worker.door.access import LOCAL, Access, Caller, access_middleware, needs
 from worker.door.jobs import JobRoutes, draining
 from worker.door.problems import Handler, json_response, problems_middleware
 from worker.door.status import Health, StatusRoutes
@@ -67,9 +67,11 @@ class Door:
 
         return drain
 
+    @needs("read")
     async def _connection(self, _request: web.Request) -> web.Response:
         return json_response(self.connection())
 
+    @needs("admin")
     async def _reconnect(self, _request: web.Request) -> web.Response:
         self.reconnect()
         return json_response({"status": "requested"}, 202)

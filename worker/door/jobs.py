@@ -1,5 +1,6 @@
 """Routes of jobs and notifications: HTTP in, the same operations as every other door behind."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from worker.control import (
     notification_view,
     parse_request,
 )
-from worker.door.access import needs
+from worker.door.access import CALLER, needs
 from worker.door.problems import json_response, problem
 from worker.errors import InvalidPayload
 from worker.job import JobState
@@ -45,9 +46,9 @@ class JobRoutes:
     @needs("enqueue")
     async def submit(self, request: web.Request) -> web.Response:
         """202 after the row is on disk; the same key and payload again answers with the first job."""
-        job = parse_request(await request.read())
+        job = parse_request(orjson.loads(await request.read()))
         accepted = await self._control.submit(
-            job, scope=request["caller"].name, key=request.headers.get("Idempotency-Key")
+            job, scope=request[CALLER].name, key=request.headers.get("Idempotency-Key")
         )
         view = accepted_view(accepted)
         return json_response(view, 202, {"Location": view["links"]["self"]})
@@ -60,7 +61,7 @@ class JobRoutes:
         if not isinstance(entries, list) or not entries or len(entries) > _LONGEST_BATCH:
             raise InvalidPayload(f'a batch is {{"jobs": [...]}} with 1 to {_LONGEST_BATCH} jobs')
         jobs = [_entry(number, entry) for number, entry in enumerate(entries)]
-        answers = await self._control.submit_all(jobs, scope=request["caller"].name)
+        answers = await self._control.submit_all(jobs, scope=request[CALLER].name)
         return json_response({"jobs": [accepted_view(answer) for answer in answers]}, 202)
 
     @needs("read")
@@ -129,10 +130,9 @@ def _state(text: str | None) -> JobState | None:
 
 
 def _number(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidPayload(f"{name}={text!r} is no whole number") from None
+    if not re.fullmatch(r"[0-9]{1,18}", text):  # no more than the store's 64 bits hold
+        raise InvalidPayload(f"{name}={text[:40]!r} is no whole number")
+    return int(text)
 
 
 def _limit(text: str | None) -> int:
