@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,4 +17,11 @@ class Clock:
 
 def rfc3339(seconds: float) -> str:
     """UTC with milliseconds, as on the wire: 2026-11-20T08:15:30.123Z (RFC 3339)."""
-    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f"{_second(whole)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=256)
+def _second(whole: int) -> str:
+    """Thousands of messages share a second; its calendar is worked out once."""
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")

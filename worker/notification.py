@@ -1,5 +1,6 @@
 """The message a user gets when a run ends. The wire's names are spelled here and nowhere else."""
 
+import hashlib
 import uuid
 from dataclasses import dataclass
 from typing import Any, assert_never
@@ -56,7 +57,11 @@ class Notification:
 
 def notification_id(job_id: str, run: int) -> str:
     """The same for every sending of the same run's news."""
-    return str(uuid.uuid5(NAMESPACE, f"{job_id}:{run}"))
+    # uuid.uuid5 in half the time: one of these is made for every job.
+    digest = hashlib.sha1(NAMESPACE.bytes + f"{job_id}:{run}".encode(), usedforsecurity=False).digest()
+    text = digest[:16].hex()
+    variant = 0x8 | int(text[16], 16) & 0x3
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant:x}{text[17:20]}-{text[20:]}"
 
 
 def notification_for(attempt: Attempt, outcome: Outcome, wire: Wire) -> Notification | None:

@@ -77,8 +77,10 @@ class Emitter:
 
     def __call__(self, event: object) -> None:
         for listener in self._listeners:
-            with contextlib.suppress(Exception):
+            try:
                 listener(event)
+            except Exception:  # noqa: BLE001, S110, PERF203 -- a listener's fault is not the flow's
+                pass
 
 
 def secrets_in(value: Any) -> set[str]:
