@@ -1,6 +1,8 @@
-"""Acknowledged notifications per second to the JavaScript server: ours, python-socketio, the JS client, raw aiohttp.
+"""Acknowledged notifications per second to a server: ours, python-socketio, the JS client, raw aiohttp.
 
-    python bench/link.py [--seconds 2] [--repeats 3] [--windows 1,64,256,1000] [--only PREFIX]
+    python bench/link.py [--seconds 2] [--repeats 3] [--windows 1,64,256,1000] [--only PREFIX] [--hub]
+
+--hub measures against our own hub instead, with its inbox on disk.
 
 Needs Node and the packages in tests/interop (npm ci). Every cell runs in a process of its own, medians over the
 repeats; the runs of one repeat follow each other, so that a noisy machine hits all of them alike.
@@ -12,6 +14,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -27,6 +30,7 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from config.settings import WebSocketSettings
+from tests.support.hub import running_hub
 from tests.support.js import INTEROP, js_server, node_or_skip
 from worker.orgsocket.channel import OrgSocket
 from worker.queue import OutboxMessage
@@ -72,9 +76,9 @@ class EndlessFeed:
         raise AssertionError(f"{message_id}: {reason}")
 
 
-async def ours(url: str, window: int, seconds: float, *, fast: bool) -> float:
+async def ours(url: str, window: int, seconds: float, token: str, *, fast: bool) -> float:
     feed = EndlessFeed()
-    channel = OrgSocket(WebSocketSettings(url=url, window=window), emit=lambda _event: None, fast=fast)
+    channel = OrgSocket(WebSocketSettings(url=url, window=window, token=token), emit=lambda _event: None, fast=fast)
     task = asyncio.create_task(channel.run(feed, asyncio.Event()))
     rate = await _measured(lambda: feed.proven, seconds)
     task.cancel()
@@ -90,7 +94,7 @@ async def _measured(count: Any, seconds: float) -> float:
     return float((count() - before) / (time.perf_counter() - began))
 
 
-async def stock(url: str, window: int, seconds: float, *, codec: Any) -> float:
+async def stock(url: str, window: int, seconds: float, token: str, *, codec: Any) -> float:
     """As its documentation has it: emit with a callback, a semaphore for the window."""
     client = socketio.AsyncClient(handle_sigint=False, **({"json": codec} if codec else {}))
     room, done = asyncio.Semaphore(window), 0
@@ -105,7 +109,7 @@ async def stock(url: str, window: int, seconds: float, *, codec: Any) -> float:
             await room.acquire()
             await client.emit("socket-notification", tuple(NOTE), callback=acknowledged)
 
-    await client.connect(url, transports=["websocket"], socketio_path=PATH.strip("/"))
+    await client.connect(url, transports=["websocket"], socketio_path=PATH.strip("/"), auth={"token": token})
     task = asyncio.create_task(pump())
     rate = await _measured(lambda: done, seconds)
     task.cancel()
@@ -119,7 +123,7 @@ class OrjsonModule:
     loads = staticmethod(orjson.loads)
 
 
-async def raw(url: str, window: int, seconds: float) -> float:
+async def raw(url: str, window: int, seconds: float, token: str) -> float:
     """The bare WebSocket with the same frames: no JSON work, no bookkeeping beyond a counter. The ceiling."""
     done = sent = 0
     room = asyncio.Event()
@@ -144,7 +148,7 @@ async def raw(url: str, window: int, seconds: float) -> float:
 
     async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}{PATH}/?EIO=4&transport=websocket") as line:
         await line.receive()
-        await line.send_str("40")
+        await line.send_str("40" + json.dumps({"token": token}))
         await line.receive()
         tasks = [asyncio.create_task(pump(line)), asyncio.create_task(read(line))]
         rate = await _measured(lambda: done, seconds)
@@ -165,32 +169,54 @@ CONTENDERS: dict[str, Any] = {
 }
 
 
-def one(name: str, url: str, window: int, seconds: float) -> float:
+def one(name: str, url: str, window: int, seconds: float, token: str) -> float:
     """In a process of its own."""
     if name == "js client":
-        levers = json.dumps({"url": url, "window": window, "seconds": seconds, "note": NOTE})
+        levers = json.dumps({"url": url, "window": window, "seconds": seconds, "token": token, "note": NOTE})
         command = [node_or_skip(), str(INTEROP / "bench_client.js"), levers]
     else:
-        command = [sys.executable, __file__, "--cell", json.dumps([name, url, window, seconds])]
+        command = [sys.executable, __file__, "--cell", json.dumps([name, url, window, seconds, token])]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
 @asynccontextmanager
-async def _server() -> AsyncIterator[str]:
+async def _js() -> AsyncIterator[tuple[str, str]]:
     async with js_server(silent=True) as server:
-        yield server.url
+        yield server.url, "any"
 
 
-async def table(windows: list[int], repeats: int, seconds: float, only: str) -> None:
+@asynccontextmanager
+async def _hub() -> AsyncIterator[tuple[str, str]]:
+    """In a process of its own, as the JavaScript server is."""
+    command = [sys.executable, __file__, "--serve"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stdin=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        url, token = json.loads(await process.stdout.readline())
+        yield url, token
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def serve_hub() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with running_hub(Path(folder)) as hub:
+            print(json.dumps([hub.url, hub.hub.worker_token()]), flush=True)
+            await asyncio.to_thread(sys.stdin.read)
+
+
+async def table(windows: list[int], repeats: int, seconds: float, only: str, *, hub: bool) -> None:
     names = [name for name in (*CONTENDERS, "js client") if name.startswith(only)]
     found: dict[tuple[str, int], list[float]] = {}
     for _ in range(repeats):
         for window in windows:
             for name in names:
-                async with _server() as url:
-                    rate = await asyncio.to_thread(one, name, url, window, seconds)
+                async with _hub() if hub else _js() as (url, token):
+                    rate = await asyncio.to_thread(one, name, url, window, seconds, token)
                 found.setdefault((name, window), []).append(rate)
-    print("acknowledged notifications per second to the JavaScript server, medians of", repeats)
+    server = "our hub" if hub else "the JavaScript server"
+    print(f"acknowledged notifications per second to {server}, medians of {repeats}")
     print(f"{'':28}" + "".join(f"{f'window {window}':>14}" for window in windows))
     for name in names:
         cells = (statistics.median(found[name, window]) for window in windows)
@@ -219,14 +245,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--windows", default="1,64,256,1000")
     parser.add_argument("--only", default="")
+    parser.add_argument("--hub", action="store_true")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.cell:
         name, *rest = json.loads(options.cell)
         print(CONTENDERS[name](*rest))
         return
+    if options.serve:
+        uvloop.run(serve_hub())
+        return
     windows = [int(window) for window in options.windows.split(",")]
-    asyncio.run(table(windows, options.repeats, options.seconds, options.only))
+    asyncio.run(table(windows, options.repeats, options.seconds, options.only, hub=options.hub))
 
 
 if __name__ == "__main__":

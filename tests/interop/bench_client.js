@@ -2,8 +2,8 @@
 "use strict";
 const { io } = require("socket.io-client");
 
-const { url, window, seconds, note } = JSON.parse(process.argv[2]);
-const socket = io(url, { path: "/api/v1/org-socket", transports: ["websocket"] });
+const { url, window, seconds, token, note } = JSON.parse(process.argv[2]);
+const socket = io(url, { path: "/api/v1/org-socket", transports: ["websocket"], auth: { token } });
 let done = 0;
 let open = 0;
 
