@@ -17,7 +17,8 @@ class Clock:
 
 def rfc3339(seconds: float) -> str:
     """UTC with milliseconds, as on the wire: 2026-11-20T08:15:30.123Z (RFC 3339)."""
-    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    # Rounded to microseconds first, as datetime does, then cut: seconds and milliseconds must agree.
+    whole, milliseconds = divmod(round(seconds * 1_000_000) // 1000, 1000)
     return f"{_second(whole)}.{milliseconds:03d}Z"
 
 
