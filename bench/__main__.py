@@ -1,0 +1,21 @@
+"""All benchmarks, one after the other: `python -m bench [store] [end_to_end] [link] [hub]`."""
+
+import subprocess
+import sys
+
+ALL = ("store", "end_to_end", "link", "hub")
+
+
+def main() -> None:
+    """Each in a process of its own, so that none warms or burdens the next."""
+    chosen = [name for name in sys.argv[1:] if name in ALL] or list(ALL)
+    unknown = [name for name in sys.argv[1:] if name not in ALL]
+    if unknown:
+        sys.exit(f"unknown benchmark {', '.join(unknown)}; there are: {', '.join(ALL)}")
+    for name in chosen:
+        print(f"\n== {name}", flush=True)
+        subprocess.run([sys.executable, "-m", f"bench.{name}"], check=True)
+
+
+if __name__ == "__main__":
+    main()
