@@ -427,9 +427,7 @@ async def test_what_a_dead_client_may_not_have_read_is_given_to_the_next(tmp_pat
         await raw.enter({"token": running.token("ann")})
         await publisher.publish(message(1))
         assert event_of(await raw.next())[1] == message(1)
-        # The answer to the next ping proves that it has read the first; of the second nobody knows.
-        while await raw.socket.receive_str() != "2":
-            pass
+        assert await raw.socket.receive_str() == "2"
         await raw.send("3")
         await publisher.publish(message(2))
         assert (await running.happened(ClientDisconnected)).reason == "ping timeout"
@@ -450,12 +448,62 @@ async def test_what_another_socket_has_read_is_not_given_again(tmp_path):
         assert await again.rest() == []
 
 
-async def test_a_socket_that_went_away_properly_has_read_what_it_was_given(running):
+async def test_what_was_on_the_wire_when_the_page_was_closed_is_given_to_the_next(running):
     raw, publisher = await running.raw(), await running.publisher()
     await raw.enter({"token": running.token("ann")})
     await publisher.publish(message(1))
+    # It closes without having read it, as a page does that is reloaded at that very moment.
     await raw.socket.close(code=1001)
     await running.happened(ClientDisconnected)
+    again = await running.browser("ann")
+    assert [event[1] for event in await again.rest()] == [message(1)]
+
+
+async def test_what_was_read_is_proven_at_once(running):
+    raw, publisher = await running.raw(), await running.publisher()
+    await raw.enter({"token": running.token("ann")})
+    for number in (1, 2):
+        await publisher.publish(message(number))
+        assert event_of(await raw.socket.receive_str())[1] == message(number)
+        assert await raw.socket.receive_str() == "2"
+        await raw.send("3")
+    again = await running.browser("ann")
+    assert await again.rest() == []
+
+
+async def test_an_answer_proves_what_came_before_its_own_question_alone(running):
+    raw, publisher = await running.raw(), await running.publisher()
+    await raw.enter({"token": running.token("ann")})
+    await publisher.publish(message(1))
+    await publisher.publish(message(2))
+    # One question is out at a time: the first was asked after the first message.
+    await raw.send("3")
+    await raw.send('427["anything"]')
+    while not (await raw.socket.receive_str()).startswith("437"):
+        pass
+    again = await running.browser("ann")
+    assert [event[1] for event in await again.rest()] == [message(2)]
+
+
+async def test_answers_to_questions_never_asked_prove_nothing(running):
+    raw, publisher = await running.raw(), await running.publisher()
+    await raw.enter({"token": running.token("ann")})
+    for _ in range(10):
+        await raw.send("3")
+    await raw.send('427["anything"]')
+    while not (await raw.socket.receive_str()).startswith("437"):
+        pass
+    await publisher.publish(message(1))
+    again = await running.browser("ann")
+    assert len(await again.rest()) == 1
+
+
+async def test_the_native_door_asks_by_websocket_pings(running):
+    ann, publisher = await running.native("ann"), await running.publisher()
+    await publisher.publish(message(1))
+    await ann.hear("notification")
+    # aiohttp's client answers the ping as it reads on.
+    await ann.rest()
     again = await running.browser("ann")
     assert await again.rest() == []
 

@@ -85,7 +85,7 @@ async def test_news_without_an_id_is_never_a_repetition(inbox):
 
 async def test_one_who_says_nothing_gets_what_nobody_was_given(inbox):
     await put(inbox, news(1), news(2), news(3))
-    inbox.written("ann", 2)
+    inbox.was_read("ann", 2)
     page = await ask(inbox.open, "ann", None)
     assert seqs(page) == [3]
     assert not page.recovered
@@ -93,16 +93,16 @@ async def test_one_who_says_nothing_gets_what_nobody_was_given(inbox):
 
 async def test_a_mark_never_goes_back(inbox):
     await put(inbox, news(1), news(2), news(3))
-    inbox.written("ann", 3)
-    inbox.written("ann", 1)
+    inbox.was_read("ann", 3)
+    inbox.was_read("ann", 1)
     inbox.flush()
-    inbox.written("ann", 2)
+    inbox.was_read("ann", 2)
     assert seqs(await ask(inbox.open, "ann", None)) == []
 
 
 async def test_a_good_claim_gets_what_came_after_it(inbox):
     await put(inbox, news(1), news(2), news(3))
-    inbox.written("ann", 3)
+    inbox.was_read("ann", 3)
     epoch = (await ask(inbox.open, "ann", None)).epoch
     page = await ask(inbox.open, "ann", Claim(epoch, 1))
     assert seqs(page) == [2, 3]
@@ -113,7 +113,7 @@ async def test_a_good_claim_gets_what_came_after_it(inbox):
 @pytest.mark.parametrize("seq", [0, 2, 5])
 async def test_a_claim_of_another_epoch_is_no_claim(inbox, seq):
     await put(inbox, news(1), news(2))
-    inbox.written("ann", 1)
+    inbox.was_read("ann", 1)
     page = await ask(inbox.open, "ann", Claim("other", seq))
     assert seqs(page) == [2]
     assert not page.recovered
@@ -194,7 +194,7 @@ async def test_messages_survive_a_restart(tmp_path):
     first = Inbox(tmp_path / "hub.db", Clock())
     assert await first.start()
     await put(first, news(1), news(2))
-    first.written("ann", 1)
+    first.was_read("ann", 1)
     epoch = (await ask(first.open, "ann", None)).epoch
     await first.close()
     second = Inbox(tmp_path / "hub.db", Clock())

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from aiohttp import WSMsgType, web
 
+from worker.hub.frames import pong_frame
 from worker.hub.guard import Bucket, Guard, Refusal
 from worker.hub.packets import Malformed
 from worker.hub.peer import ABNORMAL, NO_STATUS, Bounds, Outflow, Peer
@@ -21,7 +22,7 @@ TOO_BIG: Final = 1009
 INTERNAL: Final = 1011
 UNAUTHORIZED: Final = 4401
 TOO_FAST: Final = 4429
-_FRAMES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY})
+_FRAMES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,10 @@ class Listener(Protocol[AnyLine]):
 
     def heard(self, line: AnyLine, data: bytes, *, binary: bool) -> None:
         """A whole message. Malformed ends the connection with 1002."""
+        ...
+
+    def ponged(self, line: AnyLine, payload: bytes) -> None:
+        """A WebSocket pong, with the payload of the ping it answers."""
         ...
 
     def ended(self, line: AnyLine, code: int, reason: str) -> None: ...
@@ -120,6 +125,7 @@ class Acceptor:
         socket = web.WebSocketResponse(
             timeout=1.0,
             autoclose=False,
+            autoping=False,
             compress=False,
             heartbeat=door.heartbeat,
             protocols=protocols,
@@ -176,7 +182,7 @@ class Acceptor:
                 continue
             line.seen = time.monotonic()
             try:
-                self._heard(line, door, message)
+                self._take(line, door, message)
             except Malformed as exc:
                 self.refused(door.name, line.address, str(exc))
                 peer.close(MALFORMED, "parse error")
@@ -184,6 +190,14 @@ class Acceptor:
                 self._failed(exc)
                 peer.close(INTERNAL, "internal error")
             await self._pause()
+
+    def _take(self, line: AnyLine, door: Listener[AnyLine], message: Any) -> None:
+        if message.type is WSMsgType.PING:
+            line.peer.write(pong_frame(message.data))
+        elif message.type is WSMsgType.PONG:
+            door.ponged(line, bytes(message.data))
+        else:
+            self._heard(line, door, message)
 
     def _heard(self, line: AnyLine, door: Listener[AnyLine], message: Any) -> None:
         data: bytes = message.data
@@ -217,9 +231,6 @@ async def _farewell(peer: Peer, message: Any) -> tuple[int, str]:
             await peer.socket.close(code=1000 if code == NO_STATUS else code)
         return code, "closed by the client"
     failure = peer.socket.exception() or message.data
-    if isinstance(failure, TimeoutError):
-        # No pong came: what was written last went nowhere.
-        peer.lost = True
     if peer.socket.close_code == TOO_BIG:
         return TOO_BIG, "too big"
     return ABNORMAL, "transport lost" if failure is None else f"transport lost: {type(failure).__name__}"

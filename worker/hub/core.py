@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
@@ -65,6 +65,8 @@ class Client:
     dialect: Dialect
     farewell: Callable[[int, str], None]
     """Tells the client in its door's words why it is ended."""
+    ask: Callable[[], None]
+    """Pings it; whoever hears the answer calls Core.proved() with the `given` of the time of asking."""
     since: float
     since_monotonic: float
     clock: Clock
@@ -77,22 +79,13 @@ class Client:
     replay: "asyncio.Task[None] | None" = field(default=None)
     given: int = 0
     """The newest seq it was given."""
-    pinged_at: int = 0
-    """`given` when it was last pinged."""
     proven: int = 0
-    """The newest seq it has certainly read: its answer to a ping came after it."""
-
-    def pinged(self) -> None:
-        self.pinged_at = self.given
-
-    def survived(self) -> None:
-        """It has lived through another interval in which a dead peer would have been noticed."""
-        self.proven = max(self.proven, self.pinged_at)
-        self.pinged_at = self.given
+    """The newest seq it has certainly read: it has answered a ping that came after it."""
+    asking: bool = False
+    """A ping is out to prove what was given."""
 
     def ponged(self) -> None:
         self.last_pong = self.clock.now()
-        self.proven = max(self.proven, self.pinged_at)
 
     def end(self, code: int, reason: str) -> None:
         """Say why, then close."""
@@ -128,7 +121,6 @@ class Core:
         if client.replay is not None:
             client.replay.cancel()
         self._forget(client)
-        self._take_back(client)
         self.rooms.leave_all(client)
         self.counters.close_codes[code] += 1
         self.emit(
@@ -161,6 +153,16 @@ class Core:
     def refused(self, door: str, address: str, reason: str) -> None:
         self.counters.refused += 1
         self.emit(ClientRefused(door, address, reason))
+
+    def proved(self, client: Client, seq: int) -> None:
+        """The client has answered a ping that was sent when it had been given `seq`."""
+        client.ponged()
+        client.asking = False
+        user = client.identity.user
+        if user is not None and client.proven < seq <= client.given:
+            client.proven = seq
+            self.inbox.was_read(user, seq)
+        self._owes_proof(client)
 
     def fault(self, client: Client, reason: str) -> None:
         """The client sent what it may not."""
@@ -249,14 +251,11 @@ class Core:
         if not self._by_user[user]:
             del self._by_user[user]
 
-    def _take_back(self, client: Client) -> None:
-        """A dead socket may not have got what it was given last; unless another has it, it is owed again."""
-        user = client.identity.user
-        if user is None or not client.peer.lost or client.given <= client.proven:
-            return
-        others = set(self.rooms.members(user_room(user))) - {client}
-        if not others:
-            self.inbox.unwritten(user, client.proven)
+    def _owes_proof(self, client: Client) -> None:
+        """Ask whether it has read what it was given, one question at a time."""
+        if not client.asking and client.given > client.proven:
+            client.asking = True
+            client.ask()
 
     def _appended(self, result: Stored | BaseException | None) -> Published:
         if result is None:
@@ -266,37 +265,35 @@ class Core:
             self._inbox_failed(result)
             return "failed"
         self.counters.notifications += 1
-        if self._fan_out(result.news, (result.epoch, result.seq), NOTIFICATION):
-            self.inbox.written(result.news.user, result.seq)
+        self._fan_out(result.news, (result.epoch, result.seq), NOTIFICATION)
         return "stored"
 
     def _inbox_failed(self, error: BaseException) -> None:
         self.counters.errors += 1
         self.emit(InboxFailed(error))
 
-    def _fan_out(self, news: News, position: tuple[str, int] | None, topic: str) -> bool:
-        """Send it to the user's sockets and to the job's watchers; whether a socket of the user's took it."""
-        own = self.rooms.members(user_room(news.user))
+    def _fan_out(self, news: News, position: tuple[str, int] | None, topic: str) -> None:
+        """Send it to the user's sockets and to the job's watchers, each wording encoded once."""
+        own = [client for client in self.rooms.members(user_room(news.user)) if _takes(client, topic)]
         receivers = own
         if news.job_id is not None:
             self._remember(news.job_id, news)
-            if watchers := self._watchers(news, news.job_id):
-                receivers = tuple(dict.fromkeys(own + watchers))
-        given = [client for client in receivers if _takes(client, topic)]
+            if watchers := self._watchers(news, news.job_id, topic):
+                receivers = list(dict.fromkeys(own + watchers))
         frames: dict[Dialect, bytes] = {}
-        for client in given:
+        for client in receivers:
             frame = frames.get(client.dialect)
             if frame is None:
                 frame = frames[client.dialect] = text_frame(client.dialect.word(news, position))
             _give(client, news, frame)
-            if position is not None:
-                client.given = position[1]
-        self.counters.messages_out += len(given)
-        return bool(given) and any(client in own for client in given)
+        if position is not None:
+            self._given(position[1], own)
+        self.counters.messages_out += len(receivers)
 
-    def _watchers(self, news: News, job_id: str) -> tuple[Client, ...]:
+    def _watchers(self, news: News, job_id: str, topic: str) -> list[Client]:
         """Those who watch the job and may: whoever else has guessed its id hears nothing."""
-        return tuple(client for client in self.rooms.members(job_room(job_id)) if _may_see(client, news))
+        watching = self.rooms.members(job_room(job_id))
+        return [client for client in watching if _may_see(client, news) and _takes(client, topic)]
 
     def _remember(self, job_id: str, news: News) -> None:
         if len(news.body) > _REMEMBERED_BYTES:
@@ -315,7 +312,7 @@ class Core:
             return
         for stored in page.messages:
             client.peer.send(client.dialect.word(stored.news, (stored.epoch, stored.seq)))
-        self._given(client, page)
+        self._replayed(client, page)
         self.rooms.enter(user_room(client.identity.user or ""), client)
 
     async def _replay(self, client: Client, page: Page) -> None:
@@ -325,7 +322,7 @@ class Core:
         except ConnectionError:
             # Its end is noticed where it is read from.
             return
-        self._given(client, page)
+        self._replayed(client, page)
         client.replay = None
         self.inbox.read(client.identity.user or "", page.messages[-1].seq, lambda result: self._turned(client, result))
 
@@ -338,14 +335,18 @@ class Core:
             return
         self._go_on(client, result)
 
-    def _given(self, client: Client, page: Page) -> None:
+    def _given(self, seq: int, clients: Iterable[Client]) -> None:
+        for client in clients:
+            client.given = seq
+            self._owes_proof(client)
+
+    def _replayed(self, client: Client, page: Page) -> None:
         if not page.messages or client.peer.closing:
             return
         client.sent += len(page.messages)
-        client.given = page.messages[-1].seq
         self.counters.messages_out += len(page.messages)
         self.counters.replayed += len(page.messages)
-        self.inbox.written(client.identity.user or "", page.messages[-1].seq)
+        self._given(page.messages[-1].seq, [client])
 
 
 def _may_see(client: Client, news: News) -> bool:

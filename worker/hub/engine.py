@@ -5,6 +5,7 @@ What a namespace means is somebody else's (`Namespace`); here are sessions, pack
 
 import secrets
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -55,7 +56,7 @@ class Namespace(Protocol):
         ...
 
     def ponged(self, seat: "Seat") -> None:
-        """It has answered the ping, so it has read what came before."""
+        """It has answered the oldest of the pings, so it has read what came before that."""
         ...
 
 
@@ -66,9 +67,12 @@ class Seat:
     id: str
     namespace: str
     connection: "Connection"
+    handler: Namespace
     accepted: bool = False
     owner: Any = None
     """Whatever the namespace keeps with it."""
+    pings: deque[int] = field(default_factory=deque)
+    """For each unanswered ping what the namespace noted about it; answers come in the same order."""
 
     def accept(self) -> None:
         self.accepted = True
@@ -78,12 +82,10 @@ class Seat:
 
     def refuse(self, message: str, data: Any = None) -> None:
         """The client's `connect_error` gets `message` as err.message and `data` as err.data."""
-        connection = self.connection
-        connection.seats.pop(self.namespace, None)
-        connection.strikes += 1
-        self._send(Kind.CONNECT_ERROR, {"message": message} if data is None else {"message": message, "data": data})
-        if connection.strikes >= _ATTEMPTS:
-            connection.peer.close(TOO_FAST, "too many attempts")
+        self.connection.seats.pop(self.namespace, None)
+        self.connection.refuse(
+            self.namespace, {"message": message} if data is None else {"message": message, "data": data}
+        )
 
     def emit(self, event: str, *args: Any) -> None:
         self._send(Kind.EVENT, [event, *args])
@@ -121,6 +123,21 @@ class Connection(Line):
     seats: dict[str, Seat] = field(default_factory=dict)
     partial: Packet | None = None
     attachments: list[bytes] = field(default_factory=list)
+
+    def refuse(self, namespace: str, error: Any) -> None:
+        self.strikes += 1
+        self.peer.send(packets.encode(Kind.CONNECT_ERROR, namespace, orjson.dumps(error)))
+        if self.strikes >= _ATTEMPTS:
+            self.peer.close(TOO_FAST, "too many attempts")
+
+    def ping(self, now: float) -> None:
+        """Ask for a sign of life. What was sent before the ping is read before it is answered."""
+        if self.pinged is None:
+            self.pinged = now
+        self.peer.send(_PING)
+        for seat in self.seats.values():
+            if seat.accepted:
+                seat.handler.pinged(seat)
 
 
 class SocketIoDoor:
@@ -174,17 +191,21 @@ class SocketIoDoor:
             self._packet(line, packets.decode(data[1:]))
         elif data == _PONG:
             for seat in line.seats.values():
-                self._namespaces[seat.namespace].ponged(seat)
+                if seat.accepted:
+                    seat.handler.ponged(seat)
         elif data[:1] == _CLOSE:
             line.peer.close(1000, "closed by the client")
         else:
             raise Malformed("no Engine.IO packet a client sends")
 
+    def ponged(self, line: Connection, _: bytes) -> None:
+        line.pinged = None
+
     def ended(self, line: Connection, code: int, reason: str) -> None:
         self._connections.discard(line)
         for seat in tuple(line.seats.values()):
             if seat.accepted:
-                self._namespaces[seat.namespace].left(seat, code, reason)
+                seat.handler.left(seat, code, reason)
         line.seats.clear()
 
     def _handshake(self, connection: Connection) -> dict[str, Any]:
@@ -206,11 +227,7 @@ class SocketIoDoor:
             connection.peer.close(UNAUTHORIZED, "no CONNECT in time")
         elif now >= connection.next_ping:
             connection.next_ping = now + self._timing.ping_interval
-            if connection.pinged is None:
-                connection.pinged = now
-            connection.peer.send(_PING)
-            for seat in connection.seats.values():
-                self._namespaces[seat.namespace].pinged(seat)
+            connection.ping(now)
 
     def _packet(self, connection: Connection, packet: Packet) -> None:
         if connection.partial is not None:
@@ -241,23 +258,23 @@ class SocketIoDoor:
         if seat is None or not seat.accepted:
             raise Malformed("not connected to the namespace")
         if packet.kind in (Kind.EVENT, Kind.BINARY_EVENT):
-            self._namespaces[packet.namespace].event(seat, packet)
+            seat.handler.event(seat, packet)
         elif packet.kind is Kind.DISCONNECT:
             del connection.seats[packet.namespace]
             connection.seatless_since = time.monotonic()
-            self._namespaces[packet.namespace].left(seat, 1000, "client namespace disconnect")
+            seat.handler.left(seat, 1000, "client namespace disconnect")
 
     def _connect(self, connection: Connection, packet: Packet) -> None:
         if packet.namespace in connection.seats:
             raise Malformed("already connected to the namespace")
-        seat = Seat(secrets.token_urlsafe(15), packet.namespace, connection)
-        namespace = self._namespaces.get(packet.namespace)
-        if namespace is None:
+        handler = self._namespaces.get(packet.namespace)
+        if handler is None:
             self._acceptor.refused(DOOR, connection.address, "unknown namespace")
-            seat.refuse("Invalid namespace")
+            connection.refuse(packet.namespace, {"message": "Invalid namespace"})
             return
+        seat = Seat(secrets.token_urlsafe(15), packet.namespace, connection, handler)
         connection.seats[packet.namespace] = seat
-        namespace.connect(seat, packet.data)
+        handler.connect(seat, packet.data)
 
 
 def _wrong(request: web.Request) -> Refusal | None:

@@ -39,7 +39,7 @@ _KNOWN_USERS: Final = 50_000
 _SCHEMA: Final = """
 CREATE TABLE user (
   id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, epoch TEXT NOT NULL,
-  seq INTEGER NOT NULL, written INTEGER NOT NULL
+  seq INTEGER NOT NULL, read INTEGER NOT NULL
 );
 CREATE TABLE message (
   id INTEGER PRIMARY KEY, user INTEGER NOT NULL, seq INTEGER NOT NULL, at REAL NOT NULL, body BLOB NOT NULL,
@@ -55,7 +55,7 @@ CREATE TABLE seen (
 class Limits:
     """What is kept."""
 
-    messages: int = 1000
+    messages: int = 10_000
     """Per user."""
     seconds: float = 7 * 86400
     seen: int = 1_000_000
@@ -131,22 +131,12 @@ class _Read:
 
 
 @dataclass(slots=True)
-class _Written:
+class _MarkRead:
     marks: dict[str, int]
     done: Answer | None = None
 
     def apply(self, ledger: "_Ledger") -> None:
-        ledger.written(self.marks)
-
-
-@dataclass(slots=True)
-class _Unwritten:
-    user: str
-    seq: int
-    done: Answer | None = None
-
-    def apply(self, ledger: "_Ledger") -> None:
-        ledger.unwritten(self.user, self.seq)
+        ledger.mark_read(self.marks)
 
 
 @dataclass(slots=True)
@@ -218,7 +208,7 @@ class Inbox:
 
     def open(self, user: str, claim: Claim | None, done: Answer) -> None:
         """The first Page of what the user is to be given: after the claim when it is good, else what no
-        socket of the user was ever given."""
+        socket of the user has ever read."""
         self.flush()
         self._operations.put(_Open(user, claim, done))
 
@@ -226,21 +216,16 @@ class Inbox:
         """The next Page."""
         self._operations.put(_Read(user, after, done))
 
-    def written(self, user: str, seq: int) -> None:
-        """Up to `seq` has been given to a socket of the user. Rides on the next commit."""
+    def was_read(self, user: str, seq: int) -> None:
+        """Up to `seq` has been read by a socket of the user. Rides on the next commit."""
         if seq > self._marks.get(user, 0):
             self._marks[user] = seq
-
-    def unwritten(self, user: str, seq: int) -> None:
-        """What was given after `seq` was lost on the way: the user's next socket is given it again."""
-        self.flush()
-        self._operations.put(_Unwritten(user, seq))
 
     def flush(self) -> None:
         """Put down the marks, so that what is asked from now on knows them."""
         if self._marks:
             marks, self._marks = self._marks, {}
-            self._operations.put(_Written(marks))
+            self._operations.put(_MarkRead(marks))
 
     async def prune(self) -> None:
         """Delete what is too old or too much, in small steps between other work."""
@@ -336,7 +321,7 @@ class _User:
     id: int
     epoch: str
     seq: int
-    written: int
+    read: int
     changed: bool = False
 
 
@@ -388,9 +373,9 @@ class _Ledger:
     def open(self, name: str, claim: Claim | None) -> Page:
         user = self._user(name)
         if claim is None or claim.epoch != user.epoch or claim.seq > user.seq:
-            return self.page(name, user.written, recovered=False)
-        if claim.seq > user.written:
-            user.written = claim.seq
+            return self.page(name, user.read, recovered=False)
+        if claim.seq > user.read:
+            user.read = claim.seq
             self._change(user)
         return self.page(name, claim.seq, recovered=claim.seq >= self._oldest(user) - 1)
 
@@ -403,18 +388,12 @@ class _Ledger:
         more = bool(messages) and messages[-1].seq < user.seq
         return Page(user.epoch, user.seq, recovered, messages, more)
 
-    def written(self, marks: dict[str, int]) -> None:
+    def mark_read(self, marks: dict[str, int]) -> None:
         for name, seq in marks.items():
             user = self._user(name)
-            if user.written < seq <= user.seq:
-                user.written = seq
+            if user.read < seq <= user.seq:
+                user.read = seq
                 self._change(user)
-
-    def unwritten(self, name: str, seq: int) -> None:
-        user = self._user(name)
-        if seq < user.written:
-            user.written = seq
-            self._change(user)
 
     def prune(self, now: float) -> bool:
         """Whether there is more to delete."""
@@ -439,12 +418,12 @@ class _Ledger:
         return user
 
     def _load(self, name: str) -> _User | None:
-        row = self._db.execute("SELECT id, epoch, seq, written FROM user WHERE name = ?", (name,)).fetchone()
+        row = self._db.execute("SELECT id, epoch, seq, read FROM user WHERE name = ?", (name,)).fetchone()
         return None if row is None else _User(*row)
 
     def _create(self, name: str) -> _User:
         epoch = secrets.token_hex(6)
-        cursor = self._db.execute("INSERT INTO user (name, epoch, seq, written) VALUES (?, ?, 0, 0)", (name, epoch))
+        cursor = self._db.execute("INSERT INTO user (name, epoch, seq, read) VALUES (?, ?, 0, 0)", (name, epoch))
         return _User(int(cursor.lastrowid or 0), epoch, 0, 0)
 
     def _change(self, user: _User) -> None:
@@ -456,8 +435,8 @@ class _Ledger:
         if not self._changed:
             return
         self._db.executemany(
-            "UPDATE user SET seq = ?, written = ? WHERE id = ?",
-            [(user.seq, user.written, user.id) for user in self._changed],
+            "UPDATE user SET seq = ?, read = ? WHERE id = ?",
+            [(user.seq, user.read, user.id) for user in self._changed],
         )
         for user in self._changed:
             user.changed = False

@@ -17,7 +17,7 @@ from worker.clock import Clock, rfc3339
 from worker.hub.acceptor import TOO_FAST, UNAUTHORIZED, Acceptor, Line
 from worker.hub.auth import Authority, Identity, Refused
 from worker.hub.core import NOTIFICATION, PROGRESS, TOO_MANY, Client, Core
-from worker.hub.frames import text_frame
+from worker.hub.frames import ping_frame, text_frame
 from worker.hub.guard import Refusal
 from worker.hub.inbox import Page
 from worker.hub.news import News, without_trace
@@ -187,7 +187,6 @@ class NativeDoor:
                 self._turn_out(line, UNAUTHORIZED, "no auth in time")
             elif line.client is not None and now >= line.next_heartbeat:
                 line.next_heartbeat = now + HEARTBEAT
-                line.client.survived()
                 if "heartbeat" in line.topics:
                     self._send(line, "heartbeat", {})
 
@@ -223,6 +222,14 @@ class NativeDoor:
             self._obey(line, kind, content)
         except Malformed as exc:
             self._fault(line, str(exc), data)
+
+    def ponged(self, line: NativeLine, payload: bytes) -> None:
+        if line.client is None:
+            return
+        if payload.isdigit() and len(payload) < 20:
+            self._core.proved(line.client, int(payload))
+        else:
+            line.client.ponged()
 
     def ended(self, line: NativeLine, code: int, reason: str) -> None:
         self._lines.discard(line)
@@ -270,12 +277,18 @@ class NativeDoor:
             peer=line.peer,
             dialect=MessageDialect(self._traces or identity.is_admin, self._core.clock),
             farewell=lambda code, reason: self._send(line, "error", {"code": code, "message": reason}),
+            ask=lambda: self._ask(line),
             since=self._core.clock.now(),
             since_monotonic=self._core.clock.monotonic(),
             clock=self._core.clock,
             topics=line.topics,
             batch=ProgressBatch(line.peer),
         )
+
+    def _ask(self, line: NativeLine) -> None:
+        if line.client is not None:
+            # The answer repeats what had been given when it was asked.
+            line.peer.write(ping_frame(b"%d" % line.client.given))
 
     def _welcome(self, line: NativeLine, identity: Identity, page: Page | None) -> None:
         data: dict[str, Any] = {"clientId": line.id, "userId": identity.user}

@@ -91,12 +91,11 @@ class OrgSpace:
         self._core.leave(seat.owner, code, reason)
 
     def pinged(self, seat: Seat) -> None:
-        if seat.accepted:
-            seat.owner.pinged()
+        seat.pings.append(seat.owner.given)
 
     def ponged(self, seat: Seat) -> None:
-        if seat.accepted:
-            seat.owner.ponged()
+        if seat.pings:
+            self._core.proved(seat.owner, seat.pings.popleft())
 
     def _enter(self, seat: Seat, identity: Identity, auth: dict[str, Any]) -> None:
         client = Client(
@@ -107,6 +106,7 @@ class OrgSpace:
             peer=seat.connection.peer,
             dialect=EventDialect(trace=self._traces or identity.is_admin, numbered="lastSeq" in auth),
             farewell=lambda code, reason: seat.emit(CLOSING, {"code": code, "reason": reason}),
+            ask=lambda: seat.connection.ping(self._core.clock.monotonic()),
             since=self._core.clock.now(),
             since_monotonic=self._core.clock.monotonic(),
             clock=self._core.clock,

@@ -61,8 +61,6 @@ class Peer:
     close_code: int | None = None
     """The code we closed with; None: we did not."""
     close_reason: str = ""
-    lost: bool = False
-    """What was written last may never have arrived."""
     _frames: list[bytes] = field(default_factory=list)
     _drop: asyncio.TimerHandle | None = None
 
@@ -123,7 +121,6 @@ class Peer:
         if self.close_code is not None:
             return
         if code == SLOW:
-            self.lost = True
             self._frames.clear()
         self.flush()
         self.close_code, self.close_reason = code, reason
@@ -136,7 +133,6 @@ class Peer:
         """The peer is dead: nobody is there to answer a farewell."""
         if self.close_code is None:
             self.close_code, self.close_reason = code, reason
-        self.lost = True
         self.transport.abort()
 
     def hang_up(self) -> None:
@@ -150,7 +146,6 @@ class Peer:
 
     def abort(self) -> None:
         """End the TCP connection at once."""
-        self.lost = self.lost or self.waiting > 0
         self.transport.abort()
 
     def _drop_after_a_while(self) -> None:
