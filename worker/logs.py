@@ -42,11 +42,14 @@ _SYSLOG = {"TRACE": 7, "DEBUG": 7, "INFO": 6, "SUCCESS": 5, "WARNING": 4, "ERROR
 _LONGEST_LINE = 32 * 1024
 """Bytes; journald splits lines over 48 KB."""
 _LONGEST_VALUE = 2048
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """One safe line: control characters, escapes and direction marks are spelled out, long values cut."""
+    """One safe line: control characters, escapes, direction marks and lone surrogates are spelled out, long values cut.
+
+    A surrogate is a byte of a file's name that is no UTF-8; the stream would refuse the whole line for it.
+    """
     if len(text) > _LONGEST_VALUE:
         text = text[:_LONGEST_VALUE] + "…"
     return _FORBIDDEN.sub(_spell, text)
@@ -146,7 +149,7 @@ class _Sink:
 
     def write(self, message: "Message") -> None:
         record = message.record
-        text = self.redact(printable(record["message"]))
+        text = self._clean(record["message"])
         emoji = record["extra"].get("emoji", "")
         match self.formatter:
             case "Json":
@@ -161,6 +164,10 @@ class _Sink:
         except (BrokenPipeError, ValueError):
             pass  # nobody reads our log any more: the jobs go on
 
+    def _clean(self, text: str) -> str:
+        """Redacted before it is cut, or half a secret could stay behind at the edge."""
+        return printable(self.redact(text))
+
     def _with_emoji(self, emoji: str, text: str) -> str:
         return f"{emoji} {text}" if emoji and self.options.emoji else text
 
@@ -174,13 +181,13 @@ class _Sink:
 
     def _json(self, record: "Record", text: str, emoji: str) -> str:
         extra = {key: value for key, value in record["extra"].items() if key not in ("emoji", "category")}
-        safe = {key: printable(value) if isinstance(value, str) else value for key, value in extra.items()}
+        safe = {key: self._clean(value) if isinstance(value, str) else value for key, value in extra.items()}
         moment = datetime.fromtimestamp(record["time"].timestamp(), UTC)
         flat: dict[str, Any] = {
             "ts": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record["level"].name,
             "event": safe.pop("event", "log"),
-            "emoji": emoji,
+            "emoji": emoji if self.options.emoji else "",
             "msg": text,
             "service": self.options.service,
             "version": self.options.version,
@@ -223,7 +230,10 @@ class Logs:
     """False: nothing below WARNING is written, so jobs that go well cost nothing here."""
     monotonic: Callable[[], float] = time.monotonic
     _second: int = 0
-    _counts: dict[str, int] = field(default_factory=dict)
+    _counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Starts and ends of each kind, in this second."""
+    _before: dict[tuple[str, str], int] = field(default_factory=dict)
+    """The same of the second before: a steady stream shall not begin each second with single lines."""
     _summed: dict[str, _Second] = field(default_factory=dict)
     _delivered: int = 0
     _timer: asyncio.TimerHandle | None = None
@@ -278,6 +288,7 @@ class Logs:
 
     @tell.register
     def _(self, event: events.ServiceStopped) -> None:
+        self._tell_rest()
         _line(
             "INFO",
             "🛑",
@@ -625,24 +636,34 @@ class Logs:
 
     def _summing(self, kind: str) -> bool:
         """Above the rate, single lines give way to one summary a second."""
-        second = int(self.monotonic())
-        if second != self._second:
-            self._counts.clear()
-            self._second = second
-        self._counts[kind] = self._counts.get(kind, 0) + 1
-        if self._counts[kind] <= _RATE:
+        if not self._is_many(kind, "started"):
             return False
         self._total(kind).started += 1
         return True
 
+    def _is_many(self, kind: str, what: str) -> bool:
+        second = int(self.monotonic())
+        if second != self._second:
+            self._before = self._counts if second == self._second + 1 else {}
+            self._counts, self._second = {}, second
+        count = self._counts[kind, what] = self._counts.get((kind, what), 0) + 1
+        return max(count, self._before.get((kind, what), 0)) > _RATE
+
     def _sum(self, kind: str, what: str, milliseconds: float) -> bool:
         """Whether the line is left to the summary."""
-        if self._counts.get(kind, 0) <= _RATE:
+        if not self._is_many(kind, "ended"):
             return False
         total = self._total(kind)
         setattr(total, what, getattr(total, what) + 1)
         total.milliseconds += milliseconds
         return True
+
+    def _tell_rest(self) -> None:
+        """What was to be told in a moment is told now: the loop ends before its timers."""
+        for timer, tell in ((self._timer, self._tell_delivered), (self._flusher, self._flush)):
+            if timer is not None:
+                timer.cancel()
+                tell()
 
     def _total(self, kind: str) -> _Second:
         if self._flusher is None:
@@ -654,7 +675,7 @@ class Logs:
         for kind, total in self._summed.items():
             ended = total.succeeded + total.failed + total.retried + total.cancelled
             _line(
-                "INFO",
+                "ERROR" if total.failed else "WARNING" if total.retried else "INFO",
                 "⚙️",
                 "jobs_summary",
                 "{}: {} jobs in a second: {} succeeded, {} failed, {} to retry, {} cancelled; {:.2f} ms on average",

@@ -102,4 +102,8 @@ class Pulse:
             frame = sys._current_frames().get(thread_id)
             stack = "".join(traceback.format_stack(frame, limit=6)) if frame else ""
             with contextlib.suppress(RuntimeError):  # the loop may just have been closed
-                loop.call_soon_threadsafe(self.emit, LoopBlocked(late, stack))
+                loop.call_soon_threadsafe(self._tell, last, stack)
+
+    def _tell(self, since: float, stack: str) -> None:
+        """In the loop, so it moves again: now it is known how long it stood."""
+        self.emit(LoopBlocked(self.clock.monotonic() - since, stack))

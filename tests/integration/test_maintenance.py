@@ -1,0 +1,90 @@
+"""What keeps the house in order: old rows, the store, the event loop."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.hearing import Heard
+from tests.support.sqlite_store import Gate, a_store, told
+from worker.clock import Clock
+from worker.errors import StoreFull, StoreReplaced
+from worker.events import LoopBlocked, LoopFailed, Pruned
+from worker.maintenance import Pruner, Pulse, Watch
+from worker.queue import JobQuery
+from worker.queues.sqlite import SqliteStore
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    async with a_store(tmp_path) as store:
+        yield store
+
+
+async def stopped(running: "asyncio.Task[None]", stop: asyncio.Event) -> None:
+    stop.set()
+    async with asyncio.timeout(5):
+        await running
+
+
+async def test_old_jobs_go_when_their_news_is_delivered(store: SqliteStore) -> None:
+    delivered = await told(store, 5)
+    await store.delivered(delivered[-1])
+    pending = await told(store, 2)
+    heard, stop = Heard(), asyncio.Event()
+    later = Clock(now=lambda: time.time() + 100)
+    pruner = asyncio.ensure_future(Pruner(store, 50.0, later, heard, interval=60, chunk=2).run(stop))
+    assert await heard.until(Pruned) == [Pruned(5)]
+    await stopped(pruner, stop)
+    assert [message.id for message in await store.pending(0, 10)] == pending
+    assert len((await store.find(JobQuery())).jobs) == 2
+
+
+async def test_pruning_goes_on_after_an_error(store: SqliteStore) -> None:
+    gate, heard, stop = Gate(store, "prune"), Heard(), asyncio.Event()
+    gate.errors = [OSError("disk")]
+    pruner = asyncio.ensure_future(Pruner(gate, 50.0, Clock(), heard, interval=0.01).run(stop))  # type: ignore[arg-type]
+    await heard.until(LoopFailed)
+    await gate.reached.wait()
+    await stopped(pruner, stop)
+
+
+async def test_a_store_that_was_removed_is_noticed(store: SqliteStore) -> None:
+    await store.figures()  # the reader has it open
+    elsewhere = store.path.rename(store.path.with_name("elsewhere.db"))
+    with pytest.raises(StoreReplaced):
+        await Watch(store, interval=0.01).run(asyncio.Event())
+    elsewhere.rename(store.path)
+
+
+async def test_a_full_store_is_no_reason_to_end(store: SqliteStore) -> None:
+    gate, stop = Gate(store, "check"), asyncio.Event()
+    gate.errors = [StoreFull("full")]
+    watch = asyncio.ensure_future(Watch(gate, interval=0.01).run(stop))  # type: ignore[arg-type]
+    await gate.reached.wait()
+    await stopped(watch, stop)
+
+
+async def test_a_loop_that_stands_still_is_told_once_with_where_and_how_long() -> None:
+    heard, stop = Heard(), asyncio.Event()
+    beats: list[float] = []
+    pulse = Pulse(heard, Clock(), limit=0.05, on_beat=lambda: beats.append(time.monotonic()))
+    running = asyncio.ensure_future(pulse.run(stop))
+    await asyncio.sleep(0)
+    _stand_still(0.3)
+    [blocked] = await heard.until(LoopBlocked)
+    seen = len(beats)
+    await eventually(lambda: len(beats) > seen + 10)  # the thread beside it has looked several times since
+    await stopped(running, stop)
+    assert blocked.seconds >= 0.3
+    assert "_stand_still" in blocked.stack
+    assert heard.of(LoopBlocked) == [blocked]
+
+
+def _stand_still(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(0.01)
