@@ -46,19 +46,22 @@ class _Wire:
         with self._turn:  # a handler's threads may tell their progress all at once
             self._connection.sendall(_HEADER.pack(len(data)) + data)
 
-    def read_for_ever(self) -> None:
-        while True:
-            header = self._file.read(_HEADER.size)
-            if len(header) < _HEADER.size:
-                # The parent has gone or is done with us; whatever the handler is doing is nobody's any more.
-                _end_with_all()
-            frame = orjson.loads(self._file.read(_HEADER.unpack(header)[0]))
-            if "cancel" in frame:
-                self.cancelled.set()
-            else:
-                # Cleared here, in the order of the frames: a late wish to cancel belonged to the job before.
-                self.cancelled.clear()
-                self.frames.put(frame)
+    def read_to_the_end(self) -> None:
+        try:
+            while header := self._file.read(_HEADER.size):
+                self._take(orjson.loads(self._file.read(_HEADER.unpack(header)[0])))
+        finally:
+            # The parent has gone or is done with us; whatever the handler is doing is nobody's any more. Not only
+            # at the end of the stream: a parent that died with frames unread resets the line.
+            _end_with_all()
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        if "cancel" in frame:
+            self.cancelled.set()
+        else:
+            # Cleared here, in the order of the frames: a late wish to cancel belonged to the job before.
+            self.cancelled.clear()
+            self.frames.put(frame)
 
 
 def _end_with_all() -> None:
@@ -120,7 +123,7 @@ def _answer(registry: Registry, sections: dict[str, Any], job: dict[str, Any], w
 
 def main() -> None:
     wire = _Wire(socket.socket(fileno=int(os.environ.pop(FD_VARIABLE))))
-    threading.Thread(target=wire.read_for_ever, name="parent", daemon=True).start()
+    threading.Thread(target=wire.read_to_the_end, name="parent", daemon=True).start()
     setup = wire.frames.get()
     registry = discover(setup["modules"])
     sections = _sections(registry, setup["sections"])

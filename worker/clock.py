@@ -25,4 +25,5 @@ def rfc3339(seconds: float) -> str:
 @lru_cache(maxsize=256)
 def _second(whole: int) -> str:
     """Thousands of messages share a second; its calendar is worked out once."""
-    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    # Not by strftime, whose %Y writes the year 1 with one digit.
+    return datetime.fromtimestamp(whole, UTC).replace(tzinfo=None).isoformat()

@@ -458,22 +458,40 @@ async def test_a_child_that_cannot_start_is_a_crash(monkeypatch: pytest.MonkeyPa
 _PARENT = """
 import asyncio, sys
 from tests.support.attempts import a_bench
+kind, mark, text = sys.argv[1:]
 async def main():
     async with a_bench() as bench:
-        await bench.run("family", mark=sys.argv[1])
+        await bench.run(kind, mark=mark, text=text)
 asyncio.run(main())
 """
 
 
-async def test_children_and_grandchildren_end_when_their_parent_is_killed(mark: Path) -> None:
+@contextlib.asynccontextmanager
+async def a_parent(kind: str, mark: Path, text: str = "") -> AsyncIterator["subprocess.Popen[bytes]"]:
+    """A service of its own that runs such a job, and is killed at the end."""
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    with subprocess.Popen([sys.executable, "-c", _PARENT, str(mark)], env=environment, cwd=root) as parent:
+    with subprocess.Popen([sys.executable, "-c", _PARENT, kind, str(mark), text], env=environment, cwd=root) as parent:
         try:
             await eventually(mark.exists, timeout=20)
-            assert all(is_running(pid) for pid in pids_in(mark))
+            yield parent
         finally:
             parent.kill()
+
+
+async def test_children_and_grandchildren_end_when_their_parent_is_killed(mark: Path) -> None:
+    async with a_parent("family", mark):
+        assert [is_running(pid) for pid in pids_in(mark)] == [True, True]
+    await eventually(lambda: not any(is_running(pid) for pid in pids_in(mark)))
+
+
+async def test_a_child_ends_though_its_parent_died_with_frames_unread(mark: Path, tmp_path: Path) -> None:
+    """Its line is reset then, and not just closed."""
+    go, told = tmp_path / "go", tmp_path / "mark.told"
+    async with a_parent("chatters-process", mark, str(go)) as parent:
+        parent.send_signal(signal.SIGSTOP)
+        go.touch()
+        await eventually(told.exists)
     await eventually(lambda: not any(is_running(pid) for pid in pids_in(mark)))
 
 

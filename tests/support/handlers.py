@@ -272,6 +272,18 @@ def tells_process(payload: Order, context: Context) -> None:
         thread.join()
 
 
+@handler("chatters-process", execution="process")
+def chatters_process(payload: Order, context: Context) -> None:
+    """When the file `text` is there it tells more than its parent reads."""
+    payload.begin()
+    while not Path(payload.text).exists():
+        time.sleep(0.005)
+    for _ in range(10):
+        context.progress(100, "x" * 1000)
+    Path(f"{payload.mark}.told").touch()
+    time.sleep(payload.seconds)
+
+
 @handler("haunts-process", execution="process")
 def haunts_process(payload: Order, context: Context) -> None:
     """Leaves a thread behind that goes on telling its progress until the file `text` is there."""
