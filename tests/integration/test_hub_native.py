@@ -300,7 +300,8 @@ async def test_a_revoked_token_ends_its_sockets_on_both_doors(running):
     native, page = await running.native(token=token), await running.raw()
     await page.enter({"token": token})
     other = await running.native("ann")
-    assert running.hub.revoke("lost") == 2
+    assert running.hub.sockets_of("ann") == 3
+    assert await running.hub.revoke("lost") == 2
     assert await native.ended() == 4401
     assert event_of(await page.next()) == ["org-socket:closing", {"code": 4401, "reason": "the token is revoked"}]
     assert await page.ended() == 4401
@@ -308,6 +309,16 @@ async def test_a_revoked_token_ends_its_sockets_on_both_doors(running):
     again = await running.raw("/ws")
     await again.say("auth", {"token": token})
     assert await again.ended() == 4401
+
+
+async def test_a_revoked_token_stays_revoked_after_a_restart(tmp_path):
+    async with running_hub(tmp_path) as first:
+        token = first.token("ann", token_id="lost")
+        await first.hub.revoke("lost")
+    async with running_hub(tmp_path) as second:
+        raw = await second.raw()
+        assert (await raw.enter({"token": token})).startswith("44")
+        assert (await (await second.raw()).enter({"token": second.token("ann")})).startswith("40")
 
 
 async def test_the_farewell_is_an_error_and_1001(running):

@@ -1,6 +1,7 @@
 """Tokens and keys: what proves an identity, and the many things that do not (RFC 8725)."""
 
 import base64
+import hmac
 import json
 import stat
 import time
@@ -117,6 +118,19 @@ def test_a_key_is_chosen_by_kid_and_bound_to_its_algorithms():
     assert authority.identify(signed(key=other, algorithm="HS512", headers={"kid": "new"})).user == "ann"
     with pytest.raises(Refused):
         authority.identify(signed(key=other, algorithm="HS256", headers={"kid": "new"}))
+
+
+def test_a_public_key_is_no_secret_to_sign_with():
+    """HS/RS confusion: a token signed by the text of the public key that everybody knows (RFC 8725, 2.1)."""
+    public = b"-----BEGIN PUBLIC KEY----- everybody knows this -----END PUBLIC KEY-----"
+    authority = Authority(KEY, "insignia-worker", "org-socket", Clock(), keys={"idp": Key(public, ("RS256", "ES256"))})
+    header = {"alg": "HS256", "kid": "idp"}
+    claims = {"sub": "ann", "aud": "org-socket", "iss": "insignia-worker", "exp": time.time() + 60}
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, claims)]
+    signature = hmac.new(public, b".".join(parts), "sha256").digest()
+    token = b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+    with pytest.raises(Refused):
+        authority.identify(token)
 
 
 def test_a_revoked_token_is_refused(authority):

@@ -263,6 +263,37 @@ async def test_the_file_is_bounded(tmp_path):
     await inbox.close()
 
 
+async def test_a_user_of_whom_nothing_was_heard_is_forgotten(tmp_path):
+    time = Time()
+    inbox = Inbox(tmp_path / "hub.db", time.clock)
+    await inbox.start()
+    await put(inbox, news(1))
+    epoch = (await ask(inbox.open, "ann", None)).epoch
+    time.now += 60 * 86400
+    await put(inbox, news(2))
+    time.now += 60 * 86400
+    await inbox.prune()
+    assert (await ask(inbox.open, "ann", None)).epoch == epoch
+    time.now += 40 * 86400
+    await inbox.prune()
+    forgotten = await ask(inbox.open, "ann", None)
+    assert forgotten.epoch != epoch
+    assert (await put(inbox, news(3)))[0].seq == 1
+    await inbox.close()
+
+
+async def test_a_user_who_is_heard_of_in_the_same_moment_is_not_forgotten(tmp_path):
+    time = Time()
+    inbox = Inbox(tmp_path / "hub.db", time.clock)
+    await inbox.start()
+    await put(inbox, news(1))
+    time.now += 120 * 86400
+    stored = asyncio.gather(put(inbox, news(2)), inbox.prune())
+    await stored
+    assert seqs(await ask(inbox.open, "ann", None)) == [2]
+    await inbox.close()
+
+
 async def test_two_hubs_cannot_share_an_inbox(tmp_path):
     first, second = Inbox(tmp_path / "hub.db", Clock()), Inbox(tmp_path / "hub.db", Clock())
     await first.start()

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import jwt
@@ -73,7 +74,7 @@ class Authority:
     keys: Mapping[str, Key] = field(default_factory=dict)
     """Further keys by `kid`, for rotation or another issuer's public keys."""
     _worker_key: bytes = field(default_factory=lambda: secrets.token_bytes(MIN_KEY_BYTES))
-    _revoked: dict[str, float] = field(default_factory=dict)
+    _revoked: set[str] = field(default_factory=set)
 
     def mint(
         self, user: str, *, publish: bool = False, admin: bool = False, days: float = 30.0, token_id: str | None = None
@@ -100,8 +101,8 @@ class Authority:
         return self._identity(claims, in_process=kid == _WORKER_KID)
 
     def revoke(self, token_id: str) -> None:
-        """Refuse this token (`jti`) from now on, for as long as any token could live."""
-        self._revoked[token_id] = self.clock.now()
+        """Refuse this token (`jti`) from now on."""
+        self._revoked.add(token_id)
 
     def _sign(
         self, user: str, scopes: list[str], days: float, key: bytes, kid: str | None, token_id: str | None
@@ -168,7 +169,9 @@ def _scopes(claim: object) -> frozenset[str]:
     return frozenset()
 
 
-def authority_for(settings: JwtSettings, state: Path, clock: Clock) -> tuple[Authority, Path | None]:
+def authority_for(
+    settings: JwtSettings, state: Path, clock: Clock, keys: Mapping[str, Key] = MappingProxyType({})
+) -> tuple[Authority, Path | None]:
     """The authority by Hub:Jwt, and the key file if it was made just now. UnsafeKey, StoreUnwritable."""
     made: Path | None = None
     if settings.key is not None:
@@ -177,7 +180,7 @@ def authority_for(settings: JwtSettings, state: Path, clock: Clock) -> tuple[Aut
     else:
         key, created = load_key(state / KEY_FILE)
         made = state / KEY_FILE if created else None
-    return Authority(key, settings.issuer, settings.audience, clock), made
+    return Authority(key, settings.issuer, settings.audience, clock, keys), made
 
 
 def load_key(path: Path) -> tuple[bytes, bool]:

@@ -35,12 +35,14 @@ _PAGE: Final = 100
 _PAGE_BYTES: Final = 256 * 1024
 _TRIM_EVERY: Final = 64
 _PRUNE_ROWS: Final = 1000
+_DAY: Final = 86400.0
 _KNOWN_USERS: Final = 50_000
 _SCHEMA: Final = """
 CREATE TABLE user (
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, epoch TEXT NOT NULL,
-  seq INTEGER NOT NULL, read INTEGER NOT NULL
+  id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, epoch TEXT NOT NULL,
+  seq INTEGER NOT NULL, read INTEGER NOT NULL, at REAL NOT NULL
 );
+CREATE INDEX user_at ON user (at);
 CREATE TABLE message (
   id INTEGER PRIMARY KEY, user INTEGER NOT NULL, seq INTEGER NOT NULL, at REAL NOT NULL, body BLOB NOT NULL,
   UNIQUE (user, seq)
@@ -48,6 +50,7 @@ CREATE TABLE message (
 CREATE TABLE seen (
   id INTEGER PRIMARY KEY, notification TEXT NOT NULL UNIQUE, redelivery INTEGER NOT NULL, at REAL NOT NULL
 );
+CREATE TABLE revoked (token TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -58,6 +61,8 @@ class Limits:
     messages: int = 10_000
     """Per user."""
     seconds: float = 7 * 86400
+    user_seconds: float = 90 * 86400
+    """A user of whom nothing was heard for so long is forgotten, with his epoch."""
     seen: int = 1_000_000
     """Notification ids remembered for dropping repetitions."""
     bytes: int = 4 * 1024**3
@@ -137,6 +142,24 @@ class _MarkRead:
 
     def apply(self, ledger: "_Ledger") -> None:
         ledger.mark_read(self.marks)
+
+
+@dataclass(slots=True)
+class _Revoke:
+    token: str
+    at: float
+    done: Answer | None
+
+    def apply(self, ledger: "_Ledger") -> None:
+        ledger.revoke(self.token, self.at)
+
+
+@dataclass(slots=True)
+class _Revoked:
+    done: Answer | None
+
+    def apply(self, ledger: "_Ledger") -> list[str]:
+        return ledger.revoked()
 
 
 @dataclass(slots=True)
@@ -221,6 +244,15 @@ class Inbox:
         if seq > self._marks.get(user, 0):
             self._marks[user] = seq
 
+    async def revoke(self, token: str) -> None:
+        """Remember that this token id is refused; on disk when this returns."""
+        await self._ask(lambda done: _Revoke(token, self._clock.now(), done))
+
+    async def revoked(self) -> list[str]:
+        """The token ids that were revoked."""
+        answer: list[str] = await self._ask(_Revoked)
+        return answer
+
     def flush(self) -> None:
         """Put down the marks, so that what is asked from now on knows them."""
         if self._marks:
@@ -229,12 +261,14 @@ class Inbox:
 
     async def prune(self) -> None:
         """Delete what is too old or too much, in small steps between other work."""
-        loop = asyncio.get_running_loop()
         while self._thread is not None:
-            more: asyncio.Future[bool] = loop.create_future()
-            self._operations.put(_Prune(self._clock.now(), functools.partial(_resolve, more)))
-            if not await more:
+            if not await self._ask(lambda done: _Prune(self._clock.now(), done)):
                 return
+
+    async def _ask(self, operation: Callable[[Answer], _Operation]) -> Any:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._operations.put(operation(functools.partial(_resolve, answer)))
+        return await answer
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -247,7 +281,7 @@ class Inbox:
         except BaseException as exc:  # noqa: BLE001 -- whoever waits for the start must hear of it
             loop.call_soon_threadsafe(_resolve, opened, exc)
             return
-        ledger = _Ledger(connection, self._limits)
+        ledger = _Ledger(connection, self._limits, self._clock.now)
         loop.call_soon_threadsafe(_resolve, opened, created)
         try:
             while batch := self._next_batch():
@@ -322,14 +356,17 @@ class _User:
     epoch: str
     seq: int
     read: int
+    at: float
+    """When it last changed, to the day."""
     changed: bool = False
 
 
 class _Ledger:
     """The tables. For the inbox's own thread alone."""
 
-    def __init__(self, connection: sqlite3.Connection, limits: Limits) -> None:
+    def __init__(self, connection: sqlite3.Connection, limits: Limits, now: Callable[[], float]) -> None:
         self._db = connection
+        self._now = now
         self._limits = limits
         self._users: dict[str, _User] = {}
         self._changed: list[_User] = []
@@ -362,6 +399,7 @@ class _Ledger:
             return None
         user = self._user(news.user)
         user.seq += 1
+        user.at = max(user.at, at - at % _DAY)
         self._change(user)
         self._db.execute(
             "INSERT INTO message (user, seq, at, body) VALUES (?, ?, ?, ?)", (user.id, user.seq, at, news.body)
@@ -401,7 +439,23 @@ class _Ledger:
         deleted = self._delete_oldest("message", before, full=self._bytes() > self._limits.bytes)
         seen = self._db.execute("SELECT COALESCE(MAX(id) - MIN(id), 0) FROM seen").fetchone()[0]
         deleted += self._delete_oldest("seen", before, full=seen >= self._limits.seen)
+        deleted += self._forget_users(now - self._limits.user_seconds)
         return deleted > 0
+
+    def revoke(self, token: str, at: float) -> None:
+        self._db.execute("INSERT OR IGNORE INTO revoked (token, at) VALUES (?, ?)", (token, at))
+
+    def revoked(self) -> list[str]:
+        return [token for (token,) in self._db.execute("SELECT token FROM revoked")]
+
+    def _forget_users(self, before: float) -> int:
+        # What this transaction has noted of them must be in the table before it is judged by it.
+        self._save_users()
+        chosen = "SELECT id FROM user WHERE at < ? ORDER BY at LIMIT ?"
+        forgotten = self._db.execute(f"DELETE FROM user WHERE id IN ({chosen})", (before, _PRUNE_ROWS)).rowcount  # noqa: S608
+        if forgotten:
+            self._users.clear()
+        return forgotten
 
     def _is_new(self, notification: str, redelivery: int, at: float) -> bool:
         cursor = self._db.execute(
@@ -418,13 +472,16 @@ class _Ledger:
         return user
 
     def _load(self, name: str) -> _User | None:
-        row = self._db.execute("SELECT id, epoch, seq, read FROM user WHERE name = ?", (name,)).fetchone()
+        row = self._db.execute("SELECT id, epoch, seq, read, at FROM user WHERE name = ?", (name,)).fetchone()
         return None if row is None else _User(*row)
 
     def _create(self, name: str) -> _User:
-        epoch = secrets.token_hex(6)
-        cursor = self._db.execute("INSERT INTO user (name, epoch, seq, read) VALUES (?, ?, 0, 0)", (name, epoch))
-        return _User(int(cursor.lastrowid or 0), epoch, 0, 0)
+        epoch, at = secrets.token_hex(6), self._now()
+        at -= at % _DAY
+        cursor = self._db.execute(
+            "INSERT INTO user (name, epoch, seq, read, at) VALUES (?, ?, 0, 0, ?)", (name, epoch, at)
+        )
+        return _User(int(cursor.lastrowid or 0), epoch, 0, 0, at)
 
     def _change(self, user: _User) -> None:
         if not user.changed:
@@ -435,8 +492,8 @@ class _Ledger:
         if not self._changed:
             return
         self._db.executemany(
-            "UPDATE user SET seq = ?, read = ? WHERE id = ?",
-            [(user.seq, user.read, user.id) for user in self._changed],
+            "UPDATE user SET seq = ?, read = ?, at = ? WHERE id = ?",
+            [(user.seq, user.read, user.at, user.id) for user in self._changed],
         )
         for user in self._changed:
             user.changed = False

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from config.settings import HubSettings, WebSocketSettings
 from worker.clock import Clock
 from worker.events import Emit, LoopFailed, StoreCreated
 from worker.hub.acceptor import UNAUTHORIZED, Acceptor, Sizes
-from worker.hub.auth import authority_for
+from worker.hub.auth import Key, authority_for
 from worker.hub.core import Core
 from worker.hub.engine import SocketIoDoor, Timing
 from worker.hub.events import HubStarted, HubStopped, KeyCreated
@@ -50,18 +50,19 @@ class Hub:
         origins: Sequence[str] = (),
         trusted_proxies: Sequence[str] = (),
         open_rooms: bool = True,
+        keys: Mapping[str, Key] | None = None,
         cancel: Cancel | None = None,
     ) -> None:
         """`state`: the folder of the key and the inbox. UnsafeKey, StoreUnwritable: the key cannot be used.
 
-        `origins`: web origins besides our own whose pages may connect. `cancel`: how users cancel their jobs;
-        None: this hub has no queue.
+        `keys`: further keys by `kid`, for rotation and for tokens of another issuer. `origins`: web origins
+        besides our own whose pages may connect. `cancel`: how users cancel their jobs; None: there is no queue.
         """
         self._emit = emit
         self._clock = clock
         self._timing = timing or Timing()
         self._path = "/" + web_socket.path.strip("/")
-        self.authority, made = authority_for(settings.jwt, state, clock)
+        self.authority, made = authority_for(settings.jwt, state, clock, keys or {})
         if made is not None:
             emit(KeyCreated(str(made)))
         in_memory = settings.inbox_path == MEMORY
@@ -119,6 +120,8 @@ class Hub:
         """Open the inbox. StoreLocked, StoreUnwritable, StoreCorrupt, SchemaTooNew."""
         if await self._inbox.start():
             self._emit(StoreCreated(self._inbox.where))
+        for token_id in await self._inbox.revoked():
+            self.authority.revoke(token_id)
         self._beating = asyncio.create_task(self._beat_for_ever(), name="hub-beat")
         self._emit(HubStarted(self._path, self._inbox.where))
 
@@ -141,9 +144,14 @@ class Hub:
         """For the worker in this process; signed with a key that dies with it."""
         return self.authority.mint_for_worker()
 
-    def revoke(self, token_id: str) -> int:
-        """Refuse the token with this `jti` from now on and end its sockets; how many there were."""
+    def sockets_of(self, user: str) -> int:
+        """How many sockets the user has now: whether he is there."""
+        return len(self._core.clients_of(user))
+
+    async def revoke(self, token_id: str) -> int:
+        """Refuse the token with this `jti` from now on, for good, and end its sockets; how many there were."""
         self.authority.revoke(token_id)
+        await self._inbox.revoke(token_id)
         ended = [client for client in self._core.clients.values() if client.identity.token_id == token_id]
         for client in ended:
             client.end(UNAUTHORIZED, "the token is revoked")
