@@ -24,7 +24,8 @@ class Claimed:
 
     jobs: list[Job]
     next_run_at: float | None
-    """When the next waiting job falls due (wall clock); None: nothing waits. May lie in the past."""
+    """When the next waiting job falls due (wall clock); None: nothing waits, or a suspect holds it back, and on_work
+    tells when it lets go. May lie in the past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,9 @@ class Figures:
     oldest_outbox_age: float | None = None
     size_bytes: int = 0
     max_bytes: int = 0
+    full: bool = False
+    """The smallest job would be refused now. Some room is always kept for the ends of jobs, so this is true before
+    `size_bytes` reaches `max_bytes`."""
 
 
 CancelAnswer = Literal["cancelled", "requested", "ended", "unknown", "changed"]
@@ -153,7 +157,7 @@ class JobQueue(Protocol):
     async def figures(self) -> Figures: ...
 
     async def prune(self, before: float, limit: int) -> int:
-        """Delete up to `limit` runs that ended before (wall clock) and whose news is delivered; how many were."""
+        """Delete up to `limit` runs that ended before (wall clock) and whose news is delivered or dead; how many."""
         ...
 
     async def check(self) -> None:

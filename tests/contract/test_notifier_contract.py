@@ -1,7 +1,7 @@
 """What every Notifier does with every Feed, against a real Socket.IO server. One suite; both paths of the link."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -10,6 +10,7 @@ from tests.support.feed import ListFeed, message
 from tests.support.socketio_server import SocketIoServer, socketio_server
 from worker.notification import progress
 from worker.orgsocket.link import Connect
+from worker.queue import OutboxMessage
 
 
 @pytest.fixture
@@ -168,3 +169,21 @@ async def test_a_feed_without_news_costs_no_session(server: SocketIoServer) -> N
         async with asyncio.timeout(10):
             await idle.task
         assert idle.channel.figures().total_connections == 1
+
+
+class DryFeed(ListFeed):
+    """Says so when nothing more will come, instead of waiting."""
+
+    async def take(self, limit: int) -> Sequence[OutboxMessage]:
+        if all(self._settled(known.id) or known.id <= self._taken_to for known in self.messages):
+            return []
+        return await super().take(limit)
+
+
+async def test_a_feed_may_say_that_nothing_more_will_come(server: SocketIoServer) -> None:
+    feed = DryFeed([message(number) for number in range(1, 51)])
+    async with running(quick(server.url), feed) as link:
+        link.stop.set()
+        async with asyncio.timeout(10):
+            await link.task
+        assert feed.watermark == 50

@@ -1,6 +1,7 @@
 """Every Store keeps jobs like this, whatever it is made of."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.support.stores import (
 )
 from worker.errors import StoreFull
 from worker.job import Job, JobRecord, JobState
+from worker.outcome import Failed
 from worker.queue import JobQuery, Store
 
 # -- intake ------------------------------------------------------------------------------------------------
@@ -360,6 +362,15 @@ async def test_failure_is_recorded(store: Store) -> None:
     assert record is not None
     assert (record.state, record.error_type, record.error) == (JobState.FAILED, "ValueError", "ไม่พบไฟล์")
     assert (record.error_id, record.stack_trace) == ("0123456789ab", "Traceback\nไม่พบไฟล์")
+
+
+async def test_an_error_that_is_no_proper_text_does_not_keep_a_job_from_ending(store: Store) -> None:
+    job = await _one_running(store)
+    settlement = failed(job)
+    assert isinstance(settlement.outcome, Failed)
+    broken = replace(settlement.outcome.failure, message="ไฟล์ \udce0\udcb8 หาย")
+    assert await store.settle([replace(settlement, outcome=Failed(broken))]) == [True]
+    assert (await _record(store, job.id)).error == "ไฟล์ \\udce0\\udcb8 หาย"
 
 
 async def test_a_cancelled_run_is_recorded(store: Store) -> None:
@@ -1001,15 +1012,23 @@ async def test_ids_and_sequences_go_on_after_everything_was_pruned(store: Store)
 SMALL = 1 << 20
 
 
-async def _fill(store: Store) -> int:
+async def _fill(store: Store, *, jobs: int = 10, payload: str = "x" * 2000) -> int:
     """Enqueue until the store refuses; how many were accepted."""
     accepted = 0
     while True:
         try:
-            await store.enqueue([a_job(payload="x" * 2000) for _ in range(10)])
+            await store.enqueue([a_job(payload=payload) for _ in range(jobs)])
         except StoreFull:
             return accepted
-        accepted += 10
+        accepted += jobs
+
+
+async def test_a_full_store_says_so_in_its_figures(house: StoreHouse) -> None:
+    store = await house.open(max_bytes=SMALL)
+    assert not (await store.figures()).full
+    await _fill(store)
+    await _fill(store, jobs=1, payload="")
+    assert (await store.figures()).full
 
 
 async def test_a_full_store_refuses_intake_and_says_why(house: StoreHouse) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store: Store = self.do(self.house.open(owner="life-1"))
         self.model = ModelStore("life-1")
         self.lives = 1
+        self.ids = count(1)
         self.handed_out: list[Job] = []
         """Every claim that was ever made, stale ones too."""
 
@@ -80,7 +82,14 @@ class StoreMachine(RuleBasedStateMachine):
     def enqueue(self, users: list[str], delay: float, key: str | None, payload: int) -> None:
         now = self.hands.wall
         jobs = [
-            a_job(now, user=user, delay=delay, key=key if number == 0 else None, payload=payload)
+            a_job(
+                now,
+                user=user,
+                delay=delay,
+                key=key if number == 0 else None,
+                payload=payload,
+                job_id=f"job-{next(self.ids):04}",  # the same in each replay of an example
+            )
             for number, user in enumerate(users)
         ]
         answers = self.do(self.store.enqueue(jobs))

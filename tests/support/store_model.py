@@ -48,7 +48,6 @@ class ModelStore:
     sequences: dict[str, int] = field(default_factory=dict)
     told: list[tuple[str, int]] = field(default_factory=list)
     """(job, run) of every notification that was ever written."""
-    ended: list[tuple[str, int]] = field(default_factory=list)
 
     def enqueue(self, new: NewJob, now: float) -> tuple[str, str]:
         for job in self.jobs.values():
@@ -148,7 +147,6 @@ class ModelStore:
         message = ModelMessage(self.last_message, job.new.id, job.run, user, self.sequences[user], at)
         self.messages.append(message)
         self.told.append((job.new.id, job.run))
-        self.ended.append((job.new.id, job.run))
 
     def is_pending(self, message: ModelMessage) -> bool:
         return message.id > self.watermark and not message.dead

@@ -53,7 +53,14 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 def test_a_child_process_does_not_keep_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "queue.db.lock"
     lock = StoreLock.acquire(path)
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
+    child = subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        close_fds=False,
+    )
+    assert child.stdout is not None
+    child.stdout.readline()  # until it runs: a process that is just being made still has what its parent has
     lock.release()
     StoreLock.acquire(path).release()
     child.communicate(b"\n")

@@ -87,7 +87,7 @@ class SqliteStore:
     # -- jobs ----------------------------------------------------------------------------------------------
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[Accepted]:
-        return await self._writer.submit(sqlite_jobs.enqueue, jobs)
+        return await self._writer.submit(sqlite_jobs.enqueue, jobs, weight=len(jobs))
 
     async def claim(self, limit: int) -> Claimed:
         # Last in its transaction: so it sees what was enqueued and settled together with it.
@@ -100,7 +100,7 @@ class SqliteStore:
             raise
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        return await self._writer.submit(sqlite_jobs.settle, settlements)
+        return await self._writer.submit(sqlite_jobs.settle, settlements, weight=len(settlements))
 
     async def release(self, jobs: Sequence[Job], *, suspect: bool = False) -> None:
         await self._writer.submit(sqlite_jobs.release, GivenBack(jobs, suspect))
@@ -125,7 +125,7 @@ class SqliteStore:
         return await self._machine.read(sqlite_reads.figures, self.path, self._clock.now(), self.max_bytes)
 
     async def prune(self, before: float, limit: int) -> int:
-        done, chunk = 0, min(limit, 100)
+        done, chunk = 0, 200
         while done < limit:
             asked = min(chunk, limit - done)
             pruned = await self._writer.submit(sqlite_jobs.prune, Pruning(before, asked), in_a_hurry=False)

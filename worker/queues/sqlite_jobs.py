@@ -264,8 +264,14 @@ def _settled_row(settlement: Settlement, now: float) -> _Row:
             assert_never(outcome)
 
 
-def _columns(failure: Failure) -> _Row:
-    return (failure.type, failure.message, failure.error_id, failure.stack_trace)
+def _columns(failure: Failure) -> tuple[str | None, ...]:
+    texts = (failure.type, failure.message, failure.error_id, failure.stack_trace)
+    return tuple(None if text is None else _writable(text) for text in texts)
+
+
+def _writable(text: str) -> str:
+    """Half a surrogate pair, as file names may bring along, must not keep a job from ending."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _conclude(ledger: Ledger, settlements: Sequence[Settlement]) -> None:

@@ -11,7 +11,7 @@ from worker.queue import Figures, JobPage, JobQuery, NotificationRecord, OutboxM
 from worker.queues.sqlite_files import OpenFiles
 from worker.queues.sqlite_jobs import ORPHANS, orphan
 from worker.queues.sqlite_ledger import read_counts
-from worker.queues.sqlite_room import used_bytes
+from worker.queues.sqlite_room import END_BYTES, ROW_BYTES, measured
 from worker.queues.sqlite_schema import BACKOFF, READY, RUNNING, SCHEDULED, Connection
 
 SEARCH_SECONDS = 0.2
@@ -154,7 +154,7 @@ def figures(connection: Connection, path: Path, now: float, max_bytes: int) -> F
             "SELECT (SELECT created_at FROM outbox WHERE id > ? AND dead IS NULL ORDER BY id LIMIT 1)",
             (counts.delivered,),
         ).fetchone()
-        size = used_bytes(connection, path)
+        room = measured(connection, path, max_bytes)
     finally:
         connection.execute("COMMIT")
     return Figures(
@@ -163,8 +163,9 @@ def figures(connection: Connection, path: Path, now: float, max_bytes: int) -> F
         outbox_dead=counts.dead,
         oldest_job_age=_age(due_since, now),
         oldest_outbox_age=_age(news_since, now),
-        size_bytes=size,
+        size_bytes=room.used,
         max_bytes=max_bytes,
+        full=room.left < ROW_BYTES + END_BYTES * (1 + counts.jobs["queued"] + counts.jobs["running"]),
     )
 
 

@@ -42,41 +42,52 @@ class Room:
 
     def _measure(self, size: int) -> None:
         self._left, self.refused = 0, True
-        left = min(self._left_under_cap(size), self._left_on_disk(size))
-        self._left, self.refused = left, False
-        self._measured_at = self.monotonic()
-
-    def _left_under_cap(self, size: int) -> int:
-        # The log counts with the size it may grow to before it is brought into the file.
-        log = max(wal_pages_for(self.max_bytes) * PAGE_BYTES - wal_bytes(wal_of(self.path)), 0)
-        used = used_bytes(self.connection, self.path) + log
-        left = self.max_bytes - self._reserve() - used
-        if left < size:
+        room = measured(self.connection, self.path, self.max_bytes)
+        if room.under_cap < size:
             raise StoreFull(
-                f"{self.path} takes {used:,} bytes, Queue:MaxBytes is {self.max_bytes:,}: "
+                f"{self.path} takes {room.used:,} bytes, Queue:MaxBytes is {self.max_bytes:,}: "
                 "raise it, or lower Queue:Retention so that old jobs go"
             )
-        return left
-
-    def _left_on_disk(self, size: int) -> int:
-        state = os.statvfs(self.path.parent)
-        free = state.f_bavail * state.f_frsize
-        left = free - self._reserve()
-        if left < size:
-            raise StoreFull(f"the disk of {self.path} has only {free:,} bytes left: make room on it")
-        return left
-
-    def _reserve(self) -> int:
-        """For what must be written even so: the ends of jobs, and what is delivered."""
-        return min(max(self.max_bytes // 64, 64 * 1024), 16 * 1024 * 1024)
+        if room.on_disk < size:
+            raise StoreFull(f"the disk of {self.path} has only {room.free:,} bytes left: make room on it")
+        self._left, self.refused = room.left, False
+        self._measured_at = self.monotonic()
 
 
-def used_bytes(connection: sqlite3.Connection, path: Path) -> int:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Bytes, at one moment."""
+
+    used: int
     """The pages in use and the write-ahead log; pages freed by pruning are room, though the file keeps its size."""
+    free: int
+    """On the disk."""
+    under_cap: int
+    on_disk: int
+    """What intake may still take of each; negative when something else took it."""
+
+    @property
+    def left(self) -> int:
+        return min(self.under_cap, self.on_disk)
+
+
+def measured(connection: sqlite3.Connection, path: Path, max_bytes: int) -> Measured:
+    # Kept back for what must be written even so: the ends of jobs, and what is delivered.
+    reserve = min(max(max_bytes // 64, 64 * 1024), 16 * 1024 * 1024)
+    # The log counts with the size it may grow to before it is brought into the file.
+    log = wal_bytes(wal_of(path))
+    log_to_come = max(wal_pages_for(max_bytes) * PAGE_BYTES - log, 0)
+    used = _page_bytes(connection) + log
+    disk = os.statvfs(path.parent)
+    free = disk.f_bavail * disk.f_frsize
+    return Measured(used, free, max_bytes - reserve - used - log_to_come, free - reserve)
+
+
+def _page_bytes(connection: sqlite3.Connection) -> int:
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
     (page_size,) = connection.execute("PRAGMA page_size").fetchone()
-    return int((pages - free) * page_size) + wal_bytes(wal_of(path))
+    return int((pages - unused) * page_size)
 
 
 def wal_of(path: Path) -> Path:

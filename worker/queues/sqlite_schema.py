@@ -23,6 +23,9 @@ OLDEST_SQLITE = (3, 38, 0)
 READY, SCHEDULED, BACKOFF, RUNNING = 0, 1, 2, 3
 """The lanes of unfinished jobs: due now; at a time that was asked for; after a failed attempt; claimed. NULL: ended."""
 
+BUSY_SECONDS = 2.0
+"""How long another program's lock on the file is waited for; nobody else should have one."""
+
 QUICK_CHECK_BYTES = 64 * 1024 * 1024
 """A file up to this size is checked at every start (about 1 ms per MB); a larger one by `db check`."""
 
@@ -141,7 +144,7 @@ def connect_reader(path: Path) -> Connection:
 
 def _connect(path: Path, mode: str) -> Connection:
     return sqlite3.connect(
-        f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=5.0, cached_statements=256
+        f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_SECONDS, cached_statements=256
     )
 
 

@@ -21,8 +21,8 @@ from worker.queues.sqlite_ledger import Ledger
 RIDE_SECONDS = 0.02
 """How long an operation that is in no hurry waits for another to commit with. Seconds."""
 
-_MOST = 1000
-"""Operations of one transaction."""
+_MOST = 2000
+"""Rows after which a transaction takes no further operation, so that nobody waits for ever."""
 
 _Argument = TypeVar("_Argument")
 _Answer = TypeVar("_Answer")
@@ -38,6 +38,7 @@ class _Request:
     undo: Callable[[Any], None] | None
     """What to do with the answer when nobody waits for it any more."""
     turn: int
+    weight: int
     in_a_hurry: bool
     answer: Any = None
     error: Exception | None = None
@@ -87,15 +88,17 @@ class Writer:
         *,
         undo: Callable[[_Answer], None] | None = None,
         turn: int = 0,
+        weight: int = 1,
         in_a_hurry: bool = True,
     ) -> "asyncio.Future[_Answer]":
         """The future of its answer. Cancelling the future does not take the operation back: it is done all the same,
-        and `undo` gets its answer. Within a transaction, operations with a lower `turn` are done first."""
+        and `undo` gets its answer. Within a transaction, operations with a lower `turn` are done first; `weight` is
+        how many rows it is about."""
         if self._closed:
             raise StoreError(f"{self._path} is closed")
         future: asyncio.Future[_Answer] = self._loop.create_future()
         self._waiting += 1
-        self._requests.put(_Request(operation, argument, future, undo, turn, in_a_hurry))
+        self._requests.put(_Request(operation, argument, future, undo, turn, weight, in_a_hurry))
         return future
 
     async def close(self) -> None:
@@ -165,9 +168,9 @@ class Writer:
         if first is None:
             return []
         requests = [first]
-        hurry = first.in_a_hurry
+        hurry, weight = first.in_a_hurry, first.weight
         deadline = monotonic() + RIDE_SECONDS
-        while len(requests) < _MOST:
+        while weight < _MOST:
             left = 0.0 if hurry else deadline - monotonic()
             try:
                 request = self._requests.get(block=left > 0, timeout=max(left, 0.0))
@@ -178,6 +181,7 @@ class Writer:
                 break
             requests.append(request)
             hurry = hurry or request.in_a_hurry
+            weight += request.weight
         return requests
 
     def _commit(self, ledger: Ledger, requests: Sequence[_Request]) -> None:

@@ -1,0 +1,191 @@
+"""Saving what can be read of a damaged store."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.support.process import clean_environment
+from tests.support.stores import START, WIRE, HandClock, a_job, failed, retried, success
+from worker.errors import NotFound, StoreCorrupt, StoreLocked
+from worker.job import JobState
+from worker.queue import JobQuery
+from worker.queues.sqlite import SqliteStore, open_store
+from worker.queues.sqlite_recover import Recovered, recover
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "queue.db"
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[SqliteStore]:
+    store = await open_store(path, owner=os.urandom(8).hex(), max_bytes=1 << 30, clock=HandClock().clock)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def _fill(path: Path, count: int = 1000) -> list[str]:
+    """Jobs of which two in five have ended, one in five runs, one waits for its retry, one has not begun."""
+    async with opened(path) as store:
+        jobs = [a_job(START - 10, user=f"user-{number % 3}", payload=["x" * 200, number]) for number in range(count)]
+        await store.enqueue(jobs)
+        claimed = (await store.claim(count * 4 // 5)).jobs
+        ends = (success, failed, lambda job: retried(job, START + 60))
+        await store.settle([ends[number % 4](job) for number, job in enumerate(claimed) if number % 4 < 3])
+        await store.delivered(count // 10)
+        await store.dead(count // 10 + 1, "no")
+        return [job.id for job in jobs]
+
+
+def _damage(path: Path, pages: range) -> None:
+    with path.open("r+b") as file:
+        file.seek((pages.start - 1) * 4096)
+        file.write(b"\xa5" * 4096 * len(pages))
+
+
+def _saved(path: Path) -> Recovered:
+    return recover(path, START, WIRE)
+
+
+async def test_a_sound_store_comes_out_as_it_was(path: Path) -> None:
+    await _fill(path)
+    async with opened(path) as store:
+        before = (await store.figures(), await store.find(JobQuery(limit=2000)), await store.notifications(limit=2000))
+    recovered = _saved(path)
+    assert (recovered.jobs, recovered.unreadable, recovered.rewritten) == (1000, 0, 0)
+    async with opened(path) as store:
+        after = (await store.figures(), await store.find(JobQuery(limit=2000)), await store.notifications(limit=2000))
+        assert (before[0].jobs, before[0].outbox_depth, before[0].outbox_dead) == (
+            after[0].jobs,
+            after[0].outbox_depth,
+            after[0].outbox_dead,
+        )
+        assert before[1:] == after[1:]
+        assert await store.examine() == []
+
+
+@pytest.mark.parametrize("pages", [range(30, 33), range(60, 90), range(120, 121), range(150, 190)])
+async def test_what_lies_outside_the_damage_is_saved(path: Path, pages: range) -> None:
+    await _fill(path)
+    _damage(path, pages)
+    with pytest.raises(StoreCorrupt):
+        async with opened(path):
+            pass
+    recovered = _saved(path)
+    assert recovered.jobs + recovered.notifications > 500
+    async with opened(path) as store:
+        assert await store.examine() == []
+        figures = await store.figures()
+        assert sum(figures.jobs.values()) == recovered.jobs
+        for record in (await store.find(JobQuery(limit=2000))).jobs:
+            assert orjson.loads(record.payload)[0] == "x" * 200
+
+
+async def test_a_recovered_store_works_on(path: Path) -> None:
+    await _fill(path)
+    with sqlite3.connect(path) as before:
+        (last,) = before.execute("SELECT max(id) FROM outbox").fetchone()
+        numbers = dict(before.execute("SELECT user_id, sequence FROM sequences"))
+    before.close()
+    _damage(path, range(60, 63))
+    _saved(path)
+    async with opened(path) as store:
+        await store.release(await store.orphans())
+        jobs = (await store.claim(50)).jobs
+        assert await store.settle([success(job) for job in jobs]) == [True] * len(jobs)
+        fresh = [record for record in await store.notifications(limit=50) if record.id > last]
+        assert len(fresh) == len(jobs) > 0
+        assert all(record.sequence > numbers[record.user_id] for record in fresh)
+        assert await store.examine() == []
+
+
+async def test_a_lost_notification_is_written_again_and_parked(path: Path) -> None:
+    await _fill(path, 50)
+    with sqlite3.connect(path) as other:
+        (job_id, notification_id) = other.execute("SELECT job_id, notification_id FROM outbox WHERE id = 2").fetchone()
+        other.execute("DELETE FROM outbox WHERE id = 2")
+    other.close()
+    assert _saved(path).rewritten == 1
+    async with opened(path) as store:
+        lost = [record for record in await store.notifications(state="dead") if record.job_id == job_id]
+        assert [record.notification_id for record in lost] == [notification_id]
+        payload = orjson.loads(lost[0].body)[1]["payload"]
+        assert (payload["jobId"], payload["status"], payload["error"]) == (job_id, "failed", "broken")
+        assert await store.resend(notification_id) is not None
+        assert await store.examine() == []
+
+
+async def test_the_damaged_files_are_kept(path: Path) -> None:
+    await _fill(path, 200)
+    _damage(path, range(10, 12))
+    damaged = path.read_bytes()
+    recovered = _saved(path)
+    assert recovered.kept.name == "queue.db.damaged-20270115T080000Z"
+    assert recovered.kept.read_bytes() == damaged
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_what_only_the_log_knows_is_saved_too(path: Path) -> None:
+    """After kill -9 the newest commits lie in the log."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.store_life", str(path)], stdout=subprocess.PIPE, env=clean_environment()
+    )
+    assert process.stdout is not None
+    lines = [process.stdout.readline().decode() for _ in range(100)]
+    process.send_signal(signal.SIGKILL)
+    process.stdout.close()
+    process.wait()
+    assert path.with_name("queue.db-wal").stat().st_size > 0
+    accepted = {line.split()[1] for line in lines if line.startswith("accepted ")}
+    assert recover(path, START, WIRE).jobs >= len(accepted)
+    async with opened(path) as store:
+        assert accepted <= {job.id for job in (await store.find(JobQuery(limit=100_000))).jobs}
+        assert await store.examine() == []
+
+
+async def test_running_jobs_stay_somebodys_until_they_are_judged(path: Path) -> None:
+    await _fill(path, 100)
+    _saved(path)
+    async with opened(path) as store:
+        assert len(await store.orphans()) == (await store.figures()).jobs[JobState.RUNNING] == 20
+
+
+async def test_a_store_in_use_is_not_recovered(path: Path) -> None:
+    async with opened(path) as store:
+        with pytest.raises(StoreLocked):
+            _saved(path)
+        await store.check()
+
+
+async def test_a_file_damaged_at_its_beginning_is_left_alone(path: Path) -> None:
+    await _fill(path, 50)
+    _damage(path, range(1, 2))
+    before = path.read_bytes()
+    with pytest.raises(StoreCorrupt, match="restore a backup"):
+        _saved(path)
+    assert path.read_bytes() == before
+
+
+async def test_another_programs_database_is_not_recovered(path: Path) -> None:
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE songs (title TEXT)")
+    other.close()
+    with pytest.raises(StoreCorrupt, match="another program"):
+        _saved(path)
+
+
+def test_nothing_is_not_recovered(path: Path) -> None:
+    with pytest.raises(NotFound):
+        _saved(path)
+    assert not path.exists()
