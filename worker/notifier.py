@@ -11,7 +11,9 @@ class Feed(Protocol):
     """What a channel takes from. One channel per feed; all calls in the event loop."""
 
     async def take(self, limit: int) -> Sequence[OutboxMessage]:
-        """The next messages after those taken since the last rewind, oldest first; waits until there is one."""
+        """The next messages after those taken since the last rewind, oldest first; waits until there is one.
+
+        May be cancelled while it waits. May answer nothing once nothing more will come."""
         ...
 
     def rewind(self) -> None:

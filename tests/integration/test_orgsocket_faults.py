@@ -1,6 +1,7 @@
 """Thousands of notifications through networks that break: none is lost, all arrive in order, nothing is left behind."""
 
 import asyncio
+import contextlib
 import gc
 import random
 
@@ -30,7 +31,7 @@ def assert_nothing_lost(arrived: list[int], feed: ListFeed) -> None:
 async def test_no_notification_is_lost_or_out_of_order_whatever_the_network_does(seed: int, fast: bool) -> None:
     feed = ListFeed()
     async with socketio_server() as server, fault_proxy(server.port) as proxy:
-        settings = quick(proxy.url, ack_timeout=250, timeout=500, confirmation="ack")
+        settings = quick(proxy.url, ack_timeout=600, timeout=1500, confirmation="ack", window=64)
         async with running(settings, feed, pulse=0.2, fast=fast) as link:
             trouble = asyncio.create_task(proxy.misbehave(random.Random(seed), 0.08))
             for start in range(1, MANY, 50):
@@ -38,7 +39,7 @@ async def test_no_notification_is_lost_or_out_of_order_whatever_the_network_does
                 await asyncio.sleep(0.02)
             trouble.cancel()
             proxy.refusing, proxy.delay = False, 0.0
-            await feed.until(MANY, seconds=30)
+            await feed.until(MANY, seconds=60)
             assert len(link.events.of(Disconnect)) >= 3
         assert_nothing_lost(server.numbers, feed)
     assert engineio.base_client.connected_clients == []
@@ -110,3 +111,24 @@ async def test_cancelling_at_any_moment_leaves_nothing_open() -> None:
         await eventually(lambda: len(asyncio.all_tasks()) <= before)
     assert engineio.base_client.connected_clients == []
     gc.collect()  # an unclosed connection or session would say so now, and warnings are errors
+
+
+async def test_workers_do_not_all_come_back_at_one_moment() -> None:
+    """Twenty real links whose server restarts; two hundred simulated ones are in test_link_backoff."""
+    chance = random.Random(5)
+    async with contextlib.AsyncExitStack() as stack:
+        server = await stack.enter_async_context(socketio_server())
+        settings = quick(server.url, reconnection_delay=400, max_reconnection_delay=2000)
+        links = [
+            await stack.enter_async_context(running(settings, ListFeed([message(1)]), spread=chance.random))
+            for _ in range(20)
+        ]
+        for link in links:
+            await link.feed.until(1)
+        await server.stop()
+        await server.start()
+        for link in links:
+            await link.events.one(Connect, count=2)
+        back = sorted(link.channel.figures().connected_since or 0.0 for link in links)
+        assert back[-1] - back[0] > 0.2
+        assert max(sum(1 for other in back if moment <= other < moment + 0.05) for moment in back) <= 10

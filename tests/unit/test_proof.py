@@ -224,6 +224,18 @@ def test_a_heartbeat_that_comes_too_early_proves_nothing_yet() -> None:
     assert proof.window.confirmed == 101
 
 
+def test_a_heartbeat_that_was_held_up_on_its_way_proves_nothing() -> None:
+    """Sent with the first one's interval, read much later: it may be older than our answer to the first."""
+    proof = Proof(Rules("heartbeat", 4, ack_timeout=10.0, ping_interval=10.0, ping_timeout=20.0), Peer())
+    sent(proof, 1)
+    proof.heartbeat(10.0)
+    proof.heartbeat_answered(1, 10.0)
+    proof.heartbeat(35.0)
+    assert proof.window.confirmed == 0
+    proof.heartbeat(36.0)
+    assert proof.window.confirmed == 101
+
+
 def test_the_window_of_heartbeat_mode_is_counted_in_bytes() -> None:
     proof = proof_of("heartbeat", window=1)
     sent(proof, 50)

@@ -142,6 +142,15 @@ class _Ping:
     sent_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Our PONG to the server's PING of this number."""
+
+    heartbeat: int
+    written: int
+    sent_at: float
+
+
 Verdict = Literal["fine", "doubt", "downgraded"]
 
 
@@ -160,7 +169,8 @@ class Proof:
     _ping_number: int = 0
     _parsed: int = 0  # up to this number a pong says: parsed
     _handled: int = 0  # up to this number a second pong says: handled, as far as a pong can say it
-    _answers: deque[tuple[int, float]] = field(default_factory=deque)  # PONG n: numbers written before it, when
+    _heartbeats: int = 0
+    _answers: deque[_Answer] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         self.mode = self._first_mode()
@@ -204,7 +214,7 @@ class Proof:
     def heartbeat_answered(self, written: int, now: float) -> None:
         """Our Engine.IO PONG went out after `written` messages."""
         if self.mode == "heartbeat":
-            self._answers.append((written, now))
+            self._answers.append(_Answer(self._heartbeats, written, now))
 
     # -- what was read -------------------------------------------------------------------------------------
 
@@ -238,12 +248,21 @@ class Proof:
             self._prove(self._handled, now)
 
     def heartbeat(self, now: float) -> None:
-        """An Engine.IO PING. A server that got no PONG n within its pingTimeout would have closed by now."""
+        """An Engine.IO PING. A server that got no PONG n within its pingTimeout would have closed by now.
+
+        Arrival alone does not say when a PING was sent: one that was held up on its way may be older than our PONG.
+        So it must also be so many PINGs later as pingTimeout is long.
+        """
         if self.mode != "heartbeat":
             return
-        proven = 0
-        while self._answers and self._answers[0][1] + self.rules.ping_timeout <= now:
-            proven, _ = self._answers.popleft()
+        self._heartbeats += 1
+        rules, proven = self.rules, 0
+        while self._answers:
+            answer = self._answers[0]
+            later = (self._heartbeats - answer.heartbeat) * rules.ping_interval
+            if later < rules.ping_timeout or now < answer.sent_at + rules.ping_timeout:
+                break
+            proven = self._answers.popleft().written
         self._prove(proven, now)
 
     # -- what time says ------------------------------------------------------------------------------------
@@ -284,7 +303,7 @@ class Proof:
 
     def _patience(self) -> float:
         if self.mode == "heartbeat":
-            return 2 * self.rules.ping_interval + 2 * self.rules.ping_timeout
+            return 2 * (self.rules.ping_interval + self.rules.ping_timeout)
         return self.rules.ack_timeout
 
     def _stalled(self, now: float, seconds: float) -> bool:
