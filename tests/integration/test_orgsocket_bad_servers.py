@@ -6,8 +6,9 @@ import socket
 import orjson
 import pytest
 
-from tests.support.bad_servers import Stage, acking, bad_server, http_server, mute_server
+from tests.support.bad_servers import Stage, acking, acking_on, bad_server, http_server, mute_server, note_in
 from tests.support.channels import quick, running
+from tests.support.eventually import eventually
 from tests.support.feed import ListFeed, message
 from tests.support.socketio_server import socketio_server
 from worker.orgsocket.link import Connect, ConnectError, Disconnect, Error, Reconnect, ReconnectFailed, State
@@ -430,6 +431,38 @@ async def test_our_own_limit_holds_for_a_peer_that_announces_none() -> None:
     feed = ListFeed([message(1, padding=5000)])
     async with bad_server(script) as server, running(quick(server.url, max_payload=2048), feed):
         await feed.until(1)
+
+
+async def test_a_proxy_that_bears_less_than_the_server_announced_blocks_nothing() -> None:
+    async def script(stage: Stage) -> None:
+        await stage.greet(max_payload=1_000_000)
+        async for frame in stage.ws:
+            if len(frame.data.encode()) > 4000:
+                await stage.ws.close(code=1009)
+                return
+            if found := note_in(frame.data):
+                stage.seen.append(found[1])
+                await stage.send(f"43{found[0]}[]")
+
+    feed = ListFeed([message(1), message(2, padding=30000), message(3), message(4, user="u" * 9000), message(5)])
+    async with bad_server(script) as server, running(quick(server.url), feed):
+        await feed.until(5)
+    assert list(dict.fromkeys(server.seen)) == [1, 2, 3, 5]
+    assert list(feed.refused) == [4]
+
+
+async def test_a_server_that_talks_nonsense_does_not_flood_the_log() -> None:
+    async def script(stage: Stage) -> None:
+        await stage.greet()
+        for _ in range(200):
+            await stage.send("42[")
+        await acking_on(stage)
+
+    feed = ListFeed([message(1)])
+    async with bad_server(script) as server, running(quick(server.url), feed) as link:
+        await feed.until(1)
+        await eventually(lambda: len(link.events.of(Error)) >= 10)
+        assert len(link.events.of(Error)) == 10
 
 
 # -- rounds ------------------------------------------------------------------------------------------------------------

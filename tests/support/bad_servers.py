@@ -95,6 +95,11 @@ class BadServer:
 async def acking(stage: Stage) -> None:
     """A good server: the end of many scripts."""
     await stage.greet()
+    await acking_on(stage)
+
+
+async def acking_on(stage: Stage) -> None:
+    """Acknowledge everything from here on."""
     async for ack, _ in stage.notes():
         await stage.send(f"43{ack}[]")
 

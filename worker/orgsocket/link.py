@@ -143,6 +143,8 @@ class Ending:
     code: int | None = None
     refused: bool = False
     """The server knows us and does not want us, or speaks another protocol: trying harder does not help."""
+    too_large: bool = False
+    """The peer closed over the size of a frame of ours (1009)."""
     final: bool = False
     """We ended it ourselves because all is done."""
 

@@ -40,6 +40,8 @@ class Peer:
     """It never acked while its fences passed: sessions begin in fence mode."""
     refused: int | None = None
     """The message it last refused as unauthorized, before it accepted any."""
+    largest: int | None = None
+    """Bytes of a frame it may bear although it announced more: it has closed over larger ones."""
 
 
 def refusal(arguments: Sequence[Any]) -> str | None:
@@ -91,6 +93,11 @@ class Window:
     @property
     def oldest_sent_at(self) -> float | None:
         return self._waiting[0][2] if self._waiting else None
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest message in the window."""
+        return max((size for _, size, _ in self._waiting), default=0)
 
     def add(self, message_id: int, size: int, now: float) -> int:
         self.sent += 1

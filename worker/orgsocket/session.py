@@ -21,6 +21,10 @@ _BATCH = 256
 """Messages taken at once where the window is counted in bytes."""
 _QUIET = 0.5
 """Seconds: a feed that has had nothing for so long after the stop has nothing more."""
+_PUZZLES = 10
+"""Frames without sense that are told of in one session: a broken server must not flood the log."""
+_SMALLEST = 1024
+"""Bytes; the least that WebSocket:MaxPayload may be, and that a peer is believed to bear."""
 _LINGER = 0.002
 """Seconds a proof may wait for company before the feed is told."""
 _WHISPERS = 64
@@ -80,6 +84,7 @@ class Session:
         self._reported = 0
         self._counted = 0
         self._accepted = False
+        self._puzzles = 0
         self._taking_since: float | None = None
         self._heard_at = 0.0
         self._ping: asyncio.Task[None] | None = None
@@ -99,7 +104,8 @@ class Session:
         """Connect; raises whatever went wrong. The caller holds the clock and drops the wire when it failed."""
         greeting = await self.wire.connect(terms)
         self._proof = self._make_proof(greeting.ping_interval, greeting.ping_timeout)
-        self._largest = min(greeting.max_payload or self._largest, self._largest)
+        told = (greeting.max_payload, self._peer.largest, self._largest)
+        self._largest = min(size for size in told if size is not None)
         self.opened_at = self._heard_at = self._clock.monotonic()
 
     def _make_proof(self, ping_interval: float, ping_timeout: float) -> Proof:
@@ -308,10 +314,22 @@ class Session:
             self._notes.trouble("the server", str(arguments[0])[:500] if arguments else "an error without words")
 
     def puzzled(self, detail: str) -> None:
-        self._notes.trouble("reading", detail)
+        self._puzzles += 1
+        if self._puzzles <= _PUZZLES:
+            self._notes.trouble("reading", detail)
 
-    def ended(self, _ending: Ending) -> None:
+    def ended(self, ending: Ending) -> None:
+        if ending.too_large and self._proof.window:
+            self._shrink()
         self._over.set()
+
+    def _shrink(self) -> None:
+        """Something on the way bears less than the server announced (a proxy, say): sent again as it is, the same
+        frame would end every session. Half as large may pass; what cannot be cut so far is refused."""
+        self._peer.largest = max(_SMALLEST, self._proof.window.largest // 2)
+        self._notes.trouble(
+            "sending", f"too large a frame for the peer; from now on {self._peer.largest} bytes at most"
+        )
 
     def _progress(self) -> None:
         """Tell the feed at once when nothing is under way any more, or a good part of the window is proven;

@@ -193,7 +193,7 @@ def _ending(message: Any, code: int | None, exception: BaseException | None) -> 
     if message.type is aiohttp.WSMsgType.CLOSE:
         told = code or 1005  # RFC 6455, 7.1.5: a close frame without a code
         words = f", {message.extra}" if message.extra else ""
-        return Ending(f"the server closed the connection ({told}{words})", told)
+        return Ending(f"the server closed the connection ({told}{words})", told, too_large=told == 1009)
     cause = exception or message.data
     if message.type is aiohttp.WSMsgType.ERROR and isinstance(cause, BaseException):
         return Ending(f"{type(cause).__name__}: {cause}", code or 1006)
@@ -449,7 +449,7 @@ class Wire:
         with contextlib.suppress(orjson.JSONDecodeError):
             data = orjson.loads(text[2:] or "null")
             message = data.get("message") if isinstance(data, dict) else data
-            self.end(Ending(f"CONNECT_ERROR: {message}", refused=refuses(data)))
+            self.end(Ending(f"CONNECT_ERROR: {str(message)[:300]}", refused=refuses(data)))
             return
         self.end(Ending(f"CONNECT_ERROR: {text[2:80]}"))
 
