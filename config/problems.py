@@ -94,14 +94,21 @@ def did_you_mean(candidates: Sequence[str]) -> str:
 
 
 def distance(left: str, right: str) -> int:
-    """Edits between two words: insert, delete, replace, or swap two neighbours (optimal string alignment)."""
-    before: list[int] = []
-    row = list(range(len(right) + 1))
+    """Edits between two words: insert, delete, replace, or swap two neighbours, in any order (Damerau-Levenshtein)."""
+    far = len(left) + len(right)
+    # Row and column 0 stand for "before the word began", so that a swap may reach back over letters put in between.
+    table = [[far] * (len(right) + 2) for _ in range(len(left) + 2)]
+    for i in range(len(left) + 1):
+        table[i + 1][1] = i
+    table[1][1:] = range(len(right) + 1)
+    last_row: dict[str, int] = {}
     for i, char in enumerate(left, 1):
-        before, above, row = row, before, [i]
+        last_column = 0
         for j, other in enumerate(right, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (char != other))
-            if i > 1 and j > 1 and char == right[j - 2] and left[i - 2] == other:
-                cost = min(cost, above[j - 2] + 1)
-            row.append(cost)
-    return row[-1]
+            row, column = last_row.get(other, 0), last_column
+            swap = table[row][column] + (i - row - 1) + 1 + (j - column - 1)
+            same = char == other
+            last_column = j if same else last_column
+            table[i + 1][j + 1] = min(table[i][j] + (not same), table[i + 1][j] + 1, table[i][j + 1] + 1, swap)
+        last_row[char] = i
+    return table[-1][-1]
