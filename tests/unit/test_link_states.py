@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.listener import Listener
+from worker.orgsocket.figures import status
 from worker.orgsocket.link import (
     SLOW_CODES,
     TABLE,
@@ -23,7 +24,6 @@ from worker.orgsocket.link import (
     State,
     is_slow,
     refuses,
-    status,
 )
 
 DOCS = Path(__file__).parents[2] / "docs" / "link.md"

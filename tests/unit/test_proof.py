@@ -2,7 +2,9 @@
 
 import pytest
 
-from worker.orgsocket.proof import HEARTBEAT_BYTES, Confirmation, Peer, Proof, Rules, Window, refusal
+from worker.orgsocket.frames import refusal
+from worker.orgsocket.proof import HEARTBEAT_BYTES, Confirmation, Peer, Proof, Rules
+from worker.orgsocket.window import Window
 
 
 def proof_of(confirmation: Confirmation, peer: Peer | None = None, *, window: int = 4) -> Proof:

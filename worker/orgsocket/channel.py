@@ -12,7 +12,8 @@ from worker.clock import Clock
 from worker.events import Emit
 from worker.notifier import Feed
 from worker.orgsocket.backoff import Backoff
-from worker.orgsocket.link import Link, LinkFigures, status
+from worker.orgsocket.figures import LinkFigures, status
+from worker.orgsocket.link import Link
 from worker.orgsocket.peers import Peers
 from worker.orgsocket.session import Limits, Session, Tally
 from worker.orgsocket.supervisor import Patience, Supervisor

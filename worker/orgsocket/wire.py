@@ -1,8 +1,8 @@
 """One Socket.IO connection: the only module that knows python-socketio, aiohttp and their private names.
 
-It reads frames strictly in order and says what they are; what follows from them is decided elsewhere. The library
-keeps the handshake and the heartbeat; everything after CONNECT goes past it, because its own path makes a task and
-a timer of every frame. `fast=False` sends and acknowledges through the library all the same.
+Every frame passes here strictly in order; what it says is read in frames.py, what follows from it is decided elsewhere.
+The library keeps the handshake and the heartbeat; everything after CONNECT goes past it, because its own path makes a
+task and a timer of every frame. `fast=False` sends and acknowledges through the library all the same.
 """
 
 import asyncio
@@ -10,17 +10,17 @@ import contextlib
 import logging
 import re
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import aiohttp
 import orjson
 import socketio
 from aiohttp.typedefs import LooseHeaders
 
-from worker.orgsocket.link import Ending, refuses
-from worker.orgsocket.proof import refusal
+from worker.orgsocket.frames import Frames, Greeting, Reader, refusal
+from worker.orgsocket.link import Ending
 
 _TEXT = aiohttp.WSMsgType.TEXT
 _LARGEST_INCOMING = 4 * 1024 * 1024
@@ -28,11 +28,6 @@ _LARGEST_INCOMING = 4 * 1024 * 1024
 
 _CORKED = 64 * 1024
 """Bytes gathered at most before they go to the transport."""
-
-_ACKNOWLEDGEMENT = re.compile(r"43(\d{1,15})(\[.*)", re.DOTALL)
-_BINARY = re.compile(r"4([56])(\d{1,9})-(\d{0,15})\[")
-_EVENT = re.compile(r"42(\d{0,15})(\[.*)", re.DOTALL)
-_PLAINLY_YES = frozenset(("[]", "[true]", "[null]", '[{"ok":true}]', '["ok"]'))
 
 _quiet = logging.getLogger("worker.orgsocket.library")
 _quiet.setLevel(logging.CRITICAL)  # what the library would say, our events say better; and it logs payloads
@@ -56,46 +51,6 @@ class Terms:
     auth: Mapping[str, Any] | None
     tls: ssl.SSLContext | None = None
     """None: the system's own trust."""
-
-
-@dataclass(frozen=True, slots=True)
-class Greeting:
-    """The server's OPEN packet; seconds and bytes."""
-
-    ping_interval: float
-    ping_timeout: float
-    max_payload: int | None
-    """None: it does not say, as servers before Engine.IO 6.2 do not."""
-
-
-class Reader(Protocol):
-    """Who is told of the frames, in the order they were read; nothing follows after `ended`."""
-
-    def acknowledged(self, number: int, refusal: str | None) -> None: ...
-
-    def ponged(self, payload: bytes) -> None: ...
-
-    def heartbeat(self) -> None:
-        """An Engine.IO PING was read."""
-        ...
-
-    def heartbeat_answered(self, written: int) -> None:
-        """Our PONG goes out after `written` messages."""
-        ...
-
-    def wrote(self, number: int) -> None:
-        """The transport has taken all messages up to `number`."""
-        ...
-
-    def told(self, event: str, arguments: Sequence[Any]) -> None:
-        """The server sent an event."""
-        ...
-
-    def puzzled(self, detail: str) -> None:
-        """A frame made no sense and was skipped."""
-        ...
-
-    def ended(self, ending: Ending) -> None: ...
 
 
 class _Json:
@@ -156,21 +111,21 @@ class _Line(aiohttp.ClientWebSocketResponse[Literal[True]]):
         while not self._is_over():
             message = await super().receive(timeout)
             if message.type is _TEXT:
-                if not self._is_over() and self.wire.read(message.data):
+                if not self._is_over() and self.wire.frames.read(message.data):
                     return message
             elif message.type is aiohttp.WSMsgType.PONG:
                 self.wire.reader.ponged(bytes(message.data))
             elif message.type is aiohttp.WSMsgType.PING:
                 await self.pong(message.data)
             elif message.type is aiohttp.WSMsgType.BINARY:
-                self.wire.read_attachment()
+                self.wire.frames.read_attachment()
             else:
                 self.wire.end(_ending(message, self.close_code, self.exception()))
         return _CLOSED
 
     def _is_over(self) -> bool:
         ending = self.wire.ending
-        if ending is not None and self.wire.greeting is None:
+        if ending is not None and self.wire.frames.greeting is None:
             # The library awaits the OPEN packet: it would take a close code for one, and fall over it.
             raise ConnectionResetError(ending.reason)
         return ending is not None
@@ -208,15 +163,14 @@ class Wire:
         self.reader = reader
         self.written = 0
         """Messages handed to the transport."""
-        self.greeting: Greeting | None = None
         self.ending: Ending | None = None
+        self.frames = Frames(reader, self.end, fast=fast)
         self._fast = fast
         self._line: _Line | None = None
         self._cork: _Cork | None = None
         self._http: aiohttp.ClientSession | None = None
         self._client: Any = None
         self._connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._attachments = 0
 
     @property
     def over(self) -> bool:
@@ -227,7 +181,7 @@ class Wire:
         """What the attempt waits for."""
         if self._line is None:
             return "TCP, TLS and the WebSocket upgrade"
-        return "the OPEN packet" if self.greeting is None else "the CONNECT packet"
+        return "the OPEN packet" if self.frames.greeting is None else "the CONNECT packet"
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -251,8 +205,8 @@ class Wire:
                 raise
             raise Refused(explained) from exc
         await self._connected
-        assert self.greeting is not None
-        return self.greeting
+        assert self.frames.greeting is not None
+        return self.frames.greeting
 
     def _session(self, terms: Terms) -> aiohttp.ClientSession:
         def line(*args: Any, **kwargs: Any) -> _Line:
@@ -363,132 +317,6 @@ class Wire:
     async def ping(self, payload: bytes) -> None:
         assert self._line is not None
         await self._line.ping(payload)
-
-    # -- reading -------------------------------------------------------------------------------------------
-
-    def read(self, text: str) -> bool:
-        """One text frame; True: the library is to see it as well."""
-        kind = text[:2]
-        if kind == "43":
-            return self._read_acknowledgement(text)
-        if kind == "42":
-            self._read_event(text)
-        elif kind in ("45", "46"):
-            self._read_binary(text)
-        elif kind == "40":
-            return self._read_connect(text)
-        elif kind == "41":
-            if not text.startswith("41/"):
-                self.end(Ending("the server disconnected us from the namespace"))
-        elif kind == "44":
-            if not text.startswith("44/"):
-                self._read_connect_error(text)
-        else:
-            return self._read_engine(text)
-        return False
-
-    def read_attachment(self) -> None:
-        """A binary frame: it belongs to a packet announced before, or to nothing."""
-        if self._attachments:
-            self._attachments -= 1
-        else:
-            self.reader.puzzled("a binary frame that no packet announced")
-
-    def _read_acknowledgement(self, text: str) -> bool:
-        match = _ACKNOWLEDGEMENT.fullmatch(text)
-        if match is None:
-            self.reader.puzzled(f"an acknowledgement without number: {text[:80]!r}")
-            return False
-        number, arguments = match.groups()
-        if self._fast and arguments in _PLAINLY_YES:
-            self.reader.acknowledged(int(number), None)
-            return False
-        parsed = self._parsed(arguments)
-        if parsed is None:
-            return False
-        if self._fast:
-            self.reader.acknowledged(int(number), refusal(parsed))
-        return not self._fast
-
-    def _read_event(self, text: str) -> None:
-        match = _EVENT.fullmatch(text)
-        parsed = self._parsed(match[2]) if match else None
-        if parsed and isinstance(parsed[0], str):
-            # Servers with connection state recovery append an offset: whatever follows is just more arguments.
-            self.reader.told(parsed[0], parsed[1:])
-        elif match is None or parsed == []:
-            self.reader.puzzled(f"an event without name: {text[:80]!r}")
-
-    def _read_binary(self, text: str) -> None:
-        match = _BINARY.match(text)
-        if match is None:
-            self.reader.puzzled(f"a binary packet that cannot be read: {text[:80]!r}")
-            return
-        kind, attachments, number = match.groups()
-        self._attachments = int(attachments)
-        if kind == "6" and number:
-            self.reader.acknowledged(int(number), None)
-
-    def _read_connect(self, text: str) -> bool:
-        if text.startswith("40/"):
-            return False
-        with contextlib.suppress(orjson.JSONDecodeError):
-            data = orjson.loads(text[2:] or "null")
-            if isinstance(data, dict) and data.get("sid"):
-                return True
-        self.end(
-            Ending(
-                "the server speaks Engine.IO 3 (Socket.IO 2 or older); this worker needs Engine.IO 4, "
-                "that is Socket.IO 3 or newer: upgrade the server",
-                refused=True,
-            )
-        )
-        return False
-
-    def _read_connect_error(self, text: str) -> None:
-        with contextlib.suppress(orjson.JSONDecodeError):
-            data = orjson.loads(text[2:] or "null")
-            message = data.get("message") if isinstance(data, dict) else data
-            self.end(Ending(f"CONNECT_ERROR: {str(message)[:300]}", refused=refuses(data)))
-            return
-        self.end(Ending(f"CONNECT_ERROR: {text[2:80]}"))
-
-    def _read_engine(self, text: str) -> bool:
-        match text[:1]:
-            case "2":
-                self.reader.heartbeat()
-                return True
-            case "0":
-                return self._read_open(text)
-            case "1":
-                self.end(Ending("the server closed the Engine.IO session"))
-            case "6":
-                return True
-            case _:
-                self.end(Ending(f"the server sent what is no Engine.IO packet: {text[:40]!r}"))
-        return False
-
-    def _read_open(self, text: str) -> bool:
-        if self.greeting is not None:
-            self.reader.puzzled("a second OPEN packet")
-            return False
-        with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            data = orjson.loads(text[1:])
-            largest = data.get("maxPayload")
-            interval, patience = int(data["pingInterval"]) / 1000, int(data["pingTimeout"]) / 1000
-            if data["sid"] and interval + patience > 0:
-                self.greeting = Greeting(interval, patience, int(largest) if largest else None)
-                return True
-        self.end(Ending(f"the server's OPEN packet cannot be read: {text[:80]!r}"))
-        return False
-
-    def _parsed(self, arguments: str) -> list[Any] | None:
-        try:
-            parsed = orjson.loads(arguments)
-        except orjson.JSONDecodeError as exc:
-            self.reader.puzzled(f"not valid JSON: {exc}")
-            return None
-        return parsed if isinstance(parsed, list) else None
 
     # -- why an attempt failed -----------------------------------------------------------------------------
 
