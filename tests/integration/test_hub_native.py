@@ -266,6 +266,20 @@ async def test_a_job_channel_starts_with_the_last_that_was_heard(running):
     assert await ann.rest() == []
 
 
+async def test_the_jobs_last_heard_of_are_remembered(running):
+    publisher = await running.publisher()
+    await publisher.publish(progress("job-0", 1.0))
+    for number in range(1, 1025):
+        await publisher.client.emit(EVENT, (progress(f"job-{number}", 1.0), {"userId": "ann"}))
+        if number == 500:
+            await publisher.publish(progress("job-0", 2.0))
+    await publisher.publish(progress("job-1024", 3.0))
+    kept = await running.native("ann", "/ws/tasks/job-0")
+    assert [said["data"]["percent"] for said in await kept.rest()] == [2.0]
+    forgotten = await running.native("ann", "/ws/tasks/job-1")
+    assert await forgotten.rest() == []
+
+
 async def test_a_job_room_can_be_joined_too(running):
     publisher = await running.publisher()
     ann = await running.native("ann", "/ws/tasks/job-7")

@@ -508,6 +508,17 @@ async def test_the_native_door_asks_by_websocket_pings(running):
     assert await again.rest() == []
 
 
+async def test_a_made_up_answer_at_the_native_door_proves_nothing(running):
+    ann, publisher = await running.native("ann"), await running.publisher()
+    await ann.socket.pong(b"999")
+    await ann.socket.pong(b"-1")
+    await ann.socket.pong(b"9" * 30)
+    await ann.rest()
+    await publisher.publish(message(1))
+    again = await running.browser("ann")
+    assert [event[1] for event in await again.rest()] == [message(1)]
+
+
 async def test_a_client_that_never_reads_costs_little(running):
     """Well under a megabyte of buffers, however much is sent to it."""
     raw = await running.raw(max_msg_size=0)
