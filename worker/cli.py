@@ -391,21 +391,43 @@ def _wait_for(loaded: Loaded, job_id: str) -> int:
     from worker.door.app import SOCKET_NAME
 
     client = Client(loaded.state_dir / SOCKET_NAME)
-    told = False
-    while True:
-        try:
-            job = client.ask("GET", f"/api/v1/jobs/{job_id}?wait=30")
-        except Unavailable:
-            if not told:
-                say(f"no service runs yet; the job waits in the store (start one: {PROGRAM} run)")
-            told = True
-            time.sleep(0.3)
-            continue
-        if job["status"] in ("succeeded", "failed", "cancelled"):
-            break
+    with _progress_bar() as show:
+        told = False
+        while True:
+            try:
+                job = client.ask("GET", f"/api/v1/jobs/{job_id}?wait={0.5 if show else 30}")
+            except Unavailable:
+                if not told:
+                    say(f"no service runs yet; the job waits in the store (start one: {PROGRAM} run)")
+                told = True
+                time.sleep(0.3)
+                continue
+            if job["status"] in ("succeeded", "failed", "cancelled"):
+                break
+            if show:
+                show(job)
     detail = f": {job['error']}" if job.get("error") else ""
     say(f"job {job_id} {job['status']}{detail}")
     return 0 if job["status"] == "succeeded" else 1
+
+
+@contextlib.contextmanager
+def _progress_bar() -> Iterator[Callable[[dict[str, Any]], None] | None]:
+    """A bar where somebody looks at one; it is told of the job now and then."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(file=sys.stderr), transient=True) as bar:
+        row = bar.add_task("queued", total=100)
+
+        def show(job: dict[str, Any]) -> None:
+            progress = job.get("progress", {"percent": 0, "note": ""})
+            bar.update(row, completed=progress["percent"], description=progress["note"] or job["status"])
+
+        yield show
 
 
 @jobs_app.command("list")

@@ -60,7 +60,7 @@ def parse_request(data: bytes | str | dict[str, Any]) -> JobRequest:
 
 @dataclass(slots=True)
 class Control:
-    """The operations. `interrupt` reaches the running worker, if there is one in this process."""
+    """The operations. `interrupt` and `how_far` reach the running worker, if there is one in this process."""
 
     store: Store
     registry: Registry
@@ -69,6 +69,8 @@ class Control:
     default_user: str | None
     max_attempts: int
     interrupt: Callable[[str], bool] = lambda _job_id: False
+    how_far: Callable[[str], tuple[float, str] | None] = lambda _job_id: None
+    """Percent and note of a job that runs here."""
     _waiters: dict[str, list["asyncio.Future[None]"]] = field(default_factory=dict)
 
     async def submit(self, request: JobRequest, *, scope: str = "", key: str | None = None) -> Accepted:
@@ -106,6 +108,16 @@ class Control:
             max_attempts=request.max_attempts or self.max_attempts,
             key=_scoped(scope, request.task_type, user, key or request.id),
         )
+
+    def view(self, record: JobRecord, *, brief: bool = False) -> dict[str, Any]:
+        """A job as JSON, for every door; `brief` leaves out what may be long."""
+        view = job_view(record)
+        if brief:
+            for name in ("payload", "result", "stackTrace"):
+                view.pop(name, None)
+        if record.state is JobState.RUNNING and (progress := self.how_far(record.id)) is not None:
+            view["progress"] = {"percent": progress[0], "note": progress[1]}
+        return view
 
     async def show(self, job_id: str) -> JobRecord:
         record = await self.store.get(job_id)
@@ -205,7 +217,7 @@ def _scoped(scope: str, kind: str, user: str, key: str | None) -> str | None:
 
 
 def job_view(record: JobRecord) -> dict[str, Any]:
-    """A job as JSON, for every door."""
+    """Everything the store knows of a job."""
     view: dict[str, Any] = {
         "jobId": record.id,
         "taskType": record.kind,

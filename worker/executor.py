@@ -133,6 +133,11 @@ class Executor:
         self._interrupt(running, "cancel")
         return True
 
+    def how_far(self, job_id: str) -> tuple[float, str] | None:
+        """Percent and note of a running job; None: it does not run here."""
+        running = self.running.get(job_id)
+        return None if running is None else (running.percent, running.note)
+
     def stop_all(self) -> None:
         """Shutdown's patience is over: interrupt what still runs; each ends within the grace."""
         for running in list(self.running.values()):

@@ -107,10 +107,10 @@ def wire_of(settings: Settings) -> Wire:
     return Wire(link.event, link.max_payload, link.include_stack_trace, link.include_result)
 
 
-def control_of(loaded: Loaded, store: Store, clock: Clock, interrupt: Callable[[str], bool] | None = None) -> Control:
-    """The operations on a store, with or without a worker in this process."""
+def control_of(loaded: Loaded, store: Store, clock: Clock) -> Control:
+    """The operations on a store, without a worker in this process."""
     settings = loaded.settings
-    control = Control(
+    return Control(
         store=store,
         registry=registry_of(settings),
         wire=wire_of(settings),
@@ -118,9 +118,6 @@ def control_of(loaded: Loaded, store: Store, clock: Clock, interrupt: Callable[[
         default_user=settings.web_socket.default_user_id,
         max_attempts=settings.worker.max_attempts,
     )
-    if interrupt is not None:
-        control.interrupt = interrupt
-    return control
 
 
 @contextlib.asynccontextmanager
@@ -270,7 +267,8 @@ async def _build(
         pause_on_error=settings.web_socket.task_delay_on_error / 1000,
     )
     stopping.on_hurry = job_worker.hurry
-    control = control_of(loaded, store, clock, job_worker.cancel)
+    control = control_of(loaded, store, clock)
+    control.interrupt, control.how_far = job_worker.cancel, executor.how_far
     emit.add(_ending(control))
     systemd = Systemd.from_environment()
     relay = Relay(store, channel, emit, settings.web_socket.task_delay_on_error / 1000)

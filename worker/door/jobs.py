@@ -11,7 +11,6 @@ from worker.control import (
     Control,
     JobRequest,
     accepted_view,
-    job_view,
     notification_view,
     parse_request,
 )
@@ -77,14 +76,16 @@ class JobRoutes:
                 limit=_limit(query.get("limit")),
             )
         )
-        return json_response({"jobs": [job_view(record) for record in page.jobs], "cursor": page.cursor})
+        return json_response(
+            {"jobs": [self._control.view(record, brief=True) for record in page.jobs], "cursor": page.cursor}
+        )
 
     @needs("read")
     async def show(self, request: web.Request) -> web.Response:
         """`?wait=S` holds the answer until the job has ended, S seconds at most."""
         job_id, wait = request.match_info["id"], request.query.get("wait")
         record = await (self._control.show(job_id) if wait is None else self._control.wait(job_id, _seconds(wait)))
-        return json_response(job_view(record))
+        return json_response(self._control.view(record))
 
     @needs("admin")
     async def cancel(self, request: web.Request) -> web.Response:
@@ -92,7 +93,8 @@ class JobRoutes:
 
     @needs("admin")
     async def retry(self, request: web.Request) -> web.Response:
-        return json_response(job_view(await self._control.retry(request.match_info["id"])), 202)
+        record = await self._control.retry(request.match_info["id"])
+        return json_response(self._control.view(record), 202)
 
     @needs("read")
     async def notifications(self, request: web.Request) -> web.Response:
