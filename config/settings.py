@@ -256,6 +256,13 @@ class HubSettings(Section):
     stack_trace_to_users: bool = Field(
         False, description="Pass stack traces on to every receiver, not to those with scope admin alone"
     )
+    open_rooms: bool = Field(True, description="Let authenticated clients make rooms of their own on /ws")
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="Origins besides our own whose pages may connect, as https://hr.example"
+    )
+    max_connections: int = Field(10_000, ge=1, description="Connections in all")
+    max_connections_per_user: int = Field(50, ge=1, description="Connections of one user")
+    max_connections_per_address: int = Field(1_000, ge=1, description="Connections from one address")
 
 
 class ApiKeySettings(Section):

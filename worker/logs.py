@@ -622,6 +622,19 @@ class Logs:
         )
 
     @tell.register
+    def _(self, event: hub.NewsShown) -> None:
+        _line(
+            "DEBUG",
+            "📡",
+            "news_shown",
+            "notification {} was shown to {}",
+            event.notification_id,
+            event.user_id,
+            client_id=event.client_id,
+            user_id=event.user_id,
+        )
+
+    @tell.register
     def _(self, event: hub.InboxFailed) -> None:
         _line(
             "ERROR",

@@ -44,6 +44,9 @@ from worker.events import (
 from worker.executor import Executor
 from worker.handler import Registry, discover
 from worker.hub.auth import authority_for
+from worker.hub.events import ClientRefused
+from worker.hub.guard import Caps
+from worker.hub.native import Cancel
 from worker.hub.server import Hub
 from worker.listen import Listener
 from worker.maintenance import Pruner, Pulse, Watch
@@ -253,7 +256,8 @@ async def _build(
     stack: contextlib.AsyncExitStack, loaded: Loaded, clock: Clock, emit: Emitter, store: Store, stopping: Stopping
 ) -> Parts:
     settings = loaded.settings
-    hub = _hub(loaded, clock, emit) if hub_is_ours(settings) else None
+    control = control_of(loaded, store, clock)
+    hub = _hub(loaded, clock, emit, _cancel_own(control)) if hub_is_ours(settings) else None
     channel = OrgSocket(settings.web_socket, clock=clock, emit=emit, content_root=loaded.content_root)
     executor = await _executor(stack, loaded, clock, emit, channel)
     job_worker = Worker(
@@ -267,7 +271,6 @@ async def _build(
         pause_on_error=settings.web_socket.task_delay_on_error / 1000,
     )
     stopping.on_hurry = job_worker.hurry
-    control = control_of(loaded, store, clock)
     control.interrupt, control.how_far = job_worker.cancel, executor.how_far
     emit.add(_ending(control))
     systemd = Systemd.from_environment()
@@ -278,8 +281,33 @@ async def _build(
     )
 
 
-def _hub(loaded: Loaded, clock: Clock, emit: Emit) -> Hub:
-    return Hub(loaded.settings.hub, loaded.settings.web_socket, state=loaded.state_dir, clock=clock, emit=emit)
+def _hub(loaded: Loaded, clock: Clock, emit: Emit, cancel: Cancel | None = None) -> Hub:
+    settings = loaded.settings
+    hub = settings.hub
+    return Hub(
+        hub,
+        settings.web_socket,
+        state=loaded.state_dir,
+        clock=clock,
+        emit=emit,
+        caps=Caps(hub.max_connections, hub.max_connections_per_address, hub.max_connections_per_user),
+        origins=hub.allowed_origins,
+        trusted_proxies=settings.http.trusted_proxies,
+        open_rooms=hub.open_rooms,
+        cancel=cancel,
+    )
+
+
+def _cancel_own(control: Control) -> Cancel:
+    """What the hub's clients may cancel: their own jobs, and admins any. Others' jobs look like no job at all."""
+
+    async def cancel(job_id: str, user: str, is_admin: bool) -> str:
+        record = await control.show(job_id)
+        if record.user_id != user and not is_admin:
+            raise NotFound(f"there is no job {job_id}")
+        return await control.cancel(job_id)
+
+    return cancel
 
 
 async def _executor(
@@ -370,7 +398,7 @@ async def _open_doors(stack: contextlib.AsyncExitStack, parts: Parts) -> tuple[s
     if parts.hub is not None:
         parts.hub.mount(public)
         await parts.hub.start()
-    url = await stack.enter_async_context(serve_tcp(public, settings.http.url))
+    url = await stack.enter_async_context(serve_tcp(public, settings.http.url, _turned_away(parts.emit)))
     if parts.hub is not None:
         # Before the port closes: its clients' transports are dropped, never told to disconnect.
         stack.push_async_callback(parts.hub.close)
@@ -378,6 +406,10 @@ async def _open_doors(stack: contextlib.AsyncExitStack, parts: Parts) -> tuple[s
         parts.emit(Announced(f"the hub is on: browsers connect to {url}{settings.web_socket.path}"))
     path = await stack.enter_async_context(serve_unix(door.local(), state))
     return url, path
+
+
+def _turned_away(emit: Emit) -> Callable[[str, str], None]:
+    return lambda address, reason: emit(ClientRefused("the port", address, reason))
 
 
 def _access(parts: Parts) -> Access:
@@ -547,7 +579,7 @@ async def serve_hub(loaded: Loaded, emit: Emitter) -> None:
     StatusRoutes(functools.partial(_hub_health, hub, stopping)).add_to(app)
     await hub.start()
     try:
-        async with serve_tcp(app, loaded.settings.http.url) as url:
+        async with serve_tcp(app, loaded.settings.http.url, _turned_away(emit)) as url:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stopping.ask, number.name)
             emit(Announced(f"hub ready at {url}{loaded.settings.web_socket.path}"))

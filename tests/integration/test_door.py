@@ -96,7 +96,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
             for name, scope in ((PRODUCER, "enqueue"), (READER, "read"), (BOSS, "admin"))
         ]
         app = door.public(Access(keys, open_on_loopback=False, allowed_hosts=frozenset()))
-        house.url = await stack.enter_async_context(serve_tcp(app, "http://127.0.0.1:0"))
+        house.url = await stack.enter_async_context(
+            serve_tcp(app, "http://127.0.0.1:0", lambda _address, _reason: None)
+        )
         house.session = await stack.enter_async_context(aiohttp.ClientSession())
         yield house
 
@@ -450,7 +452,7 @@ async def test_figures_may_count_by_number(house: House) -> None:
 
 async def test_a_port_that_is_taken_is_named(house: House) -> None:
     with pytest.raises(Unavailable, match=r"cannot listen on 127\.0\.0\.1:\d+ \(Http:Url\)"):
-        async with serve_tcp(house.door.local(), house.url):
+        async with serve_tcp(house.door.local(), house.url, lambda _address, _reason: None):
             raise AssertionError
 
 

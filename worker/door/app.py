@@ -1,5 +1,6 @@
 """The HTTP door: one port for API, health and hub, and the same API on a UNIX socket for commands."""
 
+import asyncio
 import contextlib
 import os
 import stat
@@ -17,6 +18,7 @@ from worker.door.jobs import JobRoutes, draining
 from worker.door.problems import Handler, json_response, problems_middleware
 from worker.door.status import Health, StatusRoutes
 from worker.errors import Unavailable
+from worker.hub.doorstep import Limits, guarded
 
 SOCKET_NAME = "worker.sock"
 _CLOSE_SECONDS = 0.25
@@ -78,25 +80,33 @@ class Door:
 
 
 @contextlib.asynccontextmanager
-async def serve_tcp(app: web.Application, url: str) -> AsyncIterator[str]:
-    """Listen on the host and port of `url`; gives the address with the real port. Unavailable: it is taken."""
+async def serve_tcp(app: web.Application, url: str, turned_away: Callable[[str, str], None]) -> AsyncIterator[str]:
+    """Listen on the host and port of `url`; gives the address with the real port. Unavailable: it is taken.
+
+    Who connects has to introduce himself in time; `turned_away` hears of (address, reason).
+    """
     parts = urlsplit(url)
     host, port = parts.hostname or "127.0.0.1", 80 if parts.port is None else parts.port
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_SECONDS, handle_signals=False)
     await runner.setup()
+    assert runner.server is not None
+    factory = guarded(runner.server, Limits(), turned_away)
+    server: asyncio.Server | None = None
     try:
-        site = web.TCPSite(runner, None if host in ("*", "+") else host, port)
         try:
-            await site.start()
+            # Not aiohttp's TCPSite: it gives no place for the guard before its protocol.
+            server = await asyncio.get_running_loop().create_server(factory, None if host in ("*", "+") else host, port)
         except OSError as exc:
             reason = exc.strerror or str(exc)
             raise Unavailable(
                 f"cannot listen on {host}:{port} (Http:Url): {reason}; stop what uses the port, or choose another"
             ) from None
-        real = runner.addresses[0][1]
+        real = server.sockets[0].getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         yield f"http://{shown}:{real}"
     finally:
+        if server is not None:
+            server.close()
         await runner.cleanup()
 
 
