@@ -82,18 +82,20 @@ async def test_a_second_signal_skips_the_wait(tmp_path: Path) -> None:
 
 
 async def test_while_it_drains_intake_is_refused_with_503(tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    async with running_worker(tmp_path, *_settings(free_port())) as worker:
-        await _submit(worker, "sleep", seconds=1.5, mark=str(mark))
+    mark, gone = tmp_path / "mark", tmp_path / "gone"
+    settings = _settings(free_port(), "--HostOptions:ShutdownTimeout=60")
+    async with running_worker(tmp_path, *settings) as worker:
+        await _submit(worker, "hold", mark=str(mark), gone=str(gone))
         await _started(mark)
         assert worker.process is not None
         worker.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(10):
             while "stopping" not in worker.text():
                 await asyncio.sleep(0.02)
-        refused = command(tmp_path, "enqueue", "noop", "--user", "u", HANDLERS)
+        refused = await asyncio.to_thread(command, tmp_path, "enqueue", "noop", "--user", "u", HANDLERS)
         assert refused.returncode == 69
         assert "stopping" in refused.stderr
+        gone.touch()
         assert await asyncio.to_thread(worker.process.wait, 30) == 0
 
 

@@ -40,6 +40,20 @@ async def sleep(payload: Pause) -> dict[str, float]:
     return {"slept": payload.seconds}
 
 
+class Until(BaseModel):
+    mark: str
+    """A file that gets one line per start."""
+    gone: str
+    """The job ends when this file is there."""
+
+
+@handler("hold")
+async def hold(payload: Until) -> None:
+    _leave(payload.mark)
+    while not Path(payload.gone).exists():
+        await asyncio.sleep(0.01)
+
+
 @handler("stubborn")
 async def stubborn(payload: Pause) -> None:
     """Does not heed its cancellation."""
