@@ -1,6 +1,7 @@
 """Collects events and lets a test wait for one."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,10 +13,13 @@ class Listener:
 
     def __init__(self) -> None:
         self.events: list[Any] = []
+        self.times: list[float] = []
+        """When each came; monotonic seconds."""
         self._news = asyncio.Event()
 
     def __call__(self, event: Any) -> None:
         self.events.append(event)
+        self.times.append(time.monotonic())
         self._news.set()
 
     def of(self, kind: type[Event]) -> list[Event]:
