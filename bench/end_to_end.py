@@ -9,6 +9,7 @@ The hub is a process of its own with its inbox in memory, the worker another wit
 import argparse
 import asyncio
 import json
+import os
 import secrets
 import sqlite3
 import statistics
@@ -65,11 +66,20 @@ async def one_run(folder: Path, jobs: int, concurrency: int) -> dict[str, float]
     )
     try:
         await worker.start()
-        return await asyncio.to_thread(_measure, worker, jobs)
+        before = [_cpu_seconds(process.pid) for process in (worker, hub)]
+        found = await asyncio.to_thread(_measure, worker, jobs)
+        spent = [_cpu_seconds(process.pid) - start for process, start in zip((worker, hub), before, strict=True)]
+        return found | {"worker_cpu_us": spent[0] / jobs * 1e6, "hub_cpu_us": spent[1] / jobs * 1e6}
     finally:
         for process in (worker, hub):
             if process.process is not None and process.process.poll() is None:
                 process.kill()
+
+
+def _cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far: steadier than the clock on a busy machine."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _publisher_token(key: str) -> str:
@@ -105,7 +115,8 @@ def _all_notified(worker: WorkerProcess, jobs: int) -> bool:
 
 def run(jobs: int, runs: int, concurrencies: list[int]) -> dict[str, Any]:
     """Everything in one run, so that the figures may be compared."""
-    found: dict[str, Any] = {"jobs": jobs, "runs": runs, "sqlite_rows_per_second": {}, "end_to_end": {}, "intake": {}}
+    names = ("end_to_end", "intake", "worker_cpu_us", "hub_cpu_us")
+    found: dict[str, Any] = {"jobs": jobs, "runs": runs, "sqlite_rows_per_second": {}, **{name: {} for name in names}}
     for per_commit in (1, 10, 100):
         figures = []
         for _ in range(runs):
@@ -117,7 +128,7 @@ def run(jobs: int, runs: int, concurrencies: list[int]) -> dict[str, Any]:
         for _ in range(runs):
             with tempfile.TemporaryDirectory(prefix="bench-") as folder:
                 results.append(asyncio.run(one_run(Path(folder), jobs, concurrency)))
-        for name in ("end_to_end", "intake"):
+        for name in names:
             found[name][concurrency] = round(statistics.median(result[name] for result in results))
     return found
 
@@ -132,9 +143,15 @@ def main() -> None:
     found = run(options.jobs, options.runs, options.concurrency)
     limit = found["sqlite_rows_per_second"]
     print("SQLite alone, durable rows/s: " + ", ".join(f"{n} per commit {rate:,}" for n, rate in limit.items()))
-    print(f"{'concurrency':>12} {'jobs/s notified':>16} {'of SQLite at 100/commit':>24} {'intake jobs/s':>14}")
+    print(
+        f"{'concurrency':>12} {'jobs/s notified':>16} {'of SQLite at 100/commit':>24} {'intake jobs/s':>14}"
+        f" {'worker CPU us/job':>18} {'hub CPU us/job':>15}"
+    )
     for concurrency, rate in found["end_to_end"].items():
-        print(f"{concurrency:>12} {rate:>16,} {rate / limit[100]:>24.3f} {found['intake'][concurrency]:>14,}")
+        print(
+            f"{concurrency:>12} {rate:>16,} {rate / limit[100]:>24.3f} {found['intake'][concurrency]:>14,}"
+            f" {found['worker_cpu_us'][concurrency]:>18} {found['hub_cpu_us'][concurrency]:>15}"
+        )
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 
