@@ -1,6 +1,7 @@
 """Every Store carries notifications like this, whatever it is made of."""
 
 import asyncio
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -81,6 +82,27 @@ async def test_a_failed_call_draws_no_number(store: Store) -> None:
         await store.settle([success(first), type(silent)(silent.attempt, silent.outcome, None)])
     await store.settle([success(first), success(second)])
     assert [sequence_in(message.body) for message in await store.pending(0, 10)] == [1, 2]
+
+
+async def test_a_call_that_fails_halfway_draws_no_number_and_counts_nothing(store: Store) -> None:
+    await store.enqueue([a_job(), a_job(), a_job()])
+    first, second, third = (await store.claim(3)).jobs
+    broken = success(second)
+    assert broken.notification is not None
+    broken = replace(broken, notification=replace(broken.notification, user_id="\ud800"))
+    failure, neighbour = await asyncio.gather(
+        store.settle([success(first), broken]), store.settle([success(third)]), return_exceptions=True
+    )
+    assert isinstance(failure, Exception)
+    assert neighbour == [True]
+    assert await store.settle([success(first), success(second)]) == [True, True]
+    assert [(one.job_id, sequence_in(one.body)) for one in await store.pending(0, 10)] == [
+        (third.id, 1),
+        (first.id, 2),
+        (second.id, 3),
+    ]
+    figures = await store.figures()
+    assert (figures.jobs["running"], figures.jobs["succeeded"], figures.outbox_depth) == (0, 3, 3)
 
 
 async def test_pending_goes_on_after_an_id_and_keeps_to_its_limit(store: Store) -> None:

@@ -249,8 +249,12 @@ async def test_a_cancelled_claim_gives_its_jobs_back(store: Store) -> None:
 async def test_a_claim_cancelled_while_its_answer_is_on_the_way_gives_its_jobs_back(store: Store) -> None:
     await store.enqueue([a_job() for _ in range(3)])
     claiming = asyncio.ensure_future(store.claim(3))
-    # Listeners hear of a commit in the same turn of the loop in which its futures are resolved.
-    store.on_work(claiming.cancel)
+
+    def cancel() -> None:
+        """Listeners hear of a commit in the same turn of the loop in which its futures are resolved."""
+        claiming.cancel()
+
+    store.on_work(cancel)
     neighbour = asyncio.ensure_future(store.enqueue([a_job(START + 1)]))
     with pytest.raises(asyncio.CancelledError):
         await claiming

@@ -30,6 +30,7 @@ from worker.queue import JobQuery
 from worker.queues import sqlite_reads
 from worker.queues.sqlite import SqliteStore, open_store
 from worker.queues.sqlite_schema import connect_reader
+from worker.queues.sqlite_writer import RIDE_SECONDS
 
 MAX_BYTES = 1 << 30
 
@@ -405,14 +406,17 @@ async def test_a_store_that_is_closed_says_so(opened: OpenedStores) -> None:
 async def test_a_claim_cancelled_at_the_very_end_leaves_nothing_running(opened: OpenedStores) -> None:
     store = await opened()
     await store.enqueue([a_job() for _ in range(5)])
-    claiming = asyncio.ensure_future(store.claim(5))
-    await asyncio.sleep(0)
-    claiming.cancel()
-    await store.close()
+    async with asyncio.TaskGroup() as group:
+        # Keeps the writer busy until after `close` has begun.
+        group.create_task(store.enqueue([a_job(START + 1) for _ in range(10_000)]))
+        claiming = group.create_task(store.claim(5))
+        await asyncio.sleep(0)
+        claiming.cancel()
+        await store.close()
     assert claiming.cancelled()
     store = await opened()
     assert await store.orphans() == []
-    assert (await store.figures()).jobs["queued"] == 5
+    assert (await store.figures()).jobs["queued"] == 10_005
 
 
 async def test_close_answers_everybody_first(opened: OpenedStores) -> None:
@@ -548,11 +552,14 @@ async def test_delivered_rides_on_the_next_commit(opened: OpenedStores) -> None:
     assert (sorted(done), len(commits)) == (["delivered", "enqueue"], 1)
 
 
-async def test_delivered_does_not_wait_for_ever_for_company(opened: OpenedStores) -> None:
+async def test_delivered_waits_for_company_but_not_for_ever(opened: OpenedStores) -> None:
     store = await opened()
     await run_one(store, a_job())
+    loop = asyncio.get_running_loop()
+    started = loop.time()
     async with asyncio.timeout(5):
         await store.delivered(1)
+    assert loop.time() - started >= RIDE_SECONDS
     assert await store.pending(0, 10) == []
 
 
@@ -589,9 +596,36 @@ async def test_the_log_does_not_grow_without_bound(path: Path, opened: OpenedSto
     assert log < 8 << 20
 
 
+async def test_a_store_that_is_full_of_log_only_helps_itself(path: Path, opened: OpenedStores) -> None:
+    store = await opened(max_bytes=4 << 20)
+    await store.enqueue([a_job(payload="x" * 500) for _ in range(100)])
+    reader = connect_reader(path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM jobs").fetchone()  # as long as it looks, the log cannot begin anew
+    with pytest.raises(StoreFull):
+        await _claim_and_give_back(store, opened.hands, times=500)
+    reader.execute("COMMIT")
+    reader.close()
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                await _claim_and_give_back(store, opened.hands, times=1)
+            except StoreFull:
+                continue  # each refusal is a chance to bring the log into the file
+            break
+
+
+async def _claim_and_give_back(store: SqliteStore, hands: HandClock, *, times: int) -> None:
+    for _ in range(times):
+        hands.pass_time(2)  # room is measured anew from time to time
+        await store.release((await store.claim(100)).jobs)
+
+
 async def test_the_file_is_whole_after_closing(path: Path, opened: OpenedStores) -> None:
     store = await opened()
     await run_one(store, a_job())
+    await store.figures()
+    await store.find(JobQuery())
     await store.close()
     assert sorted(file.name for file in path.parent.iterdir()) == ["queue.db", "queue.db.lock"]
 

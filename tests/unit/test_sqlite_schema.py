@@ -12,6 +12,7 @@ from worker.queues.sqlite_schema import (
     MIGRATIONS,
     Connection,
     RowStatement,
+    connect_reader,
     connect_writer,
     migrate,
     require_sqlite,
@@ -70,6 +71,25 @@ def test_a_new_file_gets_the_newest_schema(tmp_path: Path) -> None:
     assert migrate(connection, path) is False
     assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("fullfsync", 1), ("wal_autocheckpoint", 123)]
+)
+def test_the_writer_syncs_each_commit_to_the_log(tmp_path: Path, pragma: str, value: object) -> None:
+    (tmp_path / "new.db").touch()
+    connection = connect_writer(tmp_path / "new.db", 123)
+    assert connection.execute(f"PRAGMA {pragma}").fetchone() == (value,)
+    connection.close()
+
+
+def test_a_reader_cannot_write(tmp_path: Path) -> None:
+    (tmp_path / "new.db").touch()
+    connect_writer(tmp_path / "new.db", 100).close()
+    reader = connect_reader(tmp_path / "new.db")
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("CREATE TABLE t (x)")
+    reader.close()
 
 
 def test_an_older_schema_is_brought_forward_and_keeps_its_rows(memory: Connection) -> None:
