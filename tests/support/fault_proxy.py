@@ -115,6 +115,7 @@ class _Flow:
             writer.transport.abort() if self.swallow else writer.close()
 
     def reset(self) -> None:
+        self.open.set()  # whoever stands in a stall must notice
         for writer in self._writers:
             plain = writer.get_extra_info("socket")
             if plain is not None and plain.fileno() >= 0:
