@@ -506,6 +506,9 @@ class Logs:
 
     @tell.register
     def _(self, event: link.Disconnect) -> None:
+        if event.ours:
+            _line("INFO", "📡", "link_disconnect", "connection closed after {:.0f} s: {}", event.uptime, event.reason)
+            return
         _line(
             "WARNING",
             "🔄",

@@ -53,6 +53,7 @@ from worker.maintenance import Pruner, Pulse, Watch
 from worker.notification import Wire
 from worker.orgsocket.channel import OrgSocket
 from worker.orgsocket.link import State
+from worker.orgsocket.peers import Peers
 from worker.outcome import Retry, RetryPolicy
 from worker.progress import ProgressTeller
 from worker.queue import Store
@@ -63,6 +64,8 @@ from worker.systemd import Systemd
 from worker.worker import Worker
 
 ADMIN_KEY_FILE = "admin.key"
+PEERS_FILE = "peers.json"
+"""Which servers acknowledge: remembered, so that a restart need not find out anew."""
 _STALE_BEAT = 5.0
 """Seconds without a heartbeat of the loop after which the service is not alive."""
 _LAST_RESORT = 4.5
@@ -258,7 +261,13 @@ async def _build(
     settings = loaded.settings
     control = control_of(loaded, store, clock)
     hub = _hub(loaded, clock, emit, _cancel_own(control)) if hub_is_ours(settings) else None
-    channel = OrgSocket(settings.web_socket, clock=clock, emit=emit, content_root=loaded.content_root)
+    channel = OrgSocket(
+        settings.web_socket,
+        clock=clock,
+        emit=emit,
+        content_root=loaded.content_root,
+        peers=Peers(loaded.state_dir / PEERS_FILE),
+    )
     executor = await _executor(stack, loaded, clock, emit, channel)
     job_worker = Worker(
         queue=store,
