@@ -5,6 +5,7 @@ The packages are installed into tests/interop/node_modules at first use, from th
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -26,12 +27,21 @@ def node_or_skip() -> str:
         _without("Node 20 and npm are needed for the interop tests: install them, or leave these tests to CI")
     assert node is not None
     assert npm is not None
-    if not (INTEROP / "node_modules" / "socket.io" / "package.json").exists():
-        command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        done = subprocess.run(command, cwd=INTEROP, capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode:
-            _without(f"npm ci failed in tests/interop: {done.stderr.strip()[-300:]}")
+    with (INTEROP / "package.json").open() as lock:
+        # Tests run in several processes: one installs, the others wait for it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install(npm)
     return node
+
+
+def _install(npm: str) -> None:
+    done_mark = INTEROP / "node_modules" / ".package-lock.json"  # npm writes it last
+    if done_mark.exists():
+        return
+    command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+    done = subprocess.run(command, cwd=INTEROP, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        _without(f"npm ci failed in tests/interop: {done.stderr.strip()[-300:]}")
 
 
 def _without(reason: str) -> None:
