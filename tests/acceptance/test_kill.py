@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.support.fault_proxy import fault_proxy
 from tests.support.process import WorkerProcess, command, free_port, running_worker
 from tests.support.socketio_server import SocketIoServer, socketio_server
 from worker.errors import Unavailable
@@ -197,3 +198,47 @@ async def _hear(browser: Listener, heard: list[Received]) -> None:
     async with contextlib.aclosing(browser.messages()) as messages:
         async for received in messages:
             heard.append(received)
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mode", ["ack", "fence"])
+async def test_killed_twenty_times_behind_a_network_that_breaks_all_of_it_arrives_in_order(
+    tmp_path: Path, mode: str
+) -> None:
+    """The receiver sees every user's first arrivals in order, and each message always with the same id."""
+    chance = random.Random(mode)
+    accepted: list[str] = []
+    answer = (lambda _message, _user: None) if mode == "ack" else (lambda _message, _user: ...)
+    async with socketio_server(answer=answer) as server, fault_proxy(server.port) as proxy:
+        settings = [*_quick(proxy.url, free_port()), f"--WebSocket:Confirmation={mode}", "--WebSocket:AckTimeout=500"]
+        worker = WorkerProcess(tmp_path, settings)
+        producer = asyncio.create_task(_submit_for_ever(worker, accepted, 0.005))
+        trouble = asyncio.create_task(proxy.misbehave(chance, 0.2))
+        try:
+            for _ in range(20):
+                await worker.start()
+                await asyncio.sleep(chance.uniform(0.05, 0.5))
+                worker.kill()
+            await worker.start()
+            for ended in (producer, trouble):
+                ended.cancel()
+            await asyncio.gather(producer, trouble, return_exceptions=True)
+            proxy.refusing, proxy.delay = False, 0.0
+            proxy.cut()
+            await _all_arrived(server, accepted, 120)
+            _check(server, accepted)
+            _check_order(server)
+        finally:
+            for ended in (producer, trouble):
+                ended.cancel()
+            if worker.process is not None and worker.process.poll() is None:
+                worker.kill()
+
+
+def _check_order(server: SocketIoServer) -> None:
+    firsts: dict[str, dict[int, None]] = {}
+    for message, user in server.received:
+        firsts.setdefault(user["userId"], {})[message["payload"]["sequence"]] = None
+    for user, found in firsts.items():
+        assert list(found) == sorted(found), user
