@@ -27,9 +27,11 @@ from typing import Any, cast
 import orjson
 import uvloop
 from aiohttp import web
+from pydantic import SecretStr
 
 from config.settings import HubSettings, WebSocketSettings
 from tests.support.process import free_port
+from tests.support.redis_server import RedisServer
 from worker.clock import Clock
 from worker.hub.auth import Authority, load_key
 from worker.hub.guard import Caps
@@ -37,7 +39,8 @@ from worker.hub.server import Hub
 
 ROOT = Path(__file__).parents[1]
 PATH = "/api/v1/org-socket"
-SERVERS = ("js", "ours/disk", "ours/memory")
+SERVERS = ("js", "ours/disk", "ours/memory", "ours/redis", "ours/redis-sec")
+"""redis: appendfsync always; redis-sec: everysec."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,34 @@ class Server:
 
 @contextlib.contextmanager
 def started(name: str, folder: Path) -> Iterator[Server]:
+    with contextlib.ExitStack() as stack:
+        redis = stack.enter_context(_redis(name, folder)) if "redis" in name else ""
+        yield stack.enter_context(_started(name, folder, redis))
+
+
+@contextlib.contextmanager
+def _redis(name: str, folder: Path) -> Iterator[str]:
+    server = RedisServer(folder / "redis", sync="everysec" if name.endswith("sec") else "always")
+    server.start()
+    try:
+        yield server.url
+    finally:
+        server.kill()
+
+
+@contextlib.contextmanager
+def _started(name: str, folder: Path, redis: str) -> Iterator[Server]:
     port = free_port()
     if name == "js":
         command = ["node", str(ROOT / "bench/hub_peer.js"), str(port)]
     else:
         command = [sys.executable, "-m", "bench.hub", "--serve", str(port), str(folder), name]
-    environment = {**os.environ, "NODE_PATH": str(ROOT / "tests/interop/node_modules"), "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "NODE_PATH": str(ROOT / "tests/interop/node_modules"),
+        "PYTHONPATH": str(ROOT),
+        "BENCH_REDIS": redis,
+    }
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=ROOT)
     try:
         assert process.stdout is not None
@@ -81,7 +106,10 @@ def _tokens(name: str, folder: Path) -> Callable[[str], dict[str, str]]:
 
 
 async def serve(port: int, folder: Path, name: str) -> None:
-    settings = HubSettings(inbox_path="hub.db" if name == "ours/disk" else ":memory:")
+    redis = os.environ["BENCH_REDIS"]
+    settings = HubSettings(
+        inbox_path="hub.db" if name == "ours/disk" else ":memory:", redis=SecretStr(redis) if redis else None
+    )
     plenty = Caps(total=100_000, per_address=100_000, per_user=100_000, attempts=1e6, attempt_burst=1e6)
     hub = Hub(settings, WebSocketSettings(), state=folder, clock=Clock(), emit=_deaf, caps=plenty)
     app = web.Application()

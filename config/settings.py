@@ -143,6 +143,12 @@ def _switch(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
+def _redis_url(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return url
+
+
 class Section(BaseModel):
     """A frozen part of the tree; unknown keys are faults."""
 
@@ -252,6 +258,9 @@ class HubSettings(Section):
     jwt: JwtSettings = Field(JwtSettings(), description="Tokens of the hub's clients")
     inbox_path: str = Field(
         "hub.db", min_length=1, description="File of what users have not received yet; relative to the state directory"
+    )
+    redis: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
+        None, description="Address of the Redis that several hubs share as their inbox, in place of InboxPath"
     )
     stack_trace_to_users: bool = Field(
         False, description="Pass stack traces on to every receiver, not to those with scope admin alone"

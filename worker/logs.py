@@ -240,6 +240,8 @@ class Logs:
     _flusher: asyncio.TimerHandle | None = None
 
     def __call__(self, event: object) -> None:
+        if not self.info and isinstance(event, _QUIET):
+            return
         # The descriptor would wrap a method afresh for every event, which costs more than most lines do.
         _WORDINGS.dispatch(type(event))(self, event)
 
@@ -639,6 +641,33 @@ class Logs:
         )
 
     @tell.register
+    def _(self, event: hub.SharedInboxLost) -> None:
+        _line(
+            "WARNING",
+            "🔌",
+            "shared_inbox_lost",
+            "the hubs' Redis {} is away ({}); nothing is accepted until it is back",
+            event.where,
+            str(event.error) or type(event.error).__name__,
+        )
+
+    @tell.register
+    def _(self, event: hub.SharedInboxBack) -> None:
+        _line(
+            "INFO",
+            "✅",
+            "shared_inbox_back",
+            "the hubs' Redis {} is back after {:.1f} s; {} users were asked for",
+            event.where,
+            event.seconds,
+            event.users,
+        )
+
+    @tell.register
+    def _(self, event: hub.InboxForgetful) -> None:
+        _line("WARNING", "⚠️", "inbox_forgetful", "the hubs' Redis {} is no record: {}", event.where, event.reason)
+
+    @tell.register
     def _(self, event: hub.InboxFailed) -> None:
         _line(
             "ERROR",
@@ -709,6 +738,8 @@ class Logs:
 
 
 _WORDINGS = vars(Logs)["tell"].dispatcher
+_QUIET = (events.JobStarted, events.NotificationsDelivered)
+"""What is told at Information only, and so often that even asking costs."""
 
 
 def _ids(job: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from worker.hub.events import (
 )
 from worker.hub.frames import text_frame
 from worker.hub.guard import Caps
-from worker.hub.inbox import Claim, Inbox, Page
+from worker.hub.keeping import Claim, Inboxes, Kept, Page
 from worker.hub.news import MAX_ID, News, Stored
 from worker.hub.packets import Malformed
 from worker.hub.peer import Peer
@@ -97,8 +97,9 @@ class Client:
 class Core:
     """All clients of all doors. Everything runs in the event loop."""
 
-    def __init__(self, inbox: Inbox, clock: Clock, emit: Emit) -> None:
-        self.inbox = inbox
+    def __init__(self, clock: Clock, emit: Emit) -> None:
+        """`inbox` must be set before the first client comes."""
+        self.inbox: Inboxes
         self.clock = clock
         self.emit = emit
         self.rooms: Rooms[Client] = Rooms()
@@ -207,11 +208,28 @@ class Core:
 
     def publish(self, news: News, done: Callable[[Published], None]) -> None:
         """Send it to its user: stored first unless it is volatile. `done` is called once it is, or at once."""
-        if news.volatile:
-            self._fan_out(news, None, PROGRESS)
+        if news.volatile and self.inbox.shared:
+            # The other hubs have sockets of this user too. Lost on the way is lost: it is progress.
+            self.inbox.append(news, lambda _: None)
+            done("sent")
+        elif news.volatile:
+            self.passed(news)
             done("sent")
         else:
             self.inbox.append(news, lambda result: done(self._appended(result)))
+
+    def arrived(self, stored: Stored) -> None:
+        """News in the inbox that this hub is to give to those who are here."""
+        self._fan_out(stored.news, (stored.epoch, stored.seq), NOTIFICATION)
+
+    def passed(self, news: News) -> None:
+        """Volatile news for those who are here."""
+        self._fan_out(news, None, PROGRESS)
+
+    def lost(self, user: str) -> None:
+        """The user's inbox has begun anew: his clients come back and learn where it begins."""
+        for client in self.clients_of(user):
+            client.end(1011, "inbox")
 
     def watch(self, client: Client, job_id: str) -> News | None:
         """The client hears of this job from now on, as far as it is its own; the last that was heard of it."""
@@ -250,6 +268,7 @@ class Core:
         del self._by_user[user][client]
         if not self._by_user[user]:
             del self._by_user[user]
+            self.inbox.forget(user)
 
     def _owes_proof(self, client: Client) -> None:
         """Ask whether it has read what it was given, one question at a time."""
@@ -257,7 +276,7 @@ class Core:
             client.asking = True
             client.ask()
 
-    def _appended(self, result: Stored | BaseException | None) -> Published:
+    def _appended(self, result: Stored | Kept | BaseException | None) -> Published:
         if result is None:
             self.counters.repetitions += 1
             return "repeated"
@@ -265,7 +284,8 @@ class Core:
             self._inbox_failed(result)
             return "failed"
         self.counters.notifications += 1
-        self._fan_out(result.news, (result.epoch, result.seq), NOTIFICATION)
+        if isinstance(result, Stored):
+            self.arrived(result)
         return "stored"
 
     def _inbox_failed(self, error: BaseException) -> None:
@@ -275,6 +295,9 @@ class Core:
     def _fan_out(self, news: News, position: tuple[str, int] | None, topic: str) -> None:
         """Send it to the user's sockets and to the job's watchers, each wording encoded once."""
         own = [client for client in self.rooms.members(user_room(news.user)) if _takes(client, topic)]
+        if position is not None:
+            # From a shared inbox a page may have brought it before.
+            own = [client for client in own if client.given < position[1]]
         receivers = own
         if news.job_id is not None:
             self._remember(news.job_id, news)

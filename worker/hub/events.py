@@ -83,3 +83,29 @@ class InboxFailed:
     """The inbox could not be written; publishers are cut off and will send again."""
 
     error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class SharedInboxLost:
+    """The Redis of the hubs is away: nothing is accepted until it is back."""
+
+    where: str
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class SharedInboxBack:
+    """It is back, and what was missed has been fetched."""
+
+    where: str
+    seconds: float
+    users: int
+    """For whom it was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboxForgetful:
+    """The Redis is set up so that it may forget what was accepted."""
+
+    where: str
+    reason: str

@@ -24,6 +24,7 @@ import orjson
 
 from worker.clock import Clock
 from worker.errors import SchemaTooNew, StoreCorrupt, StoreLocked, StoreUnwritable
+from worker.hub.keeping import Answer, Claim, Page
 from worker.hub.news import News, Stored, read_news
 
 MEMORY: Final = ":memory:"
@@ -67,36 +68,6 @@ class Limits:
     """Notification ids remembered for dropping repetitions."""
     bytes: int = 4 * 1024**3
     """The file; beyond it the oldest messages go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Where a client says it had got to."""
-
-    epoch: str
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A piece of a user's inbox, oldest first."""
-
-    epoch: str
-    seq: int
-    """The newest in the inbox."""
-    recovered: bool
-    """The client's claim was good and nothing after it is gone."""
-    messages: list[Stored]
-    more: bool
-
-    @property
-    def after(self) -> int:
-        """The seq before the first message: where one stands who has read nothing of this."""
-        return self.messages[0].seq - 1 if self.messages else self.seq
-
-
-Answer = Callable[[Any], None]
-"""Called in the event loop with the result, or with the exception that came instead."""
 
 
 class _Operation(Protocol):
@@ -174,6 +145,8 @@ class _Prune:
 class Inbox:
     """All users' inboxes. Every method is for the event loop's thread."""
 
+    shared = False
+
     def __init__(self, path: Path | None, clock: Clock, limits: Limits | None = None) -> None:
         """`path` None: in memory only."""
         self._path = path
@@ -243,6 +216,9 @@ class Inbox:
         """Up to `seq` has been read by a socket of the user. Rides on the next commit."""
         if seq > self._marks.get(user, 0):
             self._marks[user] = seq
+
+    def forget(self, user: str) -> None:
+        """Nothing is held for users who are not there."""
 
     async def revoke(self, token: str) -> None:
         """Remember that this token id is refused; on disk when this returns."""

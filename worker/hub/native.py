@@ -19,7 +19,7 @@ from worker.hub.auth import Authority, Identity, Refused
 from worker.hub.core import NOTIFICATION, PROGRESS, TOO_MANY, Client, Core
 from worker.hub.frames import ping_frame, text_frame
 from worker.hub.guard import Refusal
-from worker.hub.inbox import Page
+from worker.hub.keeping import Page
 from worker.hub.news import News, without_trace
 from worker.hub.orgspace import claim_of, place_of, renewed
 from worker.hub.packets import Malformed, parse

@@ -10,7 +10,7 @@ from worker.hub.auth import Authority, Identity, Refused
 from worker.hub.core import TOO_MANY, Client, Core, Published
 from worker.hub.engine import DOOR, Seat
 from worker.hub.guard import Guard
-from worker.hub.inbox import Claim, Page
+from worker.hub.keeping import Claim, Page
 from worker.hub.news import News, event_body, read_news
 from worker.hub.packets import Kind, Malformed, Packet
 

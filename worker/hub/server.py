@@ -19,7 +19,9 @@ from worker.hub.engine import SocketIoDoor, Timing
 from worker.hub.events import HubStarted, HubStopped, KeyCreated
 from worker.hub.guard import Caps, Guard
 from worker.hub.inbox import MEMORY, Inbox, Limits
+from worker.hub.keeping import Inboxes
 from worker.hub.native import Cancel, NativeDoor
+from worker.hub.news import News, Stored
 from worker.hub.orgspace import OrgSpace
 from worker.hub.peer import Bounds
 from worker.hub.stats import HubFigures
@@ -65,9 +67,8 @@ class Hub:
         self.authority, made = authority_for(settings.jwt, state, clock, keys or {})
         if made is not None:
             emit(KeyCreated(str(made)))
-        in_memory = settings.inbox_path == MEMORY
-        self._inbox = Inbox(None if in_memory else state / settings.inbox_path, clock, limits)
-        self._core = Core(self._inbox, clock, emit)
+        self._core = Core(clock, emit)
+        self._inbox = self._core.inbox = self._inbox_of(settings, state, limits)
         guard = Guard(
             caps or Caps(),
             clock.monotonic,
@@ -149,9 +150,26 @@ class Hub:
         return len(self._core.clients_of(user))
 
     async def revoke(self, token_id: str) -> int:
-        """Refuse the token with this `jti` from now on, for good, and end its sockets; how many there were."""
-        self.authority.revoke(token_id)
+        """Refuse the token with this `jti` from now on, for good, and end its sockets; how many there were here."""
+        ended = self.revoked(token_id)
         await self._inbox.revoke(token_id)
+        return ended
+
+    def arrived(self, stored: Stored) -> None:
+        """From a shared inbox."""
+        self._core.arrived(stored)
+
+    def passed(self, news: News) -> None:
+        """From another hub."""
+        self._core.passed(news)
+
+    def lost(self, user: str) -> None:
+        """A shared inbox has begun anew."""
+        self._core.lost(user)
+
+    def revoked(self, token_id: str) -> int:
+        """Some hub has revoked it: end its sockets here; how many there were."""
+        self.authority.revoke(token_id)
         ended = [client for client in self._core.clients.values() if client.identity.token_id == token_id]
         for client in ended:
             client.end(UNAUTHORIZED, "the token is revoked")
@@ -159,6 +177,15 @@ class Hub:
 
     def figures(self, *, clients: bool = True) -> HubFigures:
         return self._core.figures(clients=clients)
+
+    def _inbox_of(self, settings: HubSettings, state: Path, limits: Limits | None) -> Inboxes:
+        if settings.redis is not None:
+            # Costs a tenth of a second that hubs of their own need not pay.
+            from worker.hub.shared import SharedInbox
+
+            return SharedInbox(settings.redis.get_secret_value(), self._clock, self._emit, self, limits)
+        in_memory = settings.inbox_path == MEMORY
+        return Inbox(None if in_memory else state / settings.inbox_path, self._clock, limits)
 
     async def _shutdown(self, _: web.Application) -> None:
         await self.close()

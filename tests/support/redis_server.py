@@ -1,0 +1,80 @@
+"""A real Redis of the test's own, on a free port with its own folder, so that it can be killed and started again."""
+
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support.process import free_port
+
+SECRET = "only-for-this-test"
+
+
+def redis_or_skip() -> str:
+    """The server's path. Without it the test is skipped, in CI it fails."""
+    found = shutil.which("redis-server")
+    if found is None:
+        reason = "redis-server is needed for the tests of several hubs (apt-get install redis-server)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    assert found is not None
+    return found
+
+
+@dataclass
+class RedisServer:
+    folder: Path
+    durable: bool = True
+    """Everything accepted is written to the file before it is answered."""
+    sync: str = "always"
+    """appendfsync."""
+    port: int = field(default_factory=free_port)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{SECRET}@127.0.0.1:{self.port}/3"
+
+    def client(self) -> "redis.Redis":
+        return redis.Redis.from_url(self.url, decode_responses=True)
+
+    def start(self) -> None:
+        """Until it answers."""
+        self.folder.mkdir(exist_ok=True)
+        settings = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(self.folder),
+            "requirepass": SECRET,
+            "save": "",
+            "appendonly": "yes" if self.durable else "no",
+            "appendfsync": self.sync,
+        }
+        command = [redis_or_skip()]
+        for name, value in settings.items():
+            command += [f"--{name}", value]
+        with (self.folder / "redis.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        deadline = time.monotonic() + 20
+        with self.client() as client:
+            while True:
+                try:
+                    client.ping()
+                    return
+                except redis.exceptions.ConnectionError:
+                    assert self.process.poll() is None, (self.folder / "redis.log").read_text()
+                    assert time.monotonic() < deadline, "Redis did not start"
+                    time.sleep(0.02)
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None

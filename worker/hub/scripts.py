@@ -1,0 +1,106 @@
+"""What Redis does in one step for the shared inbox: Lua, which nothing else can come between.
+
+Of one user there are a hash (`epoch`, `seq`, `read`) and a stream whose entries are numbered by `seq`. Keys are made
+from the arguments, so this is for one Redis, not for a cluster. Knows nothing of Python.
+"""
+
+from typing import Final
+
+_USER: Final = """
+local prefix, seed = ARGV[1], ARGV[2]
+local function epoch_of(user)
+  local key = prefix .. 'u:' .. user
+  local epoch = redis.call('HGET', key, 'epoch')
+  if not epoch then
+    epoch = string.sub(redis.sha1hex(seed .. user), 1, 12)
+    redis.call('HSET', key, 'epoch', epoch, 'seq', 0, 'read', 0)
+    redis.call('DEL', prefix .. 'm:' .. user)
+  end
+  return epoch
+end
+"""
+
+APPEND: Final = (
+    _USER
+    + """
+-- ARGV: prefix, seed, messages kept, seconds kept, seconds a user is kept,
+-- then of each: user, id or '', redelivery, '1' if volatile, body.
+-- Gives of each its seq, 0 for a repetition, -1 for what is not kept; one PUBLISH tells all hubs of all.
+local answers, told = {}, {}
+local function is_new(id, redelivery)
+  if id == '' then return true end
+  local before = redis.call('GET', prefix .. 's:' .. id)
+  if before and tonumber(before) >= tonumber(redelivery) then return false end
+  redis.call('SET', prefix .. 's:' .. id, redelivery, 'EX', ARGV[4])
+  return true
+end
+local function tell(user, seq, epoch, body)
+  told[#told + 1] = string.format('%d %d %s %d\\n', #user, seq, epoch, #body) .. user .. body
+end
+for i = 6, #ARGV, 5 do
+  local user, body, answer = ARGV[i], ARGV[i + 4], 0
+  if ARGV[i + 3] == '1' then
+    answer = -1
+    tell(user, 0, '-', body)
+  elseif is_new(ARGV[i + 1], ARGV[i + 2]) then
+    local epoch = epoch_of(user)
+    local messages = prefix .. 'm:' .. user
+    answer = redis.call('HINCRBY', prefix .. 'u:' .. user, 'seq', 1)
+    redis.call('XADD', messages, 'MAXLEN', '~', ARGV[3], answer .. '-0', 'b', body)
+    redis.call('EXPIRE', messages, ARGV[4])
+    redis.call('EXPIRE', prefix .. 'u:' .. user, ARGV[5])
+    tell(user, answer, epoch, body)
+  end
+  answers[#answers + 1] = answer
+end
+if #told > 0 then redis.call('PUBLISH', prefix .. 'news', table.concat(told)) end
+return answers
+"""
+)
+
+PAGE: Final = (
+    _USER
+    + """
+-- ARGV: prefix, seed, user, 'open' or 'read', epoch or '', after or '', most messages, most bytes.
+-- Gives epoch, seq, 1 if recovered, then of each message: seq, body.
+local user, mode = ARGV[3], ARGV[4]
+local epoch = epoch_of(user)
+local key, messages = prefix .. 'u:' .. user, prefix .. 'm:' .. user
+local seq, read = tonumber(redis.call('HGET', key, 'seq')), tonumber(redis.call('HGET', key, 'read'))
+local claimed = tonumber(ARGV[6])
+local after, recovered = read, 0
+if ARGV[5] == epoch and claimed and claimed <= seq then
+  after, recovered = claimed, 1
+  if mode == 'open' then
+    local oldest = redis.call('XRANGE', messages, '-', '+', 'COUNT', 1)[1]
+    oldest = oldest and tonumber(string.match(oldest[1], '^%d+')) or seq + 1
+    if claimed < oldest - 1 then recovered = 0 end
+    if claimed > read then redis.call('HSET', key, 'read', ARGV[6]) end
+  end
+end
+local found = { epoch, seq, recovered }
+local size = 0
+if after < seq then
+  local start = string.format('(%.0f-0', after)
+  for _, entry in ipairs(redis.call('XRANGE', messages, start, '+', 'COUNT', ARGV[7])) do
+    local body = entry[2][2]
+    found[#found + 1] = tonumber(string.match(entry[1], '^%d+'))
+    found[#found + 1] = body
+    size = size + #body
+    if size >= tonumber(ARGV[8]) then break end
+  end
+end
+return found
+"""
+)
+
+MARK: Final = """
+-- ARGV: prefix, then of each: user, seq that was read.
+for i = 2, #ARGV, 2 do
+  local key = ARGV[1] .. 'u:' .. ARGV[i]
+  local at = redis.call('HMGET', key, 'seq', 'read')
+  local read = tonumber(ARGV[i + 1])
+  if at[1] and read > tonumber(at[2]) and read <= tonumber(at[1]) then redis.call('HSET', key, 'read', ARGV[i + 1]) end
+end
+return redis.status_reply('OK')
+"""
