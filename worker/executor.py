@@ -107,6 +107,7 @@ class Executor:
     _deadlines: list[tuple[float, int, Running]] = field(default_factory=list)
     _order: Iterator[int] = field(default_factory=itertools.count)
     _timer: asyncio.TimerHandle | None = None
+    _timer_at: float = 0.0
 
     def start(self, job: Job, done: Done) -> None:
         """Begin an attempt; `done` is called when it has ended, never before this returns."""
@@ -122,7 +123,6 @@ class Executor:
             return
         running.settings = self.sections.get(handler.section or "")
         running.work = loop.create_task(self._run(running, handler))
-        running.work.add_done_callback(lambda _work: self._came_home(running))
         self._watch(running, handler.timeout or self.timeout)
 
     def cancel(self, job_id: str) -> bool:
@@ -249,22 +249,22 @@ class Executor:
     def _watch(self, running: Running, seconds: float) -> None:
         """One timer for all: a timer per job would cost more than a short job does."""
         running.seconds = seconds
-        heapq.heappush(self._deadlines, (self.clock.monotonic() + seconds, next(self._order), running))
+        deadline = running.started + seconds
+        heapq.heappush(self._deadlines, (deadline, next(self._order), running))
         if len(self._deadlines) > 2 * len(self.running) + 64:
             self._deadlines = [entry for entry in self._deadlines if not entry[2].ended]
             heapq.heapify(self._deadlines)
-        self._set_timer()
+        if self._timer is None or deadline < self._timer_at:
+            self._set_timer()
 
     def _set_timer(self) -> None:
-        if not self._deadlines:
-            return
-        loop = asyncio.get_running_loop()
-        delay = max(0.0, self._deadlines[0][0] - self.clock.monotonic())
         if self._timer is not None:
-            if self._timer.when() <= loop.time() + delay and not self._timer.cancelled():
-                return
             self._timer.cancel()
-        self._timer = loop.call_later(delay, self._sweep)
+            self._timer = None
+        if self._deadlines:
+            self._timer_at = self._deadlines[0][0]
+            delay = max(0.0, self._timer_at - self.clock.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._sweep)
 
     def _sweep(self) -> None:
         self._timer = None
@@ -287,6 +287,7 @@ class Executor:
         if running.wish is not None and running.in_child:
             running.wish.set()
         elif running.work is not None:
+            running.work.add_done_callback(lambda _work: self._came_home(running))
             running.work.cancel()
         asyncio.get_running_loop().call_later(self.grace, self._give_up, running)
 

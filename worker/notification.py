@@ -3,6 +3,7 @@
 import hashlib
 import uuid
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, assert_never
 
 import orjson
@@ -116,12 +117,10 @@ def _payload(
 
 
 def _encode(payload: dict[str, Any], *, user_id: str, success: bool, wire: Wire) -> Notification:
-    message = {"success": success, "message": TASK_FINISH if success else TASK_FAILED}
-    user = {"userId": user_id}
     limit = wire.max_payload - _FRAME_OVERHEAD - _ADDED_LATER
     # The sequence comes last in the payload, so that the body can be cut open right before it.
-    opening = orjson.dumps([wire.event, message])[:-2] + b',"payload":'
-    tail = b"}}," + orjson.dumps(user) + b"]"
+    opening = _opening(wire.event, success)
+    tail = b'}},{"userId":' + orjson.dumps(user_id) + b"}]"
     inner = _fitted(payload, limit - len(opening) - len(tail))
     return Notification(
         id=payload["notificationId"],
@@ -130,6 +129,13 @@ def _encode(payload: dict[str, Any], *, user_id: str, success: bool, wire: Wire)
         head=opening + inner[:-1] + b',"sequence":',
         tail=tail,
     )
+
+
+@lru_cache(maxsize=8)
+def _opening(event: str, success: bool) -> bytes:
+    """Everything before the payload: the same for all messages that say the same."""
+    message = {"success": success, "message": TASK_FINISH if success else TASK_FAILED}
+    return orjson.dumps([event, message])[:-2] + b',"payload":'
 
 
 def _fitted(payload: dict[str, Any], limit: int) -> bytes:
