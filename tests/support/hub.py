@@ -217,9 +217,10 @@ async def running_hub(
     settings: HubSettings | None = None,
     web_socket: WebSocketSettings | None = None,
     port: int = 0,
+    mount: Callable[[web.Application], None] | None = None,
     **options: Any,
 ) -> AsyncIterator[RunningHub]:
-    """A hub, mounted and listening; its clients are closed before it is."""
+    """A hub, mounted and listening; its clients are closed before it is. `mount` adds more to its application."""
     events: list[Any] = []
     changed = asyncio.Event()
 
@@ -237,6 +238,8 @@ async def running_hub(
     )
     app = web.Application()
     hub.mount(app)
+    if mount is not None:
+        mount(app)
     await hub.start()
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

@@ -15,6 +15,7 @@ from aiohttp import web
 from worker.control import Control
 from worker.door.access import LOCAL, Access, Caller, access_middleware, needs
 from worker.door.jobs import JobRoutes, draining
+from worker.door.pages import add_page
 from worker.door.problems import Handler, json_response, problems_middleware
 from worker.door.status import Health, StatusRoutes
 from worker.errors import Unavailable
@@ -56,7 +57,9 @@ class Door:
         return app
 
     def public(self, access: Access) -> web.Application:
-        return self.app(access.caller)
+        app = self.app(access.caller)
+        add_page(app)
+        return app
 
     def local(self) -> web.Application:
         return self.app(lambda _request: LOCAL)

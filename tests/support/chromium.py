@@ -1,0 +1,98 @@
+"""Debian's Chromium, driven by Playwright: pages of our own, and what they hear kept across reloads."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+FAST = {"reconnectionDelay": 50, "maxReconnectionDelay": 250, "pingInterval": 500, "pongTimeout": 500, "timeout": 2000}
+"""Options of a client in a hurry."""
+
+_RECORDER = """
+async ({ token, options }) => {
+  const { ResilientWebSocket } = await import("/page/resilient-websocket.js");
+  const storage = options.remember === "local" ? localStorage : sessionStorage;
+  const socket = (window.socket = new ResilientWebSocket({ token, ...options }));
+  window.heard = [];
+  for (const name of ["statuschange", "open", "reconnecting", "reconnected", "closed", "failed", "gap", "queue",
+                      "error", "progress", "message"]) {
+    socket.addEventListener(name, ({ detail }) => window.heard.push([name, detail]));
+  }
+  let count = Number(storage.getItem("count") ?? 0);
+  socket.addEventListener("notification", ({ detail }) => {
+    storage.setItem(`got:${count}`, detail.payload.notificationId);
+    storage.setItem("count", String(++count));
+  });
+  socket.open();
+}
+"""
+_GOT = """
+(local) => {
+  const storage = local ? localStorage : sessionStorage;
+  return Array.from({ length: Number(storage.getItem("count") ?? 0) }, (_, n) => storage.getItem(`got:${n}`));
+}
+"""
+
+
+def chromium_or_skip() -> str:
+    """Chromium's path. Without it, or without Playwright, the test is skipped; in CI it fails."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+    if not Path(path).exists():
+        _without("Chromium is needed for the browser tests: `apt-get install chromium`, or CHROMIUM=path")
+    try:
+        import playwright  # noqa: F401
+    except ImportError:
+        _without("Playwright is needed for the browser tests: `make test` installs it into .venv/")
+    return path
+
+
+def _without(reason: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@contextlib.asynccontextmanager
+async def a_browser(**context: Any) -> AsyncIterator[Any]:
+    """A fresh Chromium with an empty profile: Playwright's BrowserContext."""
+    path = chromium_or_skip()
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        try:
+            made = await browser.new_context(**{"locale": "en-GB", **context})
+            made.set_default_timeout(10_000)
+            yield made
+        finally:
+            await browser.close()
+
+
+async def record(page: Any, token: str, **options: Any) -> None:
+    """Open a client in this page that keeps what it is notified of in the browser's storage."""
+    await page.evaluate(_RECORDER, {"token": token, "options": {**FAST, **options}})
+
+
+async def got(page: Any, *, local: bool = False) -> list[str]:
+    """The notification ids this tab has been told of, in order, whatever page it was then."""
+    ids: list[str] = await page.evaluate(_GOT, local)
+    return ids
+
+
+async def until(page: Any, expression: str, argument: Any = None) -> None:
+    """Until a JavaScript expression holds in the page. By a timer: a headless page need not draw frames."""
+    await page.wait_for_function(expression, arg=argument, polling=20)

@@ -1,0 +1,646 @@
+/**
+ * A WebSocket to the hub's native door that comes back by itself, loses no notification and shows none twice.
+ *
+ *     import { ResilientWebSocket } from "/page/resilient-websocket.js";
+ *     const socket = new ResilientWebSocket({ token: () => fetch("/token").then((answer) => answer.text()) });
+ *     socket.addEventListener("notification", ({ detail }) => show(detail.message, detail.payload));
+ *     socket.open();
+ *
+ * Knows the hub's messages and close codes; knows nothing of how a page looks.
+ * @module
+ */
+
+import {
+  Backoff,
+  Batcher,
+  OfflineQueue,
+  Pace,
+  Place,
+  SeenIds,
+  Subscriptions,
+  claimsOf,
+  policyOf,
+} from "./resilience.js";
+import { describe } from "./status-words.js";
+
+const OPEN = 1;
+const NO_STATUS = 1006;
+const KEPT_IDS = 200;
+const KEEP_IDS_AFTER = 250;
+const LONGEST_TIMER = 2 ** 31 - 1;
+const TOKEN_TRIES = 3;
+
+/** Every option with its default. Times are milliseconds. */
+const DEFAULTS = {
+  url: "/ws",
+  token: null,
+  reconnect: true,
+  reconnectionDelay: 1000,
+  maxReconnectionDelay: 30_000,
+  jitter: 0.5,
+  attempts: 0,
+  timeout: 20_000,
+  minUptime: 5000,
+  slowRetryDelay: 60_000,
+  pingInterval: 25_000,
+  pongTimeout: 8000,
+  progressInterval: 100,
+  queueLimit: 100,
+  queuePolicy: "drop-oldest",
+  pace: { burst: 50, perSecond: 8 },
+  remember: "session",
+  storageKey: "org-socket",
+  seenLimit: 2000,
+  lang: null,
+};
+
+/** What the browser gives; tests give their own. */
+const surroundings = () => ({
+  WebSocket: globalThis.WebSocket,
+  page: globalThis.window ?? null,
+  random: Math.random,
+  now: () => performance.now(),
+  setTimeout: (run, pause) => setTimeout(run, pause),
+  clearTimeout: (timer) => clearTimeout(timer),
+});
+
+/**
+ * Events (all CustomEvents, facts in `detail`): statuschange, open, message, notification, progress, reconnecting,
+ * reconnected, closed, failed, gap, queue, error. See resilient-websocket.d.ts.
+ */
+export class ResilientWebSocket extends EventTarget {
+  #options;
+  #around;
+  #backoff;
+  #queue;
+  #pace;
+  #subscriptions = new Subscriptions();
+  #progress;
+  #rooms = new Set();
+  #timers = new Map();
+  #listening = [];
+  /** The connection of now; whatever comes from an older one is not heard. */
+  #session = null;
+  #user;
+  #place = null;
+  #seen = null;
+  #state = "disconnected";
+  #reason = null;
+  #attempt = 0;
+  #refusals = 0;
+  #nextAttemptAt = null;
+  #lostAt = null;
+  #pings = 0;
+  #figures = {
+    connections: 0,
+    reconnects: 0,
+    failedAttempts: 0,
+    messagesIn: 0,
+    messagesOut: 0,
+    notifications: 0,
+    duplicates: 0,
+    gaps: 0,
+    errors: 0,
+    lastPong: null,
+    latencyMs: null,
+    connectedSince: null,
+    lastCloseCode: null,
+    lastCloseReason: null,
+  };
+
+  /** @param {import("./resilient-websocket.js").Options} [options] */
+  constructor(options = {}, around = {}) {
+    super();
+    const o = (this.#options = { ...DEFAULTS, ...options });
+    const a = (this.#around = { ...surroundings(), ...around });
+    const spread = { base: o.reconnectionDelay, cap: o.maxReconnectionDelay, jitter: o.jitter };
+    this.#backoff = new Backoff(spread, a.random);
+    this.#queue = new OfflineQueue({ limit: o.queueLimit, policy: o.queuePolicy });
+    this.#pace = new Pace(o.pace, a.now);
+    this.#progress = new Batcher(
+      (values) => this.#progressed(values),
+      (run) => this.#after("progress", o.progressInterval, run),
+    );
+  }
+
+  /** connecting, connected, reconnecting, disconnected or failed. */
+  get state() {
+    return this.#state;
+  }
+
+  /** What a person may want to know of the state. */
+  get status() {
+    const next = this.#nextAttemptAt;
+    return {
+      state: this.#state,
+      reason: this.#reason,
+      attempt: this.#attempt,
+      retryInMs: next === null ? null : Math.max(0, Math.round(next - this.#around.now())),
+      online: this.#online(),
+    };
+  }
+
+  /** Figures since this object was made. */
+  get statistics() {
+    const since = this.#session?.welcomedAt ?? null;
+    return {
+      ...this.#figures,
+      state: this.#state,
+      attempt: this.#attempt,
+      queued: this.#queue.size,
+      dropped: this.#queue.dropped,
+      uptimeMs: since === null ? 0 : Math.round(this.#around.now() - since),
+      epoch: this.#place?.epoch ?? null,
+      lastSeq: this.#place?.lastSeq ?? null,
+    };
+  }
+
+  /** The state in words: {level, text, hint}. @param {string | null} [lang] `th` or `en` */
+  describe(lang = this.#options.lang) {
+    return describe(this.status, lang);
+  }
+
+  /** Connect, and stay connected until close(). Does nothing while it does so already. */
+  open() {
+    if (this.#session !== null || this.#state === "reconnecting") return;
+    this.#listen();
+    this.#startAfresh();
+  }
+
+  /** Now, whatever the state: an open connection is left for a new one, a pause is cut short. */
+  reconnect() {
+    this.#listen();
+    this.#leave(1000, "reconnect");
+    this.#startAfresh();
+  }
+
+  /** Leave, and stay away. What waits to be sent is kept for the next open(). */
+  close(code = 1000, reason = "") {
+    const was = this.#state;
+    this.#leave(code, reason);
+    this.#unlisten();
+    this.#keepIds();
+    this.#attempt = 0;
+    if (was === "disconnected") return;
+    this.#turn("disconnected");
+    this.#tell("closed", { code, reason, willReconnect: false });
+  }
+
+  /** Use another token from now on: renews an open connection, revives a refused one. @param {unknown} token */
+  setToken(token) {
+    this.#options.token = token;
+    if (this.#isUp()) this.#renew(this.#session);
+    else if (this.#state === "failed") this.reconnect();
+  }
+
+  /**
+   * Send a message to the hub, now or as soon as there is a connection. What was sent when a connection broke may or
+   * may not have arrived: nobody sends it again.
+   * @param {string} type @param {unknown} [data]
+   * @param {{volatile?: boolean}} [options] volatile: now or never
+   * @returns {"sent" | "queued" | "dropped"}
+   */
+  send(type, data = null, { volatile = false } = {}) {
+    const message = { type, data };
+    if (this.#isUp() && this.#queue.size === 0 && this.#pace.take() === 0) {
+      this.#write(message);
+      return "sent";
+    }
+    if (volatile) return "dropped";
+    const dropped = this.#queue.push(message);
+    this.#tell("queue", { size: this.#queue.size, dropped: dropped ?? null, droppedInAll: this.#queue.dropped });
+    this.#pump();
+    return dropped === message ? "dropped" : "queued";
+  }
+
+  /** Tell the hub's log that the page has shown this notification; not worth waiting for. @param {string} notificationId */
+  shown(notificationId) {
+    return this.send("shown", { notificationId }, { volatile: true });
+  }
+
+  /** Ask for one's own job to be cancelled; the answer comes as a message `cancel`. @param {string} jobId */
+  cancel(jobId) {
+    return this.send("cancel", { jobId });
+  }
+
+  /**
+   * Hear all messages of a type, `*` for every type. The subscription outlives connections.
+   * @param {string} type @param {(data: any, type: string) => void} handler @returns {() => void} ends it
+   */
+  subscribe(type, handler) {
+    this.#order(this.#subscriptions.add(type, handler));
+    return () => this.unsubscribe(type, handler);
+  }
+
+  /** Without a handler: the hub shall send this type no more (`*`: only what is subscribed to by name). */
+  unsubscribe(type, handler) {
+    this.#order(this.#subscriptions.remove(type, handler));
+  }
+
+  /** Enter a room, again after each reconnect. @param {string} room */
+  join(room) {
+    this.#rooms.add(room);
+    if (this.#isUp()) this.#write({ type: "join-room", data: { room } });
+  }
+
+  /** @param {string} room */
+  leave(room) {
+    const wasIn = this.#rooms.delete(room);
+    if (wasIn && this.#isUp()) this.#write({ type: "leave-room", data: { room } });
+  }
+
+  // One connection, from the token to its end.
+
+  #startAfresh() {
+    this.#attempt = 0;
+    this.#refusals = 0;
+    this.#turn(this.#figures.connections ? "reconnecting" : "connecting");
+    this.#connect();
+  }
+
+  async #connect() {
+    const session = (this.#session = { socket: null, welcomedAt: null, heardAt: 0, token: null });
+    this.#nextAttemptAt = null;
+    this.#after("deadline", this.#options.timeout, () => this.#lost(session, NO_STATUS, "timeout"));
+    try {
+      session.token = await this.#token();
+      if (session !== this.#session) return;
+      this.#takePlaceOf(session.token);
+      this.#dial(session);
+    } catch (error) {
+      this.#lost(session, NO_STATUS, String(error?.message ?? error));
+    }
+  }
+
+  async #token() {
+    const { token } = this.#options;
+    return typeof token === "function" ? await token() : token;
+  }
+
+  #dial(session) {
+    const socket = (session.socket = new this.#around.WebSocket(this.#address()));
+    socket.onopen = () => this.#introduce(session);
+    socket.onmessage = ({ data }) => this.#heard(session, data);
+    socket.onclose = ({ code, reason }) => this.#lost(session, code, reason);
+  }
+
+  #address() {
+    const address = new URL(this.#options.url, this.#around.page?.location?.href);
+    address.protocol = address.protocol.replace(/^http/, "ws");
+    return address.href;
+  }
+
+  #introduce(session) {
+    if (session !== this.#session) return;
+    const { epoch, lastSeq } = this.#place;
+    this.#write({ type: "auth", data: { token: session.token, epoch, lastSeq } });
+  }
+
+  #heard(session, text) {
+    if (session !== this.#session) return;
+    session.heardAt = this.#around.now();
+    this.#figures.messagesIn += 1;
+    const message = read(text);
+    if (message === null) {
+      this.#figures.errors += 1;
+      this.#tell("error", { code: "malformed", message: "the hub sent no message" });
+    } else if (message.type === "welcome") this.#welcomed(session, message.data);
+    else this.#take(session, message);
+  }
+
+  #welcomed(session, data) {
+    this.#stop("deadline");
+    session.welcomedAt = session.heardAt;
+    this.#refusals = 0;
+    const isBack = this.#figures.connections > 0;
+    this.#figures.connections += 1;
+    this.#figures.connectedSince = new Date().toISOString();
+    this.#stand(data);
+    this.#restore();
+    this.#turn("connected");
+    this.#tell("open", { ...data, isBack });
+    if (isBack) this.#back();
+    this.#pump();
+    this.#after("ping", this.#options.pingInterval, () => this.#probe());
+    this.#renewInTime(session);
+  }
+
+  /** Begin where the hub begins. A position it could not follow means that something may be missing before. */
+  #stand({ epoch, after, recovered }) {
+    if (typeof epoch !== "string" || recovered) return;
+    const { known, lastSeq } = this.#place;
+    this.#place.set(epoch, after);
+    if (!known) return;
+    this.#figures.gaps += 1;
+    this.#tell("gap", { lastSeq, after, epoch });
+  }
+
+  #back() {
+    this.#figures.reconnects += 1;
+    const downMs = this.#lostAt === null ? 0 : Math.round(this.#around.now() - this.#lostAt);
+    this.#tell("reconnected", { attempts: this.#attempt, downMs });
+    this.#lostAt = null;
+  }
+
+  /** Tell a hub that knows nothing of us what we want to hear and where we are. */
+  #restore() {
+    for (const [type, topic] of this.#subscriptions.all()) this.#write({ type, data: { type: topic } });
+    for (const room of this.#rooms) this.#write({ type: "join-room", data: { room } });
+  }
+
+  #take(session, message) {
+    const { type, data } = message;
+    if (type === "pong") this.#ponged(data);
+    else if (type === "progress") this.#progress.put(data?.jobId, data);
+    else if (type === "notification") this.#notified(message);
+    else {
+      if (type === "error") {
+        this.#figures.errors += 1;
+        this.#tell("error", data);
+      }
+      this.#hand(message);
+    }
+  }
+
+  #notified(message) {
+    const { epoch, seq, payload } = message.data;
+    const isNumbered = Number.isSafeInteger(seq);
+    const isRepeated =
+      (isNumbered && this.#place.isPast(epoch, seq)) ||
+      (payload?.notificationId !== undefined && !this.#seen.isNew(payload.notificationId, payload.redelivery));
+    if (isRepeated) this.#figures.duplicates += 1;
+    else {
+      this.#figures.notifications += 1;
+      // What was known of the job before its end must not be shown after it.
+      this.#progress.flush();
+      if (this.#subscriptions.wants("notification")) {
+        this.#tell("notification", message.data);
+        this.#hand(message);
+      }
+    }
+    // Only now: a page that ends in between is given it again.
+    if (isNumbered) this.#place.set(epoch, seq);
+    if (!isRepeated && !this.#timers.has("ids")) this.#after("ids", KEEP_IDS_AFTER, () => this.#keepIds());
+  }
+
+  #progressed(values) {
+    if (!this.#subscriptions.wants("progress")) return;
+    this.#tell("progress", values);
+    for (const data of values) this.#hand({ type: "progress", data });
+  }
+
+  #hand(message) {
+    this.#tell("message", message);
+    for (const handler of this.#subscriptions.of(message.type)) {
+      try {
+        handler(message.data, message.type);
+      } catch (error) {
+        // One handler's fault is not the next one's.
+        (globalThis.reportError ?? console.error)(error);
+      }
+    }
+  }
+
+  #lost(session, code, reason) {
+    if (session !== this.#session) return;
+    const up = session.welcomedAt === null ? null : this.#around.now() - session.welcomedAt;
+    this.#forget();
+    if (up !== null) this.#lostAt = this.#around.now();
+    else this.#figures.failedAttempts += 1;
+    if (up >= this.#options.minUptime) this.#attempt = 0;
+    Object.assign(this.#figures, { lastCloseCode: code, lastCloseReason: reason, connectedSince: null });
+    const next = this.#next(code);
+    this.#tell("closed", { code, reason, willReconnect: next.state === "reconnecting" });
+    // A listener may have decided otherwise.
+    if (this.#session === null && this.#state !== "disconnected") this.#follow(next, code, reason);
+  }
+
+  /** What comes after this end: {state, reason}. */
+  #next(code) {
+    const policy = this.#options.reconnect ? policyOf(code) : "stop";
+    if (policy === "stop") return { state: code === 1000 ? "disconnected" : "failed", reason: "refused" };
+    if (policy === "refused") {
+      this.#refusals += 1;
+      if (code === 4403) return { state: "failed", reason: "forbidden" };
+      const mayHaveAnother = typeof this.#options.token === "function" && this.#refusals < TOKEN_TRIES;
+      if (!mayHaveAnother) return { state: "failed", reason: "token" };
+    }
+    const { attempts } = this.#options;
+    if (attempts && this.#attempt >= attempts) return { state: "failed", reason: "exhausted" };
+    return { state: "reconnecting", reason: policy === "slow" ? "slow" : null };
+  }
+
+  #follow({ state, reason }, code, closeReason) {
+    if (state !== "reconnecting") {
+      this.#turn(state, state === "failed" ? reason : null);
+      if (state === "failed") this.#tell("failed", { reason, code, closeReason, ...this.describe() });
+      return;
+    }
+    this.#attempt += 1;
+    const isSlow = reason === "slow";
+    const delay = isSlow ? this.#backoff.around(this.#options.slowRetryDelay) : this.#backoff.delay(this.#attempt);
+    this.#nextAttemptAt = this.#around.now() + delay;
+    this.#after("retry", delay, () => this.#connect());
+    this.#turn("reconnecting", reason);
+    this.#tell("reconnecting", { attempt: this.#attempt, delay, code, reason: closeReason });
+  }
+
+  /** End the connection from our side, if there is one. */
+  #leave(code, reason) {
+    const session = this.#session;
+    this.#nextAttemptAt = null;
+    this.#stop("retry");
+    if (session === null) return;
+    if (session.welcomedAt !== null) this.#lostAt = this.#around.now();
+    this.#figures.connectedSince = null;
+    this.#forget(code, reason);
+  }
+
+  /** Hear no more of the session. Its socket may take long to end by itself when the network is gone. */
+  #forget(code, reason) {
+    const { socket } = this.#session;
+    this.#session = null;
+    for (const name of ["deadline", "ping", "pong", "pump", "renew"]) this.#stop(name);
+    if (socket === null) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    try {
+      socket.close(code ?? 1000, reason);
+    } catch {
+      socket.close();
+    }
+  }
+
+  // Is it still there?
+
+  /** Ask, unless an answer is being waited for. */
+  #probe() {
+    const session = this.#session;
+    if (!this.#isUp() || this.#timers.has("pong")) return;
+    this.#stop("ping");
+    const asked = this.#around.now();
+    this.#pings += 1;
+    session.ping = { number: this.#pings, asked };
+    this.#write({ type: "ping", data: { n: this.#pings } });
+    this.#after("pong", this.#options.pongTimeout, () => {
+      // A page that slept wakes with the answer still unread, or with others before it.
+      if (session.heardAt > asked) this.#probe();
+      else this.#lost(session, NO_STATUS, "no pong");
+    });
+  }
+
+  #ponged(data) {
+    const { ping } = this.#session;
+    if (!ping || data?.n !== ping.number) return;
+    this.#figures.latencyMs = Math.round(this.#around.now() - ping.asked);
+    this.#figures.lastPong = new Date().toISOString();
+    this.#stop("pong");
+    this.#after("ping", this.#options.pingInterval, () => this.#probe());
+  }
+
+  /** The page, the network or the machine woke up: do not wait for a timer. */
+  #nudge() {
+    if (this.#isUp()) this.#probe();
+    else if (this.#timers.has("retry") && this.#reason !== "slow") {
+      this.#stop("retry");
+      this.#connect();
+    }
+  }
+
+  #listen() {
+    const { page } = this.#around;
+    if (!page?.addEventListener || this.#listening.length) return;
+    const told = () => this.#tell("statuschange", { ...this.status, previous: this.#state });
+    this.#hear(page, "online", () => (told(), this.#nudge()));
+    this.#hear(page, "offline", () => (told(), this.#probe()));
+    this.#hear(page, "pageshow", () => this.#nudge());
+    this.#hear(page, "pagehide", () => this.#keepIds());
+    this.#hear(page.document, "visibilitychange", () => page.document.visibilityState === "visible" && this.#nudge());
+  }
+
+  #hear(target, name, handler) {
+    target?.addEventListener(name, handler);
+    this.#listening.push(() => target?.removeEventListener(name, handler));
+  }
+
+  #unlisten() {
+    for (const end of this.#listening.splice(0)) end();
+  }
+
+  #online() {
+    return this.#around.page?.navigator?.onLine ?? true;
+  }
+
+  // Tokens.
+
+  /** A token that can be asked for again is renewed a minute before its end, or halfway if it is shorter. */
+  #renewInTime(session) {
+    const { exp } = claimsOf(session.token);
+    if (typeof this.#options.token !== "function" || typeof exp !== "number") return;
+    const left = exp * 1000 - Date.now();
+    if (left > 0) this.#after("renew", Math.min(Math.max(left - 60_000, left / 2), LONGEST_TIMER), () => this.#renew(session));
+  }
+
+  async #renew(session) {
+    try {
+      const token = await this.#token();
+      if (session !== this.#session || session.welcomedAt === null || token === session.token) return;
+      session.token = token;
+      this.#write({ type: "auth", data: { token } });
+      this.#renewInTime(session);
+    } catch {
+      // The hub ends the connection with 4401 when the token does; then it is asked for again.
+    }
+  }
+
+  /** Whose news it is, by the token; another user has another place. */
+  #takePlaceOf(token) {
+    const user = String(claimsOf(token).sub ?? "");
+    if (this.#place !== null && user === this.#user) return;
+    this.#user = user;
+    const { storageKey, url, seenLimit } = this.#options;
+    this.#place = new Place(this.#storage(), `${storageKey}:${url}:${user}`);
+    this.#seen = new SeenIds(seenLimit, this.#place.ids());
+  }
+
+  #storage() {
+    const { remember } = this.#options;
+    if (typeof remember === "object") return remember;
+    try {
+      if (remember === "session") return globalThis.sessionStorage ?? null;
+      if (remember === "local") return globalThis.localStorage ?? null;
+    } catch {
+      // Forbidden by the browser's settings: a reloaded tab begins like a new one.
+    }
+    return null;
+  }
+
+  #keepIds() {
+    this.#stop("ids");
+    this.#place?.keepIds(this.#seen.newest(KEPT_IDS));
+  }
+
+  // Small steps.
+
+  #isUp() {
+    return this.#session !== null && this.#session.welcomedAt !== null;
+  }
+
+  #turn(state, reason = null) {
+    const previous = this.#state;
+    this.#state = state;
+    this.#reason = reason;
+    this.#tell("statuschange", { ...this.status, previous });
+  }
+
+  #order(orders) {
+    if (!this.#isUp()) return;
+    for (const [type, topic] of orders) this.#write({ type, data: { type: topic } });
+  }
+
+  #write(message) {
+    const { socket } = this.#session;
+    if (socket?.readyState !== OPEN) return;
+    socket.send(JSON.stringify({ timestamp: new Date().toISOString(), ...message }));
+    this.#figures.messagesOut += 1;
+  }
+
+  #pump() {
+    if (!this.#isUp() || this.#timers.has("pump")) return;
+    while (this.#queue.size) {
+      const wait = this.#pace.take();
+      if (wait) {
+        this.#after("pump", wait, () => this.#pump());
+        return;
+      }
+      this.#write(this.#queue.next());
+      this.#tell("queue", { size: this.#queue.size, dropped: null, droppedInAll: this.#queue.dropped });
+    }
+  }
+
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  #after(name, pause, run) {
+    this.#stop(name);
+    const once = () => {
+      this.#timers.delete(name);
+      run();
+    };
+    this.#timers.set(name, this.#around.setTimeout(once, pause));
+  }
+
+  #stop(name) {
+    if (this.#timers.has(name)) this.#around.clearTimeout(this.#timers.get(name));
+    this.#timers.delete(name);
+  }
+}
+
+function read(text) {
+  try {
+    const message = JSON.parse(text);
+    return typeof message?.type === "string" ? message : null;
+  } catch {
+    return null;
+  }
+}
