@@ -416,8 +416,8 @@ def test_a_category_that_only_begins_like_one_of_theirs_is_ours(site: Site) -> N
 
 
 def test_an_unknown_section_inside_ours_is_one_fault_not_one_per_key(site: Site) -> None:
-    site.write('{"Hub": {"Redis": {"Url": "x", "Password": "y"}}}')
-    assert site.fault() == "appsettings.json:1: unknown setting 'Hub:Redis'"
+    site.write('{"Hub": {"Kafka": {"Url": "x", "Password": "y"}}}')
+    assert site.fault() == "appsettings.json:1: unknown setting 'Hub:Kafka'"
 
 
 def test_a_key_that_lives_elsewhere_is_found_there(site: Site) -> None:
@@ -579,7 +579,7 @@ def _another_value(key: str, row_value: Any) -> str:
         return SPECIAL[key]
     words = {"WebSocket:Confirmation": "ack", "Hub:Enabled": "true", "Insignia:Sequence": "strict_next"}
     words |= {"Logging:Console:FormatterName": "Json", "Logging:LogLevel:Default": "Debug"}
-    words |= {"HostOptions:BackgroundServiceExceptionBehavior": "Ignore"}
+    words |= {"HostOptions:BackgroundServiceExceptionBehavior": "Ignore", "Hub:Redis": "redis://elsewhere:1"}
     if key in words:
         return words[key]
     if isinstance(row_value, bool):

@@ -56,6 +56,7 @@ def test_the_secrets_are_these() -> None:
         "WebSocket:Headers",
         "Queue:ConnectionString",
         "Hub:Jwt:Key",
+        "Hub:Redis",
         "Http:ApiKeys:N:Sha256",
     }
 
