@@ -4,62 +4,20 @@ Real processes: the hub by its command, the receiver is socket.io-client 4 in No
 """
 
 import asyncio
-import contextlib
 import random
 import signal
 
-import aiohttp
-import orjson
 import pytest
 
 from tests.interop.test_hub_js import js_client
 from tests.interop.test_hub_js import pytestmark as needs_node
-from tests.support.hub import EVENT, PATH, message
+from tests.support.hub import EVENT
 from tests.support.process import WorkerProcess, free_port
+from tests.support.publisher import Publisher
 from worker.clock import Clock
 from worker.hub.auth import Authority, load_key
 
 pytestmark = needs_node
-WINDOW = 64
-
-
-class Publisher:
-    """At least once, in order: everything unacknowledged is sent again on each new connection."""
-
-    def __init__(self, port, token):
-        self._url = f"http://127.0.0.1:{port}{PATH}/?EIO=4&transport=websocket"
-        self._token = token
-        self.acknowledged = 0
-
-    async def publish(self, count):
-        while self.acknowledged < count:
-            with contextlib.suppress(aiohttp.ClientError, OSError, EOFError):
-                await self._session(count)
-            await asyncio.sleep(0.02)
-
-    async def _session(self, count):
-        async with aiohttp.ClientSession() as session, session.ws_connect(self._url) as socket:
-            await self._receive(socket)
-            await socket.send_str("40" + orjson.dumps({"token": self._token}).decode())
-            assert (await self._receive(socket)).startswith("40")
-            sent = self.acknowledged
-            while self.acknowledged < count:
-                while sent < min(count, self.acknowledged + WINDOW):
-                    packet = [EVENT, message(sent), {"userId": "ann"}]
-                    await socket.send_str(f"42{sent}{orjson.dumps(packet).decode()}")
-                    sent += 1
-                answer = await self._receive(socket)
-                if answer.startswith("43"):
-                    assert answer == f'43{self.acknowledged}[{{"ok":true}}]'
-                    self.acknowledged += 1
-                elif answer == "2":
-                    await socket.send_str("3")
-
-    async def _receive(self, socket):
-        frame = await socket.receive()
-        if frame.type is not aiohttp.WSMsgType.TEXT:
-            raise EOFError
-        return frame.data
 
 
 async def _trouble(worker, publisher, ann, chance, count):
