@@ -133,6 +133,8 @@ app.add_typer(jobs_app, name="jobs")
 app.add_typer(notifications_app, name="notifications")
 app.add_typer(config_app, name="config")
 app.add_typer(db_app, name="db")
+doctor_app = typer.Typer(help="Examine what the service depends on.", rich_markup_mode=None)
+app.add_typer(doctor_app, name="doctor")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -606,6 +608,35 @@ def check_store(context: typer.Context) -> None:
 
     asyncio.run(service.check_store(loaded))
     say("the store is sound")
+
+
+@doctor_app.command("ws")
+def examine_hub(
+    context: typer.Context,
+    url: Annotated[str | None, typer.Argument(help="The server; else WebSocket:Url.")] = None,
+    token: Annotated[str | None, typer.Option(help="Else WebSocket:Token or TokenFile, else one of our own.")] = None,
+    user: Annotated[str | None, typer.Option(help="Who is sent the test notification; else the token's sub.")] = None,
+    listener_token: Annotated[str | None, typer.Option(help="Of that user, to see whether it comes.")] = None,
+    publish: Annotated[
+        bool | None, typer.Option("--publish/--no-publish", help="Send a test notification; else if the token may.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not wait for the server's own ping.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+) -> None:
+    """Test any org-socket server; exit 0, 69 when it cannot be reached, 65 when it does not do what it should."""
+    loaded = context.obj.load()
+    from worker import doctor
+
+    try:
+        address = doctor.reachable(url or loaded.settings.web_socket.url)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from None
+    chosen = {"user": user, "listener_token": listener_token, "publish": publish, "wait_for_ping": not quick}
+    patient = doctor.patient_for(loaded, address, token, **chosen)
+    checks = doctor.run(patient, (lambda _: None) if as_json else (lambda check: print(doctor.line_of(check))))
+    if as_json:
+        put({"url": address, "healthy": doctor.exit_code(checks) == 0, "checks": checks})
+    raise typer.Exit(doctor.exit_code(checks))
 
 
 @app.command()
