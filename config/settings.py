@@ -239,12 +239,40 @@ class QueueSettings(Section):
     )
 
 
+_Rsa = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]
+JwtAlgorithm = Literal["HS256", "HS384", "HS512", _Rsa, "ES256", "ES384", "ES512", "EdDSA"]
+
+
+class JwtKeySettings(Section):
+    """A further key that tokens may be signed with: another issuer's, or the one before or after a rotation."""
+
+    kid: str = Field(min_length=1, description="The token's kid that chooses it")
+    algorithm: Literal[
+        "HS256",
+        "HS384",
+        "HS512",
+        "RS256",
+        "RS384",
+        "RS512",
+        "PS256",
+        "PS384",
+        "PS512",
+        "ES256",
+        "ES384",
+        "ES512",
+        "EdDSA",
+    ] = Field(description="The only algorithm it may be used with")
+    key: SecretStr | None = Field(None, description="HS: the secret; else the public key, PEM")
+    file: str | None = Field(None, min_length=1, description="File with the key, in place of Key")
+
+
 class JwtSettings(Section):
     """Tokens of the hub's clients."""
 
     key: Annotated[SecretStr, AfterValidator(_signing_key)] | None = Field(
         None, description="Signs the tokens with HS256, at least 32 bytes; without it the first start makes one"
     )
+    keys: tuple[JwtKeySettings, ...] = Field((), description="Further keys, chosen by the token's kid")
     issuer: str = Field("insignia-worker", min_length=1, description="Who issues the tokens, their iss")
     audience: str = Field("org-socket", min_length=1, description="Whom the tokens are for, their aud")
 

@@ -63,6 +63,8 @@ class Patient:
     """Whether to send the test notification; None: when the token's scope says that it may."""
     wait_for_ping: bool = True
     """Up to the server's ping interval, usually 25 s."""
+    patience: float = _STEP_SECONDS
+    """Seconds for an acknowledgement."""
     headers: dict[str, str] = field(default_factory=dict)
     tls: ssl.SSLContext | None = None
 
@@ -333,7 +335,7 @@ class Doctor:
         event = orjson.dumps([self._patient.event, message, {"userId": user}]).decode()
         await line.ws.send_str(f"427{event}")
         try:
-            answer = await line.until(lambda text: text.startswith("437["))
+            answer = await line.until(lambda text: text.startswith("437["), self._patient.patience)
         except TimeoutError:
             raise Found("warning", "no acknowledgement: the link will prove receipt by pings instead") from None
         arguments = orjson.loads(answer[3:])
@@ -352,14 +354,15 @@ class Doctor:
         milliseconds = (time.monotonic() - began) * 1000
         if not line.pings and not self._patient.wait_for_ping:
             raise Found("warning", f"WebSocket ping {milliseconds:.1f} ms; the server's own was not waited for")
+        longest = self._interval + self._patient.patience / 2
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._interval + 5):
+            async with asyncio.timeout(longest):
                 while not line.pings:
                     # A text ends each wait, a ping does not; so look again every now and then.
                     with contextlib.suppress(TimeoutError):
                         await line.until(lambda _: False, 0.2)
         if not line.pings:
-            raise Found("failed", f"no Engine.IO ping within {self._interval + 5:g} s")
+            raise Found("failed", f"no Engine.IO ping within {longest:g} s")
         await line.ws.ping(b"again")
         await line.until(lambda text: text == "(pong)")
         return f"WebSocket ping {milliseconds:.1f} ms; the server's ping was answered and it stayed"

@@ -46,6 +46,7 @@ from worker.handler import Registry, discover
 from worker.hub.auth import authority_for
 from worker.hub.events import ClientRefused
 from worker.hub.guard import Caps
+from worker.hub.keys import further_keys
 from worker.hub.native import Cancel
 from worker.hub.server import Hub
 from worker.listen import Listener
@@ -303,6 +304,7 @@ def _hub(loaded: Loaded, clock: Clock, emit: Emit, cancel: Cancel | None = None)
         origins=hub.allowed_origins,
         trusted_proxies=settings.http.trusted_proxies,
         open_rooms=hub.open_rooms,
+        keys=further_keys(hub.jwt.keys, loaded.content_root),
         cancel=cancel,
     )
 

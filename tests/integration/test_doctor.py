@@ -68,7 +68,7 @@ async def test_a_python_socketio_server_without_acks_is_well_enough():
     server = SocketIoServer(ping_interval=1, answer=lambda *_: ...)
     await server.start()
     try:
-        checks, code = await examined(server.url, token="opaque", publish=True, user="u")
+        checks, code = await examined(server.url, token="opaque", publish=True, user="u", patience=0.5)
         assert checks["connect"].verdict == "ok"
         assert checks["ping"].verdict == "ok"
         assert checks["publish"].verdict == "warning"
@@ -121,7 +121,7 @@ async def test_a_server_that_never_pings_is_ill():
                 await stage.ws.pong(message.data)
 
     async with bad_server(silent) as server:
-        checks, code = await examined(server.url)
+        checks, code = await examined(server.url, patience=1.0)
         assert checks["ping"].verdict == "failed"
         assert "no Engine.IO ping" in checks["ping"].text
         assert checks["namespace"].verdict == "warning"

@@ -3,16 +3,21 @@
 import asyncio
 import time
 
+import jwt
 import orjson
 import pytest
 import socketio
 from aiohttp import ClientSession
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from pydantic import SecretStr
 
-from config.settings import HubSettings, WebSocketSettings
+from config.settings import HubSettings, JwtKeySettings, WebSocketSettings
 from tests.support.hub import EVENT, PATH, Browser, Closed, event_of, message, progress, running_hub
 from worker.errors import StoreLocked
 from worker.hub.engine import Timing
 from worker.hub.events import ClientDisconnected, ClientRefused, HubStopped, InboxFailed
+from worker.hub.keys import further_keys
 from worker.hub.peer import Bounds
 
 OPEN_PATH = f"{PATH}/?EIO=4&transport=websocket"
@@ -604,3 +609,16 @@ async def test_a_hub_in_memory_leaves_no_inbox(tmp_path):
         await publisher.publish(message(1))
         assert (await ann.next())[1] == message(1)
         assert [path.name for path in tmp_path.iterdir()] == ["hub.key"]
+
+
+async def test_a_token_of_another_issuers_key_opens_the_door(tmp_path):
+    private = ed25519.Ed25519PrivateKey.generate()
+    pem = private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    settings = JwtKeySettings(kid="idp", algorithm="EdDSA", key=SecretStr(pem.decode()))
+    claims = {"sub": "ann", "aud": "org-socket", "iss": "insignia-worker", "exp": time.time() + 60}
+    async with running_hub(tmp_path, keys=further_keys([settings], tmp_path)) as hub:
+        browser = await hub.browser(token=jwt.encode(claims, private, "EdDSA", headers={"kid": "idp"}))
+        assert await (await hub.publisher()).publish(message(1)) == {"ok": True}
+        assert (await browser.next())[0] == EVENT
+        raw = await hub.raw()
+        assert "unauthorized" in await raw.enter({"token": jwt.encode(claims, private, "EdDSA", headers={"kid": "x"})})

@@ -56,6 +56,7 @@ def test_the_secrets_are_these() -> None:
         "WebSocket:Headers",
         "Queue:ConnectionString",
         "Hub:Jwt:Key",
+        "Hub:Jwt:Keys:N:Key",
         "Hub:Redis",
         "Http:ApiKeys:N:Sha256",
     }

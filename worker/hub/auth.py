@@ -26,7 +26,7 @@ LEEWAY: Final = 10
 """Seconds of clock skew forgiven for `iat` and `nbf`; `exp` is kept to the second."""
 _MAX_USER: Final = 256
 _MAX_TOKEN: Final = 8192
-_WORKER_KID: Final = "in-process"
+WORKER_KID: Final = "in-process"
 _DAY: Final = 86400
 _REQUIRED: Final = ["exp", "sub", "aud", "iss"]
 
@@ -85,7 +85,7 @@ class Authority:
 
     def mint_for_worker(self) -> str:
         """A token for the worker in this process, signed with a key that dies with it."""
-        return self._sign("worker", [PUBLISH], 3650.0, self._worker_key, _WORKER_KID, None)
+        return self._sign("worker", [PUBLISH], 3650.0, self._worker_key, WORKER_KID, None)
 
     def identify(self, token: object) -> Identity:
         """Whom the token speaks for; Refused when it proves nothing."""
@@ -98,7 +98,7 @@ class Authority:
             claims = self._verified(token, self._key(kid))
         except jwt.PyJWTError as exc:
             raise Refused(f"{type(exc).__name__}: {exc}") from None
-        return self._identity(claims, in_process=kid == _WORKER_KID)
+        return self._identity(claims, in_process=kid == WORKER_KID)
 
     def revoke(self, token_id: str) -> None:
         """Refuse this token (`jti`) from now on."""
@@ -122,7 +122,7 @@ class Authority:
     def _key(self, kid: object) -> Key:
         if kid is None:
             return Key(self.signing_key)
-        if kid == _WORKER_KID:
+        if kid == WORKER_KID:
             return Key(self._worker_key)
         if not isinstance(kid, str) or kid not in self.keys:
             raise Refused("unknown kid")
