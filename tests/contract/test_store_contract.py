@@ -325,6 +325,17 @@ async def test_a_backoff_lasts_as_long_when_the_clock_is_set_back_while_nobody_l
     assert (await store.claim(1)).next_run_at == pytest.approx(hands.wall + 30)
 
 
+async def test_a_clock_set_back_counts_once(house: StoreHouse, hands: HandClock) -> None:
+    store = await house.open()
+    await store.enqueue([a_job()])
+    [job] = (await store.claim(1)).jobs
+    await store.settle([retried(job, hands.wall + 30)])
+    hands.set_wall(-7200)
+    await store.claim(1)
+    store = await house.reopen(store)
+    assert (await store.claim(1)).next_run_at == pytest.approx(hands.wall + 30)
+
+
 async def test_a_scheduled_job_keeps_its_time_when_the_clock_is_set_back(store: Store, hands: HandClock) -> None:
     await store.enqueue([a_job(delay=60)])
     hands.set_wall(-7200)

@@ -586,6 +586,19 @@ async def test_a_mixed_transaction_with_a_bad_call_serves_all_the_others(opened:
     assert await store.examine() == []
 
 
+async def test_a_large_payload_is_written_once(path: Path, opened: OpenedStores) -> None:
+    store = await opened()
+    await store.enqueue([a_job(payload="x" * 1_000_000)])
+    log = path.with_name("queue.db-wal")
+    before = log.stat().st_size
+    [job] = (await store.claim(1)).jobs
+    await store.settle([retried(job, START)])
+    [job] = (await store.claim(1)).jobs
+    await store.settle([success(job)])
+    assert len(job.payload) > 1_000_000
+    assert log.stat().st_size - before < 200_000
+
+
 async def test_the_log_does_not_grow_without_bound(path: Path, opened: OpenedStores) -> None:
     store = await opened(max_bytes=64 << 20)
     for _ in range(60):

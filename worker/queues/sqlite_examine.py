@@ -32,6 +32,8 @@ _RULES = {
             WHEN 'succeeded' THEN lane IS NULL WHEN 'failed' THEN lane IS NULL WHEN 'cancelled' THEN lane IS NULL
             ELSE 0 END
     """,  # noqa: S608 -- put together from constants
+    "a job has no payload": "SELECT 1 FROM jobs WHERE seq NOT IN (SELECT seq FROM payloads)",
+    "a payload has no job": "SELECT 1 FROM payloads WHERE seq NOT IN (SELECT seq FROM jobs)",
     "a run that ended has no notification": """
         SELECT 1 FROM jobs WHERE lane IS NULL AND (id, run) NOT IN (SELECT job_id, run FROM outbox)
     """,

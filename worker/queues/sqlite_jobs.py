@@ -27,9 +27,12 @@ class OneByOne(Exception):
 # -- intake ------------------------------------------------------------------------------------------------
 
 _INSERT = RowStatement(
-    "INSERT INTO jobs (id, lane, kind, user_id, max_attempts, run_at, created_at, key, payload, state) "
+    "INSERT INTO jobs (seq, id, lane, kind, user_id, max_attempts, run_at, created_at, key, state) "
     "SELECT *, 'queued' FROM {rows} WHERE column1 IS NOT NULL",
     width=9,
+)
+_INSERT_PAYLOADS = RowStatement(
+    "INSERT INTO payloads (seq, payload) SELECT * FROM {rows} WHERE column1 IS NOT NULL", width=2
 )
 
 
@@ -49,7 +52,8 @@ def _taken_keys(ledger: Ledger, jobs: Iterable[NewJob]) -> dict[str, tuple[str, 
     if not keys:
         return {}
     rows = ledger.connection.execute(
-        "SELECT key, id, payload FROM jobs WHERE key IN (SELECT value FROM json_each(?))", (json_list(keys),)
+        "SELECT key, id, payload FROM jobs JOIN payloads USING (seq) WHERE key IN (SELECT value FROM json_each(?))",
+        (json_list(keys),),
     )
     return {key: (job_id, payload) for key, job_id, payload in rows}
 
@@ -67,8 +71,10 @@ def _accept(job: NewJob, taken: dict[str, tuple[str, bytes]], fresh: list[NewJob
 
 def _insert(ledger: Ledger, jobs: Sequence[NewJob]) -> None:
     _require_room(ledger, jobs)
-    now = ledger.clock.now()
-    _INSERT.run(ledger.connection, [_new_row(job, now) for job in jobs])
+    now, first = ledger.clock.now(), ledger.counts.last_seq + 1
+    _INSERT.run(ledger.connection, [_new_row(seq, job, now) for seq, job in enumerate(jobs, first)])
+    _INSERT_PAYLOADS.run(ledger.connection, [(seq, job.payload) for seq, job in enumerate(jobs, first)])
+    ledger.counts.last_seq += len(jobs)
     ledger.counts.jobs[JobState.QUEUED] += len(jobs)
     ledger.counts.work = True
 
@@ -79,20 +85,10 @@ def _require_room(ledger: Ledger, jobs: Sequence[NewJob]) -> None:
     ledger.room.require(rows, kept=END_BYTES * (ledger.unfinished() + len(jobs)))
 
 
-def _new_row(job: NewJob, now: float) -> tuple[Any, ...]:
+def _new_row(seq: int, job: NewJob, now: float) -> tuple[Any, ...]:
     # A job for "now" stays one, even if the clock is set back before it gets here.
     lane = READY if job.run_at <= max(now, job.created_at) else SCHEDULED
-    return (
-        job.id,
-        lane,
-        job.kind,
-        job.user_id,
-        job.max_attempts,
-        job.run_at,
-        job.created_at,
-        job.key,
-        job.payload,
-    )
+    return (seq, job.id, lane, job.kind, job.user_id, job.max_attempts, job.run_at, job.created_at, job.key)
 
 
 # -- claiming ----------------------------------------------------------------------------------------------
@@ -111,11 +107,13 @@ _DUE = """
 """
 """The oldest due jobs. Those in the ready lane are due whatever the clock says now."""
 
+PAYLOAD = "(SELECT payload FROM payloads WHERE payloads.seq = jobs.seq)"
+
 _CLAIM = f"""
     UPDATE jobs SET state = 'running', lane = {RUNNING}, attempt = attempt + 1, claims = claims + 1,
         owner = :owner, started_at = :now
     WHERE seq IN (SELECT seq FROM ({_DUE}))
-    RETURNING run_at, seq, id, kind, user_id, payload, run, attempt, max_attempts, created_at, owner, claims,
+    RETURNING run_at, seq, id, kind, user_id, {PAYLOAD}, run, attempt, max_attempts, created_at, owner, claims,
         suspect, cancel_requested
 """  # noqa: S608 -- put together from constants
 
@@ -189,7 +187,7 @@ def _job(row: tuple[Any, ...]) -> Job:
 
 
 ORPHANS = f"""
-    SELECT run_at, seq, id, kind, user_id, payload, run, attempt, max_attempts, created_at, owner, claims,
+    SELECT run_at, seq, id, kind, user_id, {PAYLOAD}, run, attempt, max_attempts, created_at, owner, claims,
         suspect, cancel_requested
     FROM jobs WHERE lane = {RUNNING} AND owner <> ? ORDER BY run_at, seq
 """  # noqa: S608
@@ -445,10 +443,13 @@ def _delete_jobs(ledger: Ledger, messages: list[int]) -> None:
     rows = ledger.connection.execute(
         "DELETE FROM jobs WHERE seq IN ("
         "SELECT seq FROM outbox JOIN jobs ON jobs.id = outbox.job_id AND jobs.run = outbox.run AND jobs.lane IS NULL "
-        "WHERE outbox.id IN (SELECT value FROM json_each(?))) RETURNING state",
+        "WHERE outbox.id IN (SELECT value FROM json_each(?))) RETURNING seq, state",
         (json_list(messages),),
     ).fetchall()
-    for (state,) in rows:
+    ledger.connection.execute(
+        "DELETE FROM payloads WHERE seq IN (SELECT value FROM json_each(?))", (json_list(seq for seq, _ in rows),)
+    )
+    for _, state in rows:
         ledger.counts.jobs[state] -= 1
 
 

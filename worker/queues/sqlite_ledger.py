@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from worker.clock import Clock
 from worker.job import JobState
@@ -38,6 +39,8 @@ class Counts:
     dead: int = 0
     delivered: int = 0
     """The watermark: every message with an id up to here that is not dead has been delivered."""
+    last_seq: int = 0
+    """The place of the job that was accepted last."""
     held: int = 0
     """Running jobs of this owner."""
     suspect_held: bool = False
@@ -47,6 +50,8 @@ class Counts:
     """Messages went into the outbox."""
     clock_offset: float = 0.0
     """Wall clock minus monotonic clock, when last looked at."""
+    times_set_back: int = 0
+    """How often jobs in backoff were moved; the clock they were moved to must then be on disk, or it happens twice."""
 
     def copy(self) -> "Counts":
         return replace(self, jobs=dict(self.jobs))
@@ -79,6 +84,7 @@ class Ledger:
     def load(self) -> None:
         """Read the counts, and put right what a clock that was set back meanwhile would spoil."""
         self.counts, clock = read_counts(self.connection)
+        (self.counts.last_seq,) = self.connection.execute("SELECT coalesce(max(seq), 0) FROM jobs").fetchone()
         self.counts.clock_offset = self.clock.now() - self.clock.monotonic()
         with self.transaction():
             self._disown()
@@ -148,14 +154,13 @@ class Ledger:
             self.connection.close()
 
     def _changed(self) -> bool:
-        now, before = self.counts, self._before
-        return (now.jobs, now.suspects, now.pending, now.dead, now.delivered) != (
-            before.jobs,
-            before.suspects,
-            before.pending,
-            before.dead,
-            before.delivered,
-        )
+        return self._on_disk(self.counts) != self._on_disk(self._before)
+
+    @staticmethod
+    def _on_disk(counts: Counts) -> tuple[Any, ...]:
+        return (
+            counts.jobs, counts.suspects, counts.pending, counts.dead, counts.delivered, counts.times_set_back
+        )  # fmt: skip
 
     def _write_tally(self) -> None:
         counts = self.counts
@@ -236,6 +241,7 @@ class Ledger:
     def _set_back(self, seconds: float) -> None:
         if seconds < -_JUMP_SECONDS:
             self.connection.execute("UPDATE jobs SET run_at = run_at + ? WHERE lane = ?", (seconds, BACKOFF))
+            self.counts.times_set_back += 1
 
     def _disown(self) -> None:
         """Running jobs that bear our name are a dead process's: nobody else can hold the store."""

@@ -9,7 +9,7 @@ from typing import Any
 from worker.job import Job, JobRecord, JobState
 from worker.queue import Figures, JobPage, JobQuery, NotificationRecord, OutboxMessage
 from worker.queues.sqlite_files import OpenFiles
-from worker.queues.sqlite_jobs import ORPHANS, orphan
+from worker.queues.sqlite_jobs import ORPHANS, PAYLOAD, orphan
 from worker.queues.sqlite_ledger import read_counts
 from worker.queues.sqlite_room import END_BYTES, ROW_BYTES, measured
 from worker.queues.sqlite_schema import BACKOFF, READY, RUNNING, SCHEDULED, Connection
@@ -24,7 +24,7 @@ _FEW = 10_000
 """Up to so many unfinished jobs are sorted rather than looked for among all jobs."""
 
 _RECORD = (
-    "id, kind, user_id, payload, state, run, attempt, max_attempts, created_at, run_at, started_at, finished_at, "
+    f"id, kind, user_id, {PAYLOAD}, state, run, attempt, max_attempts, created_at, run_at, started_at, finished_at, "
     "duration_ms, cancel_requested, error_type, error, error_id, stack_trace, result, key"
 )
 
@@ -117,7 +117,7 @@ def _terms(query: JobQuery) -> tuple[list[str], list[Any]]:
 
 
 _TEXT = (
-    r"(id LIKE ? ESCAPE '\' OR CAST(payload AS TEXT) LIKE ? ESCAPE '\' OR error LIKE ? ESCAPE '\' "
+    rf"(id LIKE ? ESCAPE '\' OR CAST({PAYLOAD} AS TEXT) LIKE ? ESCAPE '\' OR error LIKE ? ESCAPE '\' "
     r"OR CAST(result AS TEXT) LIKE ? ESCAPE '\')"
 )
 

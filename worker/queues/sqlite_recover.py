@@ -65,7 +65,7 @@ def _recover(path: Path, now: float, wire: Wire) -> Recovered:
         leftover.unlink(missing_ok=True)
     make_file(target_path)
     with contextlib.closing(_source(path)) as source, contextlib.closing(_target(target_path)) as target:
-        unreadable = _copy(source, target)
+        unreadable = _copy(source, target) + _replace_lost_payloads(target)
         rewritten = _rewrite_lost_news(target, wire)
         _count_anew(source, target, now)
         jobs, notifications = target.execute(
@@ -96,7 +96,7 @@ def _target(path: Path) -> Connection:
 
 # -- copying -----------------------------------------------------------------------------------------------
 
-_TABLES = {"jobs": "seq", "outbox": "id", "deliveries": "up_to"}
+_TABLES = {"jobs": "seq", "payloads": "seq", "outbox": "id", "deliveries": "up_to"}
 
 
 def _copy(source: Connection, target: Connection) -> int:
@@ -175,10 +175,18 @@ def _copy_sequences(source: Connection, target: Connection) -> None:
 # -- what must agree again ---------------------------------------------------------------------------------
 
 
+def _replace_lost_payloads(target: Connection) -> int:
+    """How many. With `null` a waiting job fails at once, as any job with a wrong payload, and its user hears of it."""
+    target.execute("DELETE FROM payloads WHERE seq NOT IN (SELECT seq FROM jobs)")
+    return target.execute(
+        "INSERT INTO payloads SELECT seq, x'6e756c6c' FROM jobs WHERE seq NOT IN (SELECT seq FROM payloads)"
+    ).rowcount
+
+
 def _rewrite_lost_news(target: Connection, wire: Wire) -> int:
     """A run that ended has its notification, or it could never be told, resent or pruned."""
     lost = target.execute(
-        "SELECT id, kind, user_id, payload, run, attempt, max_attempts, created_at, coalesce(owner, ''), claims, "
+        "SELECT id, kind, user_id, x'', run, attempt, max_attempts, created_at, coalesce(owner, ''), claims, "
         "state, finished_at, duration_ms, error_type, error, error_id, stack_trace, result FROM jobs "
         "WHERE lane IS NULL AND (id, run) NOT IN (SELECT job_id, run FROM outbox) ORDER BY finished_at, seq"
     ).fetchall()

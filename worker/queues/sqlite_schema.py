@@ -30,7 +30,7 @@ QUICK_CHECK_BYTES = 64 * 1024 * 1024
 """A file up to this size is checked at every start (about 1 ms per MB); a larger one by `db check`."""
 
 _VERSION_1 = (
-    # `seq` is the order of acceptance. Payloads come last in the row: what is asked more often lies before them.
+    # `seq` is the order of acceptance.
     """
     CREATE TABLE jobs (
         seq INTEGER PRIMARY KEY,
@@ -56,10 +56,11 @@ _VERSION_1 = (
         error_id TEXT,
         stack_trace TEXT,
         key TEXT,
-        result BLOB,
-        payload BLOB NOT NULL
+        result BLOB
     ) STRICT
     """,
+    # Apart: SQLite writes a row anew when any of it changes, and each job's row changes at least twice.
+    "CREATE TABLE payloads (seq INTEGER PRIMARY KEY, payload BLOB NOT NULL) STRICT",
     # Only unfinished jobs: a claim costs the same however long the history grows.
     "CREATE INDEX jobs_unfinished ON jobs (lane, run_at) WHERE lane IS NOT NULL",
     "CREATE UNIQUE INDEX jobs_key ON jobs (key) WHERE key IS NOT NULL",
