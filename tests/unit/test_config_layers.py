@@ -356,11 +356,11 @@ def test_the_hosts_shutdown_key_is_the_setting(site: Site) -> None:
 
 
 def test_all_faults_are_told_at_once_with_their_origins(site: Site) -> None:
-    site.write('{\n "WebSocket": {\n  "ReconectionDelay": 5,\n  "Timeout": "soon" },\n "Hub": {"Jwt": {"Kye": "x"}}}')
+    site.write('{\n "WebSocket": {\n  "ReconectionDelay": 5,\n  "Timeout": "soon" },\n "Hub": {"Jwt": {"Issur": "x"}}}')
     site.write('{ "Worker": [1] }', "appsettings.Production.json")
     assert site.faults("--Queue:Path=", environ={"WebSocket__ReconnectionDelay": "-1", "Http__Urll": "x"}) == [
         "appsettings.json:3: unknown setting 'WebSocket:ReconectionDelay'; did you mean 'WebSocket:ReconnectionDelay'?",
-        "appsettings.json:5: unknown setting 'Hub:Jwt:Kye'; did you mean 'Hub:Jwt:Key'?",
+        "appsettings.json:5: unknown setting 'Hub:Jwt:Issur'; did you mean 'Hub:Jwt:Issuer'?",
         "appsettings.Production.json:1: unknown setting 'Worker:0'",
         "environment variable Http__Urll: unknown setting 'Http:Urll'; did you mean 'Http:Url'?",
         "WebSocket:ReconnectionDelay = -1 (from environment variable WebSocket__ReconnectionDelay): must be >= 0",
