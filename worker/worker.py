@@ -8,8 +8,10 @@ settle   = one transaction for all attempts that ended meanwhile
 
 import asyncio
 import contextlib
+import math
 import random
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from worker.clock import Clock
@@ -31,6 +33,10 @@ from worker.notification import Wire, notification_for
 from worker.outcome import Attempt, Retry, RetryPolicy, decide, judge
 from worker.queue import JobQueue, Settlement
 
+_SHORT = 0.02
+"""Seconds: while jobs take less than this on average, the next ones are claimed before the slots are free."""
+_STALE = 1.0
+"""Seconds after which jobs that were claimed ahead and found no slot are given back."""
 _SOON = 0.02
 """Seconds before the store is asked again for a job that is due, and was not handed out."""
 
@@ -53,6 +59,12 @@ class Worker:
     """Claims nothing new, finishes what runs."""
     _ended: list[Attempt] = field(default_factory=list)
     _given_back: list[Job] = field(default_factory=list)
+    _ahead: deque[Job] = field(default_factory=deque)
+    """Claimed, and waiting for a slot."""
+    _pace: float = math.inf
+    """Seconds a job takes, on average, as the last ones did."""
+    _moved: float = 0.0
+    """When a slot was last filled (monotonic)."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _settle: asyncio.Event = field(default_factory=asyncio.Event)
     _unsettled: int = 0
@@ -78,6 +90,8 @@ class Worker:
 
     async def finish(self, seconds: float) -> int:
         """Let what runs end within `seconds`, interrupt the rest and give it back; how many were given back."""
+        self._given_back.extend(self._ahead)
+        self._ahead.clear()
         await self._until_idle(seconds, patient=True)
         self.executor.stop_all()
         await self._until_idle(self.executor.grace + 1.0)
@@ -109,6 +123,11 @@ class Worker:
 
     def cancel(self, job_id: str) -> bool:
         """Ask a running job to stop; False: it does not run here."""
+        for job in self._ahead:
+            if job.id == job_id:
+                self._ahead.remove(job)
+                self.executor.start(replace(job, cancel_requested=True), self._done)  # ends at once
+                return True
         return self.executor.cancel(job_id)
 
     @property
@@ -132,21 +151,46 @@ class Worker:
 
     async def _turn(self) -> None:
         self._wake.clear()
-        free = self._free()
-        if free <= 0 or self.quiet:
-            await self._wake.wait()
+        wanted = self._wanted()
+        if wanted <= 0 or self.quiet:
+            await self._wait_for_a_slot()
             return
-        claimed = await self.queue.claim(free)
-        for job in claimed.jobs:
-            self.emit(JobStarted(job))
-            self.executor.start(job, self._done)
-        if len(claimed.jobs) < free:
+        claimed = await self.queue.claim(wanted)
+        self._ahead.extend(claimed.jobs)
+        self._fill()
+        if len(claimed.jobs) < wanted:
             await self._wait_for_work(claimed.next_run_at)
 
-    def _free(self) -> int:
-        """Slots; what has ended but is not on disk yet counts only when it piles up."""
-        running = self.running
-        return min(self.concurrency - running, 2 * self.concurrency - running - self._unsettled)
+    def _wanted(self) -> int:
+        """How many to claim. What has ended but is not on disk yet counts only when it piles up.
+
+        While jobs are short a second set is claimed ahead: the writer thread commits the one while the loop
+        runs the other. Long jobs are claimed when a slot is free, and not before.
+        """
+        held = self.running + len(self._ahead)
+        most = 2 * self.concurrency if self._pace < _SHORT else self.concurrency
+        wanted = min(most, most + self.concurrency - self._unsettled) - held
+        # Not in driblets: a claim costs a transaction, however few it is for.
+        return wanted if held < self.concurrency or wanted >= self.concurrency // 2 else 0
+
+    def _fill(self) -> None:
+        """Start what was claimed, as far as there are slots."""
+        while self._ahead and self.running < self.concurrency:
+            job = self._ahead.popleft()
+            self._moved = self.clock.monotonic()
+            self.emit(JobStarted(job))
+            self.executor.start(job, self._done)
+
+    async def _wait_for_a_slot(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STALE if self._ahead else None):
+                await self._wake.wait()
+        if self._ahead and self.clock.monotonic() - self._moved > _STALE:
+            # Long jobs have taken all slots: nobody should look as if it ran.
+            stale = list(self._ahead)
+            self._ahead.clear()
+            self._pace = math.inf
+            await self.queue.release(stale)
 
     async def _wait_for_work(self, next_run_at: float | None) -> None:
         # Due, yet not handed out: it fell due since the store was asked, or the clock stepped. Look again soon.
@@ -174,6 +218,7 @@ class Worker:
             self._ended.append(attempt)
             self._unsettled += 1
             self._settle.set()
+        self._fill()
         self._wake.set()
 
     async def _settle_all(self) -> None:
@@ -192,7 +237,12 @@ class Worker:
             attempt = settlement.attempt
             self.emit(JobSettled(attempt, settlement.outcome) if ours else OwnershipLost(attempt.job))
         self._unsettled -= len(batch)
+        self._note_pace(batch)
         self._wake.set()
+
+    def _note_pace(self, batch: Sequence[Attempt]) -> None:
+        mean = sum(attempt.duration_ms for attempt in batch) / len(batch) / 1000
+        self._pace = mean if self._pace == math.inf else 0.8 * self._pace + 0.2 * mean
 
     def _settlement(self, attempt: Attempt) -> Settlement:
         outcome = decide(attempt, self.policy, self.clock.now(), self.spread())

@@ -152,6 +152,49 @@ async def test_what_has_ended_and_waits_for_the_disk_does_not_pile_up(store: Sql
         await work.heard.until(JobSettled, 20)
 
 
+# -- claiming ahead, while jobs are short ----------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def with_jobs_claimed_ahead(store: SqliteStore, mark: Path) -> AsyncIterator[tuple[Working, list[str]]]:
+    """Two slots that had short jobs are held by long ones, and two more jobs have been claimed for them."""
+    async with working(store, concurrency=2) as work:
+        await submitted(store, *(a_new_job("echo") for _ in range(4)))
+        await work.heard.until(JobSettled, 4)
+        long = await submitted(store, *(a_new_job("waits", {"mark": f"{mark}{n}"}) for n in range(4)))
+        await work.heard.until(JobStarted, 6)
+        await eventually(lambda: len(work.worker._ahead) == 2)
+        yield work, long
+
+
+async def test_jobs_claimed_ahead_are_given_back_at_a_stop_as_if_never_claimed(store: SqliteStore, mark: Path) -> None:
+    async with with_jobs_claimed_ahead(store, mark) as (work, long):
+        work.worker.hurry()
+        assert await work.finish() == 4
+        records = [await store.get(job_id) for job_id in long]
+    assert [(record.state, record.attempt) for record in records if record] == [(JobState.QUEUED, 0)] * 4
+    assert len(work.heard.of(JobStarted)) == 6
+
+
+async def test_a_job_claimed_ahead_can_be_cancelled_before_it_starts(store: SqliteStore, mark: Path) -> None:
+    async with with_jobs_claimed_ahead(store, mark) as (work, long):
+        assert work.worker.cancel(long[3])
+        await work.heard.until(JobSettled, 5)
+        last = work.settled()[-1]
+        assert last.attempt.job.id == long[3]
+        assert isinstance(last.outcome, Cancelled)
+        assert not Path(f"{mark}3").exists()
+
+
+async def test_jobs_claimed_ahead_of_long_ones_go_back_to_the_queue(store: SqliteStore, mark: Path) -> None:
+    async with with_jobs_claimed_ahead(store, mark) as (work, long):
+        await eventually(lambda: not work.worker._ahead)
+        async with asyncio.timeout(5):
+            while (record := await store.get(long[3])) is None or record.state is not JobState.QUEUED:
+                await asyncio.sleep(0.01)
+        assert record.attempt == 0
+
+
 async def test_a_failed_job_is_retried_and_told_only_at_its_end(store: SqliteStore) -> None:
     async with working(store) as work:
         [job_id] = await submitted(store, a_new_job("broken", {"text": "no luck"}, max_attempts=3))
