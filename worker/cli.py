@@ -639,6 +639,24 @@ def examine_hub(
     raise typer.Exit(doctor.exit_code(checks))
 
 
+@db_app.command("recover")
+def recover_store(context: typer.Context) -> None:
+    """Put what can be read of a damaged store into a new one; the damaged file is kept beside it."""
+    loaded = context.obj.load()
+    from worker import service
+
+    saved = service.recover_store(loaded)
+    say(
+        f"{saved.jobs:,} jobs and {saved.notifications:,} notifications saved; the damaged file is kept as {saved.kept}"
+    )
+    if saved.unreadable:
+        say(f"{saved.unreadable:,} places could not be read; what was there is lost")
+    if saved.rewritten:
+        say(
+            f"{saved.rewritten:,} notifications were lost and written again; see: {PROGRAM} notifications list --state dead"
+        )
+
+
 @app.command()
 def health(context: typer.Context) -> None:
     """Ask the running service; exit 0 when it is ready, 69 when it is not."""

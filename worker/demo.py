@@ -92,14 +92,17 @@ class Show:
             self.bars.update(
                 row, completed=100, note=f"{good} {message['message']} after {payload['duration']:,.0f} ms"
             )
-        sys.stdout.buffer.write(
-            orjson.dumps(
-                {"event": received.event, "message": message, "user": received.user}, option=orjson.OPT_APPEND_NEWLINE
-            )
-        )
-        sys.stdout.buffer.flush()
+        self._print({"event": received.event, "message": message, "user": received.user})
         self.results[payload["jobId"]] = message
         return True
+
+    def _print(self, line: dict[str, Any]) -> None:
+        """To stdout; on a terminal above the bars, which are drawn on the same one."""
+        if sys.stdout.isatty():
+            self.bars.console.print(orjson.dumps(line).decode(), markup=False, highlight=False, soft_wrap=True)
+            return
+        sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        sys.stdout.buffer.flush()
 
     @property
     def complete(self) -> bool:

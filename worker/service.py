@@ -59,6 +59,7 @@ from worker.outcome import Retry, RetryPolicy
 from worker.progress import ProgressTeller
 from worker.queue import Store
 from worker.queues.sqlite import open_store
+from worker.queues.sqlite_recover import Recovered, recover
 from worker.redact import Redactor
 from worker.relay import Relay
 from worker.systemd import Systemd
@@ -578,6 +579,12 @@ async def check_store(loaded: Loaded) -> None:
         raise NotFound(f"there is no store at {path}; `run` or `enqueue` creates it")
     async with opened_store(loaded, Clock(), lambda _event: None) as store:
         await store.check()
+
+
+def recover_store(loaded: Loaded) -> Recovered:
+    """Save what can be read of a damaged store; no service may run meanwhile."""
+    path = loaded.resolve_state(loaded.settings.queue.path)
+    return recover(path, Clock().now(), wire_of(loaded.settings))
 
 
 async def serve_hub(loaded: Loaded, emit: Emitter) -> None:

@@ -122,6 +122,16 @@ def test_a_file_that_is_no_store_ends_with_74_and_is_left_as_it_is(tmp_path: Pat
     assert (state / "queue.db").read_bytes() == b"certainly no database" * 100
 
 
+def test_recover_saves_what_is_in_a_store_and_keeps_the_old_file(tmp_path: Path) -> None:
+    job_id = command(tmp_path, "enqueue", "noop", "--user", "u", HANDLERS).stdout.strip()
+    saved = command(tmp_path, "db", "recover", HANDLERS)
+    assert saved.returncode == 0, saved.stderr
+    assert "1 jobs" in saved.stderr
+    assert command(tmp_path, "db", "check", HANDLERS).returncode == 0
+    assert json.loads(command(tmp_path, "jobs", "show", job_id, HANDLERS).stdout)["status"] == "queued"
+    assert len(list((tmp_path / "state").glob("queue.db*"))) > 2
+
+
 async def test_wait_follows_a_job_to_its_end_and_tells_by_its_exit_code(tmp_path: Path) -> None:
     port = free_port()
     settings = [HANDLERS, f"--Http:Url=http://127.0.0.1:{port}", f"--WebSocket:Url=http://127.0.0.1:{port}"]
