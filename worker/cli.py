@@ -652,9 +652,7 @@ def recover_store(context: typer.Context) -> None:
     if saved.unreadable:
         say(f"{saved.unreadable:,} places could not be read; what was there is lost")
     if saved.rewritten:
-        say(
-            f"{saved.rewritten:,} notifications were lost and written again; see: {PROGRAM} notifications list --state dead"
-        )
+        say(f"{saved.rewritten:,} lost notifications were written again: {PROGRAM} notifications list --state dead")
 
 
 @app.command()
