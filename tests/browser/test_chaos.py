@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.support.chromium import a_browser, got, record, until
+from tests.support.chromium import a_profile, got, record, until
 from tests.support.fault_proxy import fault_proxy
 from tests.support.process import WorkerProcess, free_port
 from tests.support.publisher import Publisher
@@ -130,9 +130,10 @@ class Trouble:
 
 
 @pytest.mark.kill
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_every_notification_is_heard_once_and_in_order_whatever_is_restarted(tmp_path, seed):
+async def test_every_notification_is_heard_once_and_in_order_whatever_is_restarted(tmp_path, chromium, seed):
     count, port = 5000, free_port()
     settings = [f"--Http:Url=http://127.0.0.1:{port}", f"--WebSocket:Url=http://127.0.0.1:{port}"]
     worker = WorkerProcess(tmp_path, settings)
@@ -140,7 +141,7 @@ async def test_every_notification_is_heard_once_and_in_order_whatever_is_restart
     try:
         authority = Authority(load_key(worker.state / "hub.key")[0], "insignia-worker", "org-socket", Clock())
         publisher = Publisher(port, authority.mint("publisher", publish=True))
-        async with fault_proxy(port) as proxy, a_browser() as context:
+        async with fault_proxy(port) as proxy, a_profile(chromium) as context:
             tab = Tab(context, proxy, authority.mint("ann"))
             await tab.open()
             await until(tab.page, "() => window.socket.state === 'connected'")

@@ -67,19 +67,28 @@ def _without(reason: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def a_browser(**context: Any) -> AsyncIterator[Any]:
-    """A fresh Chromium with an empty profile: Playwright's BrowserContext."""
+async def a_chromium() -> AsyncIterator[Any]:
+    """Playwright's Browser; it takes a second to start, so tests share one."""
     path = chromium_or_skip()
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
         try:
-            made = await browser.new_context(**{"locale": "en-GB", **context})
-            made.set_default_timeout(10_000)
-            yield made
+            yield browser
         finally:
             await browser.close()
+
+
+@contextlib.asynccontextmanager
+async def a_profile(chromium: Any, **options: Any) -> AsyncIterator[Any]:
+    """An empty profile: Playwright's BrowserContext."""
+    context = await chromium.new_context(**{"locale": "en-GB", **options})
+    context.set_default_timeout(10_000)
+    try:
+        yield context
+    finally:
+        await context.close()
 
 
 async def record(page: Any, token: str, **options: Any) -> None:

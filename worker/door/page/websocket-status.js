@@ -32,8 +32,8 @@ const CSS = `
     --_bad: light-dark(#b3152b, #ff9aa6); --_off: light-dark(#4d5562, #b4bdca); --_ink: light-dark(#1b2430, #eef1f6);
     --_soft: light-dark(#566070, #aab4c3); --_ground: light-dark(#ffffff, #1a212c);
     --_line: light-dark(#dfe3ea, #35404f); } }
-:host([hidden]), :host([data-quiet]) { display: none; }
 :host([detailed]) { display: block; }
+:host([hidden]), :host([data-quiet]) { display: none; }
 .box { --_level: var(--_off); display: flex; align-items: center; gap: .625rem; box-sizing: border-box;
   padding: .375rem .875rem .375rem .5rem; border: 1px solid var(--_line); border-radius: 1.5rem;
   background: var(--_ground); outline-offset: 2px; }
@@ -53,7 +53,7 @@ button { flex: none; font: inherit; font-weight: 600; min-height: 2.25rem; paddi
   color: var(--_level); background: transparent; border: 1.5px solid currentColor; border-radius: 1.25rem; }
 button:hover { background: color-mix(in srgb, currentColor 12%, transparent); }
 button:focus-visible { outline: 3px solid var(--_level); outline-offset: 2px; }
-dl { flex: 1 0 100%; display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: .75rem 1.25rem;
+dl { flex: 1 0 100%; display: grid; grid-template-columns: repeat(auto-fit, minmax(7rem, 1fr)); gap: .75rem 1.25rem;
   margin: .25rem 0 0; padding-top: .875rem; border-top: 1px solid var(--_line); }
 dt { color: var(--_soft); font-size: .8125em; } dd { margin: 0; font-weight: 600; font-variant-numeric: tabular-nums; }
 @media (prefers-reduced-motion: no-preference) {

@@ -1,0 +1,170 @@
+export type State = "connecting" | "connected" | "reconnecting" | "disconnected" | "failed";
+export type Reason = "token" | "forbidden" | "refused" | "exhausted" | "slow";
+export type Token = string | null | (() => string | null | Promise<string | null>);
+
+/** Times are milliseconds. */
+export interface Options {
+  /** `/ws`, `/ws/tasks/{jobId}`, or a whole address. */
+  url?: string;
+  /** A value, or a function that is asked at each attempt and a minute before a token ends. */
+  token?: Token;
+  /** false: never come back by itself. */
+  reconnect?: boolean;
+  /** 1000; doubles. */
+  reconnectionDelay?: number;
+  /** 30000; no pause is longer. */
+  maxReconnectionDelay?: number;
+  /** 0.5: pauses are spread by ±50 %. */
+  jitter?: number;
+  /** 0: endless. Else `failed` (exhausted) after so many in a row. */
+  attempts?: number;
+  /** 20000; a whole attempt, from the token to the welcome. */
+  timeout?: number;
+  /** 5000; a connection that lasted so long lets the pauses start afresh. */
+  minUptime?: number;
+  /** 60000; the pause when the hub says to slow down (4409, 4429). */
+  slowRetryDelay?: number;
+  /** 25000 */
+  pingInterval?: number;
+  /** 8000 */
+  pongTimeout?: number;
+  /** 100; progress is handed on together, the newest of each job. */
+  progressInterval?: number;
+  /** 100 messages wait for a connection. */
+  queueLimit?: number;
+  /** Which goes when one more comes. */
+  queuePolicy?: "drop-oldest" | "drop-newest";
+  /** How fast one may talk; the hub's own limits are burst 100 and 10 per second. */
+  pace?: { burst: number; perSecond: number };
+  /** Where the position is kept: `session` for this tab, `local` for this browser, `none`, or a Storage. */
+  remember?: "session" | "local" | "none" | Pick<Storage, "getItem" | "setItem">;
+  storageKey?: string;
+  /** 2000 notification ids are known. */
+  seenLimit?: number;
+  /** Of describe(). */
+  lang?: "th" | "en" | string | null;
+}
+
+export interface Message<Data = unknown> {
+  type: string;
+  timestamp?: string;
+  data: Data;
+}
+
+export interface NotificationPayload {
+  completedAt: string;
+  taskType: string;
+  /** Milliseconds. */
+  duration: number;
+  status: "success" | "failed";
+  error?: string;
+  stackTrace?: string;
+  jobId: string;
+  notificationId: string;
+  attempt: number;
+  sequence: number;
+  redelivery?: number;
+  [more: string]: unknown;
+}
+
+export interface Notification {
+  success: boolean;
+  message: "Task Finish" | "Task Failed" | string;
+  payload: NotificationPayload;
+  userId: string;
+  epoch?: string;
+  seq?: number;
+}
+
+export interface Progress {
+  jobId: string;
+  taskType: string;
+  status: string;
+  percent: number | null;
+  note: string | null;
+}
+
+export interface Status {
+  state: State;
+  reason: Reason | null;
+  attempt: number;
+  retryInMs: number | null;
+  online: boolean;
+}
+
+export interface Words {
+  level: "good" | "busy" | "bad" | "off";
+  text: string;
+  hint: string;
+}
+
+export interface Statistics {
+  state: State;
+  attempt: number;
+  connections: number;
+  reconnects: number;
+  failedAttempts: number;
+  messagesIn: number;
+  messagesOut: number;
+  notifications: number;
+  duplicates: number;
+  gaps: number;
+  errors: number;
+  queued: number;
+  dropped: number;
+  uptimeMs: number;
+  latencyMs: number | null;
+  lastPong: string | null;
+  connectedSince: string | null;
+  lastCloseCode: number | null;
+  lastCloseReason: string | null;
+  epoch: string | null;
+  lastSeq: number | null;
+}
+
+export interface Events {
+  statuschange: Status & { previous: State };
+  open: { clientId: string; userId: string | null; epoch?: string; seq?: number; after?: number; recovered?: boolean; isBack: boolean };
+  /** Every message but welcome and pong, each once. */
+  message: Message;
+  /** Each once. */
+  notification: Notification;
+  progress: Progress[];
+  reconnecting: { attempt: number; delay: number; code: number; reason: string };
+  reconnected: { attempts: number; downMs: number };
+  closed: { code: number; reason: string; willReconnect: boolean };
+  failed: Words & { reason: Reason; code: number; closeReason: string };
+  /** The hub could not go on where this client was: something between may be missing. */
+  gap: { lastSeq: number; after: number; epoch: string };
+  queue: { size: number; dropped: Message | null; droppedInAll: number };
+  error: { code: string; message: string; original?: string };
+}
+
+export class ResilientWebSocket extends EventTarget {
+  constructor(options?: Options);
+  readonly state: State;
+  readonly status: Status;
+  readonly statistics: Statistics;
+  describe(lang?: string | null): Words;
+  open(): void;
+  reconnect(): void;
+  close(code?: number, reason?: string): void;
+  setToken(token: Token): void;
+  send(type: string, data?: unknown, options?: { volatile?: boolean }): "sent" | "queued" | "dropped";
+  shown(notificationId: string): "sent" | "queued" | "dropped";
+  cancel(jobId: string): "sent" | "queued" | "dropped";
+  subscribe(type: string, handler: (data: any, type: string) => void): () => void;
+  unsubscribe(type: string, handler?: (data: any, type: string) => void): void;
+  join(room: string): void;
+  leave(room: string): void;
+  addEventListener<Name extends keyof Events>(
+    name: Name,
+    listener: (event: CustomEvent<Events[Name]>) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<Name extends keyof Events>(
+    name: Name,
+    listener: (event: CustomEvent<Events[Name]>) => void,
+    options?: boolean | EventListenerOptions,
+  ): void;
+}
