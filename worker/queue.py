@@ -116,7 +116,10 @@ class JobQueue(Protocol):
     """Durable jobs. What a method has answered survives kill -9."""
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[Accepted]:
-        """All of them are on disk when this returns; one answer each, in order. StoreFull: none is."""
+        """All of them are on disk when this returns; one answer each, in order. StoreFull: none is.
+
+        ValueError: an id is taken; none is.
+        """
         ...
 
     async def claim(self, limit: int) -> Claimed:
@@ -130,7 +133,8 @@ class JobQueue(Protocol):
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Record outcome and notification in ONE transaction. False: it was not ours any more, nothing written.
 
-        A retried job is a suspect from now on exactly when its outcome says so.
+        A retried job is a suspect from now on exactly when its outcome says so. ValueError: a run that ends comes
+        without its notification, or a retry with one; nothing of this call is written.
         """
         ...
 
@@ -209,5 +213,5 @@ class Store(JobQueue, Outbox, Protocol):
     """Both on one file, or in one database."""
 
     async def close(self) -> None:
-        """Write what waits, then close. Nothing may be called after."""
+        """Write what waits, then close. Nothing else may be called after."""
         ...

@@ -1,6 +1,7 @@
 """The SQLite store as a file among files: who may have it, what may happen to it, how it shares its syncs."""
 
 import asyncio
+import contextlib
 import json
 import os
 import resource
@@ -397,10 +398,47 @@ async def test_another_program_that_locks_the_file_is_waited_for_then_named(path
 
 async def test_a_store_that_is_closed_says_so(opened: OpenedStores) -> None:
     store = await opened()
-    await store.close()
+    await asyncio.gather(store.close(), store.close())
     await store.close()
     with pytest.raises(StoreError, match="closed"):
         await store.enqueue([a_job()])
+    with pytest.raises(StoreError, match="closed"):
+        await store.figures()
+
+
+async def test_a_closing_that_is_cancelled_goes_on(path: Path, opened: OpenedStores) -> None:
+    store = await opened()
+    closing = asyncio.ensure_future(store.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await store.close()
+    await opened()
+
+
+async def test_jobs_that_could_not_be_given_back_are_given_back_later(path: Path, opened: OpenedStores) -> None:
+    store = await opened()
+    await store.enqueue([a_job() for _ in range(3)])
+    claiming = asyncio.ensure_future(store.claim(3))
+    limits = contextlib.ExitStack()
+
+    def interfere() -> None:
+        """In the turn of the loop in which the claim was answered: nothing can be written from now on."""
+        if claiming.cancel():
+            limits.enter_context(_no_file_may_grow_beyond(path.with_name("queue.db-wal").stat().st_size))
+
+    store.on_work(interfere)
+    with limits:
+        await asyncio.gather(store.enqueue([a_job(START + 1)]), claiming, return_exceptions=True)
+        with pytest.raises(StoreError):
+            await store.enqueue([a_job(START + 2)])
+        assert (await store.figures()).jobs["running"] == 3
+    given_back = asyncio.Event()
+    store.on_work(given_back.set)
+    async with asyncio.timeout(10):
+        await given_back.wait()
+    assert (await store.figures()).jobs["queued"] == 4
 
 
 async def test_a_claim_cancelled_at_the_very_end_leaves_nothing_running(opened: OpenedStores) -> None:

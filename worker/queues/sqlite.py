@@ -20,14 +20,24 @@ from worker.queue import (
     RetryAnswer,
     Settlement,
 )
-from worker.queues import sqlite_jobs, sqlite_outbox, sqlite_reads
+from worker.queues import (
+    sqlite_claims,
+    sqlite_intake,
+    sqlite_orders,
+    sqlite_outbox,
+    sqlite_reads,
+    sqlite_retention,
+    sqlite_settling,
+)
 from worker.queues.lock import StoreLock
+from worker.queues.sqlite_claims import GivenBack
 from worker.queues.sqlite_examine import examine
 from worker.queues.sqlite_files import OpenFiles, make_file, make_folder
-from worker.queues.sqlite_jobs import Cancellation, GivenBack, Pruning
 from worker.queues.sqlite_ledger import Ledger
+from worker.queues.sqlite_orders import Cancellation
 from worker.queues.sqlite_outbox import Refusal, Resend
 from worker.queues.sqlite_reader import Reader
+from worker.queues.sqlite_retention import Pruning
 from worker.queues.sqlite_room import Room, wal_pages_for
 from worker.queues.sqlite_schema import (
     connect_writer,
@@ -74,7 +84,7 @@ class SqliteStore:
         self.sqlite_warning = wal_reset_warning(sqlite3.sqlite_version_info)
         """What an operator should know about this SQLite; None: nothing."""
         self._clock = clock
-        self._closed = False
+        self._closing: asyncio.Future[None] | None = None
         self._lock: StoreLock | None = None
         self._files: OpenFiles | None = None
         self._work_listeners: list[Callable[[], None]] = []
@@ -87,11 +97,11 @@ class SqliteStore:
     # -- jobs ----------------------------------------------------------------------------------------------
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[Accepted]:
-        return await self._writer.submit(sqlite_jobs.enqueue, jobs, weight=len(jobs))
+        return await self._writer.submit(sqlite_intake.enqueue, jobs, weight=len(jobs))
 
     async def claim(self, limit: int) -> Claimed:
         # Last in its transaction: so it sees what was enqueued and settled together with it.
-        future = self._writer.submit(sqlite_jobs.claim, limit, undo=self._give_back, turn=1)
+        future = self._writer.submit(sqlite_claims.claim, limit, undo=self._give_back, turn=1)
         try:
             return await future
         except asyncio.CancelledError:
@@ -100,19 +110,19 @@ class SqliteStore:
             raise
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        return await self._writer.submit(sqlite_jobs.settle, settlements, weight=len(settlements))
+        return await self._writer.submit(sqlite_settling.settle, settlements, weight=len(settlements))
 
     async def release(self, jobs: Sequence[Job], *, suspect: bool = False) -> None:
-        await self._writer.submit(sqlite_jobs.release, GivenBack(jobs, suspect))
+        await self._writer.submit(sqlite_claims.release, GivenBack(jobs, suspect))
 
     async def orphans(self) -> list[Job]:
         return await self._machine.read(sqlite_reads.orphans, self.owner)
 
     async def cancel(self, job_id: str, run: int, notification: Notification) -> CancelAnswer:
-        return await self._writer.submit(sqlite_jobs.cancel, Cancellation(job_id, run, notification))
+        return await self._writer.submit(sqlite_orders.cancel, Cancellation(job_id, run, notification))
 
     async def retry(self, job_id: str) -> RetryAnswer:
-        return await self._writer.submit(sqlite_jobs.retry, job_id)
+        return await self._writer.submit(sqlite_orders.retry, job_id)
 
     async def get(self, job_id: str) -> JobRecord | None:
         return await self._people.read(sqlite_reads.get, job_id)
@@ -128,7 +138,7 @@ class SqliteStore:
         done, chunk = 0, 200
         while done < limit:
             asked = min(chunk, limit - done)
-            pruned = await self._writer.submit(sqlite_jobs.prune, Pruning(before, asked), in_a_hurry=False)
+            pruned = await self._writer.submit(sqlite_retention.prune, Pruning(before, asked), in_a_hurry=False)
             done += pruned.runs
             if pruned.runs < asked:
                 break
@@ -187,9 +197,12 @@ class SqliteStore:
     # -- life ----------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
+        """Also twice, and to its end even if the caller is cancelled."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         # The readers first: whoever closes last checkpoints, and that is the writer's right alone.
         await self._people.close()
         await self._machine.close()
@@ -226,8 +239,8 @@ class SqliteStore:
 
     def _give_back(self, claimed: Claimed) -> None:
         """Whoever claimed these jobs was cancelled before it could learn of them."""
-        if claimed.jobs:
-            future = self._writer.submit(sqlite_jobs.release, GivenBack(claimed.jobs))
+        if claimed.jobs and not self._writer.closed:
+            future = self._writer.submit(sqlite_claims.release, GivenBack(claimed.jobs))
             future.add_done_callback(lambda done: self._given_back(done, claimed))
 
     def _given_back(self, done: "asyncio.Future[None]", claimed: Claimed) -> None:

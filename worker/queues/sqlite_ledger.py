@@ -27,6 +27,10 @@ _SAVE_SEQUENCES = RowStatement(
 )
 
 
+class OneByOne(Exception):
+    """The operations cannot be done together; nothing is wrong with most of them."""
+
+
 @dataclass(slots=True)
 class Counts:
     """What is counted; the first five on disk too, in the same transaction as the rows they count."""

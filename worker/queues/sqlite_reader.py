@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from worker.errors import StoreError
 from worker.queues.sqlite_errors import translated
 from worker.queues.sqlite_schema import Connection, connect_reader
 
@@ -19,6 +20,7 @@ class Reader:
     def __init__(self, path: Path, name: str) -> None:
         self._path = path
         self._connection: Connection | None = None
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def read(
@@ -28,11 +30,14 @@ class Reader:
         **named: _Arguments.kwargs,
     ) -> _Answer:
         """`function(connection, …)` in the thread; its SQLite errors in our words."""
+        if self._closed:
+            raise StoreError(f"{self._path} is closed")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: self._read(function, *arguments, **named))
 
     async def close(self) -> None:
         """Let what is under way end, then close the connection."""
+        self._closed = True
         self._thread.submit(self._disconnect)
         await asyncio.to_thread(self._thread.shutdown)
 

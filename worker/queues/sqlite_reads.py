@@ -8,8 +8,8 @@ from typing import Any
 
 from worker.job import Job, JobRecord, JobState
 from worker.queue import Figures, JobPage, JobQuery, NotificationRecord, OutboxMessage
+from worker.queues.sqlite_claims import ORPHANS, PAYLOAD, job_of
 from worker.queues.sqlite_files import OpenFiles
-from worker.queues.sqlite_jobs import ORPHANS, PAYLOAD, orphan
 from worker.queues.sqlite_ledger import read_counts
 from worker.queues.sqlite_room import END_BYTES, ROW_BYTES, measured
 from worker.queues.sqlite_schema import BACKOFF, READY, RUNNING, SCHEDULED, Connection
@@ -41,7 +41,7 @@ def _record(row: Sequence[Any]) -> JobRecord:
 
 
 def orphans(connection: Connection, owner: str) -> list[Job]:
-    return [orphan(row) for row in connection.execute(ORPHANS, (owner,))]
+    return [job_of(row) for row in connection.execute(ORPHANS, (owner,))]
 
 
 # -- finding jobs ------------------------------------------------------------------------------------------

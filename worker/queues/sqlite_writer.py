@@ -64,7 +64,7 @@ class Writer:
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._waiting = 0
         self._answered = asyncio.Event()
-        self._closed = False
+        self.closed = False
         self.fault: StoreCorrupt | None = None
         """What was found damaged while writing."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -94,7 +94,7 @@ class Writer:
         """The future of its answer. Cancelling the future does not take the operation back: it is done all the same,
         and `undo` gets its answer. Within a transaction, operations with a lower `turn` are done first; `weight` is
         how many rows it is about."""
-        if self._closed:
+        if self.closed:
             raise StoreError(f"{self._path} is closed")
         future: asyncio.Future[_Answer] = self._loop.create_future()
         self._waiting += 1
@@ -106,8 +106,8 @@ class Writer:
         while self._waiting:
             self._answered.clear()
             await self._answered.wait()
-        if not self._closed:
-            self._closed = True
+        if not self.closed:
+            self.closed = True
             self._requests.put(None)
         await asyncio.shield(self._ended)
         self._thread.join()

@@ -1,0 +1,147 @@
+"""What the writer does when jobs are claimed and given back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from worker.job import Job, JobState
+from worker.queue import Claimed
+from worker.queues.sqlite_ledger import Ledger, OneByOne
+from worker.queues.sqlite_schema import BACKOFF, READY, RUNNING, SCHEDULED, RowStatement
+
+_DUE = """
+    SELECT seq, suspect FROM (
+        SELECT * FROM (
+            SELECT seq, run_at, suspect FROM jobs WHERE lane = :ready ORDER BY run_at, seq LIMIT :limit)
+        UNION ALL SELECT * FROM (
+            SELECT seq, run_at, suspect FROM jobs WHERE lane = :scheduled AND run_at <= :now
+            ORDER BY run_at, seq LIMIT :limit)
+        UNION ALL SELECT * FROM (
+            SELECT seq, run_at, suspect FROM jobs WHERE lane = :backoff AND run_at <= :now
+            ORDER BY run_at, seq LIMIT :limit)
+    ) ORDER BY run_at, seq LIMIT :limit
+"""
+"""The oldest due jobs. Those in the ready lane are due whatever the clock says now."""
+
+PAYLOAD = "(SELECT payload FROM payloads WHERE payloads.seq = jobs.seq)"
+"""A job's payload, where a statement is about `jobs`."""
+
+_CLAIM = f"""
+    UPDATE jobs SET state = 'running', lane = {RUNNING}, attempt = attempt + 1, claims = claims + 1,
+        owner = :owner, started_at = :now
+    WHERE seq IN (SELECT seq FROM ({_DUE}))
+    RETURNING run_at, seq, id, kind, user_id, {PAYLOAD}, run, attempt, max_attempts, created_at, owner, claims,
+        suspect, cancel_requested
+"""  # noqa: S608 -- put together from constants
+
+_NEXT = f"""
+    SELECT (SELECT min(run_at) FROM jobs WHERE lane = {READY}),
+           (SELECT min(run_at) FROM jobs WHERE lane = {SCHEDULED}),
+           (SELECT min(run_at) FROM jobs WHERE lane = {BACKOFF})
+"""  # noqa: S608
+
+
+def claim(ledger: Ledger, calls: Sequence[int]) -> list[Claimed]:
+    """One statement for all who ask; the oldest go to whoever asked first."""
+    ledger.room.require(0)
+    ledger.follow_clock()
+    now = ledger.clock.now()
+    wanted = [max(limit, 0) for limit in calls]
+    jobs, held_back = _take_due(ledger, sum(wanted), now)
+    next_run_at = None if held_back else _next_run_at(ledger, now)
+    rest = iter(jobs)
+    return [Claimed(list(islice(rest, limit)), next_run_at) for limit in wanted]
+
+
+def _take_due(ledger: Ledger, limit: int, now: float) -> tuple[list[Job], bool]:
+    """The oldest due jobs, and whether a suspect holds others back."""
+    due = {"ready": READY, "scheduled": SCHEDULED, "backoff": BACKOFF, "now": now, "limit": limit}
+    allowed, held_back = _allowed(ledger, due)
+    if allowed == 0 or not ledger.counts.jobs["queued"]:
+        return [], held_back
+    rows = ledger.connection.execute(_CLAIM, due | {"limit": allowed, "owner": ledger.owner}).fetchall()
+    jobs = [job_of(row) for row in sorted(rows)]  # RETURNING promises no order; run_at and seq come first
+    _count_claimed(ledger, jobs)
+    return jobs, held_back
+
+
+def _allowed(ledger: Ledger, due: dict[str, Any]) -> tuple[int, bool]:
+    """How many of the due jobs may go, in order; and whether a suspect holds the others back."""
+    counts = ledger.counts
+    if counts.suspect_held:
+        return 0, True
+    if not counts.suspects:
+        return due["limit"], False
+    suspects = [suspect for _, suspect in ledger.connection.execute(_DUE, due)]
+    if not any(suspects):
+        return due["limit"], False
+    if suspects[0] and not counts.held:
+        return 1, True
+    return suspects.index(1), True
+
+
+def _count_claimed(ledger: Ledger, jobs: Sequence[Job]) -> None:
+    counts = ledger.counts
+    ledger.move(JobState.QUEUED, JobState.RUNNING, len(jobs))
+    counts.held += len(jobs)
+    if jobs and jobs[0].suspect:
+        counts.suspects -= 1
+        counts.suspect_held = True
+
+
+def _next_run_at(ledger: Ledger, now: float) -> float | None:
+    if not ledger.counts.jobs[JobState.QUEUED]:
+        return None
+    ready, *later = ledger.connection.execute(_NEXT).fetchone()
+    times = [run_at for run_at in later if run_at is not None]
+    if ready is not None:
+        times.append(min(ready, now))  # due even if the clock was set back behind its time
+    return min(times, default=None)
+
+
+def job_of(row: tuple[Any, ...]) -> Job:
+    """A row of _CLAIM or ORPHANS."""
+    return Job(*row[2:12], *map(bool, row[12:]))
+
+
+ORPHANS = f"""
+    SELECT run_at, seq, id, kind, user_id, {PAYLOAD}, run, attempt, max_attempts, created_at, owner, claims,
+        suspect, cancel_requested
+    FROM jobs WHERE lane = {RUNNING} AND owner <> ? ORDER BY run_at, seq
+"""  # noqa: S608
+
+
+# -- giving back -------------------------------------------------------------------------------------------
+
+_RELEASE = RowStatement(
+    f"UPDATE jobs SET state = 'queued', lane = {READY}, attempt = max(attempt - 1, 0), "  # noqa: S608
+    "suspect = max(suspect, released.column4), owner = NULL, started_at = NULL "
+    "FROM {rows} AS released WHERE jobs.id = released.column1 AND jobs.owner = released.column2 "
+    "AND jobs.claims = released.column3 AND jobs.state = 'running'",
+    width=4,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    jobs: Sequence[Job]
+    suspect: bool = False
+
+
+def release(ledger: Ledger, calls: Sequence[GivenBack]) -> list[None]:
+    """Back to the place they had: `run_at` stays, so they are the oldest again."""
+    jobs = [(job, call.suspect) for call in calls for job in call.jobs]
+    rows = [(job.id, job.owner, job.claim, int(suspect)) for job, suspect in jobs]
+    if not ledger.alone:
+        if _RELEASE.run(ledger.connection, rows) != len(rows):
+            raise OneByOne
+        released = jobs
+    else:
+        released = [job for job, row in zip(jobs, rows, strict=True) if _RELEASE.run(ledger.connection, [row])]
+    for job, suspect in released:
+        ledger.move(JobState.RUNNING, JobState.QUEUED)
+        ledger.counts.suspects += job.suspect or suspect
+        ledger.let_go(job.owner, suspect=job.suspect)
+    ledger.counts.work = ledger.counts.work or bool(released)
+    return [None for _ in calls]

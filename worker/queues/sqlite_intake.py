@@ -1,0 +1,85 @@
+"""What the writer does for intake: a row for each job whose key is new.
+
+Like all the writer's functions it takes the arguments of all callers at once and answers each in order: rows of all
+of them go into one statement. Where that finds anything unusual it raises, and the writer asks again with one caller
+at a time, each in a savepoint.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
+from typing import Any
+
+from worker.job import JobState, NewJob
+from worker.queue import Accepted
+from worker.queues.sqlite_ledger import Ledger
+from worker.queues.sqlite_room import END_BYTES, ROW_BYTES
+from worker.queues.sqlite_schema import READY, SCHEDULED, RowStatement, json_list
+
+_INSERT = RowStatement(
+    "INSERT INTO jobs (seq, id, lane, kind, user_id, max_attempts, run_at, created_at, key, state) "
+    "SELECT *, 'queued' FROM {rows} WHERE column1 IS NOT NULL",
+    width=9,
+)
+_INSERT_PAYLOADS = RowStatement(
+    "INSERT INTO payloads (seq, payload) SELECT * FROM {rows} WHERE column1 IS NOT NULL", width=2
+)
+
+
+def enqueue(ledger: Ledger, calls: Sequence[Sequence[NewJob]]) -> list[list[Accepted]]:
+    """Rows for all jobs whose key is new. StoreFull: for nobody."""
+    jobs = list(chain.from_iterable(calls))
+    taken = _taken_keys(ledger, jobs)
+    fresh: list[NewJob] = []
+    answers = [_accept(job, taken, fresh) for job in jobs]
+    if fresh:
+        _insert(ledger, fresh)
+    return _split(answers, calls)
+
+
+def _taken_keys(ledger: Ledger, jobs: Iterable[NewJob]) -> dict[str, tuple[str, bytes]]:
+    keys = [job.key for job in jobs if job.key is not None]
+    if not keys:
+        return {}
+    rows = ledger.connection.execute(
+        "SELECT key, id, payload FROM jobs JOIN payloads USING (seq) WHERE key IN (SELECT value FROM json_each(?))",
+        (json_list(keys),),
+    )
+    return {key: (job_id, payload) for key, job_id, payload in rows}
+
+
+def _accept(job: NewJob, taken: dict[str, tuple[str, bytes]], fresh: list[NewJob]) -> Accepted:
+    first = None if job.key is None else taken.get(job.key)
+    if first is not None:
+        job_id, payload = first
+        return Accepted(job_id, "existing" if payload == job.payload else "conflict")
+    if job.key is not None:
+        taken[job.key] = (job.id, job.payload)
+    fresh.append(job)
+    return Accepted(job.id, "created")
+
+
+def _insert(ledger: Ledger, jobs: Sequence[NewJob]) -> None:
+    _require_room(ledger, jobs)
+    now, first = ledger.clock.now(), ledger.counts.last_seq + 1
+    _INSERT.run(ledger.connection, [_new_row(seq, job, now) for seq, job in enumerate(jobs, first)])
+    _INSERT_PAYLOADS.run(ledger.connection, [(seq, job.payload) for seq, job in enumerate(jobs, first)])
+    ledger.counts.last_seq += len(jobs)
+    ledger.counts.jobs[JobState.QUEUED] += len(jobs)
+    ledger.counts.work = True
+
+
+def _require_room(ledger: Ledger, jobs: Sequence[NewJob]) -> None:
+    """What is accepted must also be able to end, so the ends of all unfinished jobs count with it."""
+    rows = sum(len(job.payload) for job in jobs) + ROW_BYTES * len(jobs)
+    ledger.room.require(rows, kept=END_BYTES * (ledger.unfinished() + len(jobs)))
+
+
+def _new_row(seq: int, job: NewJob, now: float) -> tuple[Any, ...]:
+    # A job for "now" stays one, even if the clock is set back before it gets here.
+    lane = READY if job.run_at <= max(now, job.created_at) else SCHEDULED
+    return (seq, job.id, lane, job.kind, job.user_id, job.max_attempts, job.run_at, job.created_at, job.key)
+
+
+def _split(answers: Sequence[Accepted], calls: Sequence[Sequence[NewJob]]) -> list[list[Accepted]]:
+    rest = iter(answers)
+    return [list(islice(rest, len(call))) for call in calls]
