@@ -1,0 +1,89 @@
+"""The hub behind a real nginx with the configuration we ship: TLS, both doors, and whose address is believed."""
+
+import contextlib
+
+import aiohttp
+import pytest
+import socketio
+
+from tests.support.hub import EVENT, PATH, Browser, message, running_hub
+from tests.support.nginx import running_nginx
+from worker.doctor import Doctor, Patient
+from worker.hub.engine import Timing
+from worker.hub.events import ClientConnected
+
+OPEN_PATH = f"{PATH}/?EIO=4&transport=websocket"
+
+
+@contextlib.asynccontextmanager
+async def behind_nginx(tmp_path, **options):
+    async with running_hub(tmp_path / "state", timing=Timing(ping_interval=1.0), **options) as hub:
+        with running_nginx(tmp_path / "nginx", hub.port) as nginx:
+            yield hub, nginx
+
+
+def over_tls(nginx):
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=nginx.trust))
+
+
+async def test_every_check_of_the_doctor_passes_through_it(tmp_path):
+    async with behind_nginx(tmp_path, trusted_proxies=["127.0.0.1"]) as (hub, nginx):
+        patient = Patient(nginx.url, PATH, EVENT, hub.token("link", publish=True), tls=nginx.trust)
+        checks = await Doctor(patient, lambda _: None).examine()
+        assert [check for check in checks if check.verdict != "ok"] == []
+        assert {"tls", "receipt", "ping", "native"} <= {check.name for check in checks}
+
+
+async def test_a_client_unchanged_publishes_and_receives_through_it(tmp_path):
+    async with behind_nginx(tmp_path) as (hub, nginx), over_tls(nginx) as session:
+        browser = Browser()
+        browser.client = socketio.AsyncClient(reconnection=False, handle_sigint=False, http_session=session)
+        browser.client.on("*", browser._keep)
+        await browser.connect(nginx.url, {"token": hub.token("ann", publish=True)})
+        large = message(1, note="ก" * 100_000)
+        assert await browser.publish(large) == {"ok": True}
+        assert (await browser.next())[1] == large
+        await browser.close()
+
+
+@pytest.mark.parametrize(
+    ("proxies", "seen"), [(["127.0.0.1"], "127.0.0.2"), ([], "127.0.0.1"), (["10.0.0.0/8"], "127.0.0.1")]
+)
+async def test_the_clients_address_is_believed_from_a_trusted_proxy_alone(tmp_path, proxies, seen):
+    async with behind_nginx(tmp_path, trusted_proxies=proxies) as (hub, nginx):
+        assert await _address_of(hub, nginx.url, nginx.trust, {}, "127.0.0.2") == seen
+
+
+async def test_a_forged_address_does_not_get_through(tmp_path):
+    forged = {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9", "X-Real-IP": "203.0.113.9"}
+    async with behind_nginx(tmp_path, trusted_proxies=["127.0.0.1"]) as (hub, nginx):
+        assert await _address_of(hub, nginx.url, nginx.trust, forged, "127.0.0.2") == "127.0.0.2"
+        assert await _address_of(hub, hub.url, None, forged, "127.0.0.3") == "127.0.0.3"
+
+
+async def test_our_own_page_may_connect_through_it_and_a_foreign_one_not(tmp_path):
+    trusted = behind_nginx(tmp_path, trusted_proxies=["127.0.0.1"])
+    async with trusted as (_, nginx), over_tls(nginx) as session:
+        ws = await session.ws_connect(nginx.url + OPEN_PATH, headers={"Origin": nginx.url})
+        assert (await ws.receive_str()).startswith("0{")
+        await ws.close()
+        for origin in ("https://evil.example", nginx.url.replace("https", "http")):
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                await session.ws_connect(nginx.url + OPEN_PATH, headers={"Origin": origin})
+
+
+async def test_who_comes_without_tls_is_sent_to_it(tmp_path):
+    async with behind_nginx(tmp_path) as (_, nginx), aiohttp.ClientSession() as session:
+        answer = await session.get(f"http://127.0.0.1:{nginx.plain_port}/a?b=c", allow_redirects=False)
+        assert answer.status == 308
+        assert answer.headers["Location"] == "https://127.0.0.1/a?b=c"
+
+
+async def _address_of(hub, url, trust, headers, source):
+    """What the hub takes for the address of a client at `source`."""
+    connector = aiohttp.TCPConnector(ssl=trust or True, local_addr=(source, 0))
+    session = aiohttp.ClientSession(connector=connector)
+    async with session, session.ws_connect(f"{url}/ws", headers=headers) as ws:
+        await ws.send_json({"type": "auth", "data": {"token": hub.token(source)}})
+        identity = (await ws.receive_json())["data"]["clientId"]
+        return (await hub.happened(ClientConnected, lambda event: event.client_id == identity)).address
