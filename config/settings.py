@@ -290,6 +290,9 @@ class HubSettings(Section):
     redis: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
         None, description="Address of the Redis that several hubs share as their inbox, in place of InboxPath"
     )
+    signing_secret: SecretStr | None = Field(
+        None, description="Signs the news of native clients that ask for it (Standard Webhooks): whsec_ and base64"
+    )
     stack_trace_to_users: bool = Field(
         False, description="Pass stack traces on to every receiver, not to those with scope admin alone"
     )

@@ -58,6 +58,7 @@ def test_the_secrets_are_these() -> None:
         "Hub:Jwt:Key",
         "Hub:Jwt:Keys:N:Key",
         "Hub:Redis",
+        "Hub:SigningSecret",
         "Http:ApiKeys:N:Sha256",
     }
 

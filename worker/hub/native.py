@@ -16,7 +16,7 @@ from aiohttp import web
 from worker.clock import Clock, rfc3339
 from worker.hub.acceptor import TOO_FAST, UNAUTHORIZED, Acceptor, Line
 from worker.hub.auth import Authority, Identity, Refused
-from worker.hub.core import NOTIFICATION, PROGRESS, TOO_MANY, Client, Core
+from worker.hub.core import NOTIFICATION, PROGRESS, TOO_MANY, Client, Core, Dialect
 from worker.hub.frames import ping_frame, text_frame
 from worker.hub.guard import Refusal
 from worker.hub.keeping import Page
@@ -25,6 +25,7 @@ from worker.hub.orgspace import claim_of, place_of, renewed
 from worker.hub.packets import Malformed, parse
 from worker.hub.peer import Peer
 from worker.hub.rooms import job_room, user_room
+from worker.hub.signing import SignedDialect
 
 DOOR: Final = "websocket"
 HEARTBEAT: Final = 30.0
@@ -143,8 +144,10 @@ class NativeDoor:
         traces: bool,
         open_rooms: bool,
         cancel: Cancel | None,
+        signing_secret: bytes | None = None,
     ) -> None:
-        """`handshake`: seconds to say who one is. `cancel` None: this hub has no queue."""
+        """`handshake`: seconds to say who one is. `cancel` None: this hub has no queue. `signing_secret`: for
+        clients that ask for signed news."""
         self._core = core
         self._authority = authority
         self._acceptor = acceptor
@@ -153,6 +156,7 @@ class NativeDoor:
         self._traces = traces
         self._open_rooms = open_rooms
         self._cancel_job = cancel
+        self._secret = signing_secret
         self._lines: set[NativeLine] = set()
         self._cancels: set[asyncio.Task[None]] = set()
         self._orders: dict[str, Callable[[NativeLine, Client, Any], None]] = {
@@ -206,7 +210,10 @@ class NativeDoor:
         self._lines.add(native)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            self._authenticate(native, native.position | {"token": token.strip()})
+            try:
+                self._authenticate(native, native.position | {"token": token.strip()})
+            except Malformed as exc:
+                self._fault(native, str(exc), b"")
         return native
 
     def heard(self, line: NativeLine, data: bytes, *, binary: bool) -> None:
@@ -257,7 +264,7 @@ class NativeDoor:
         if not self._core.room_for(identity, self._guard.caps):
             self._turn_out(line, TOO_MANY, "too many connections of this user")
             return
-        client = line.client = self._client(line, identity)
+        client = line.client = self._client(line, identity, self._dialect(identity, auth))
         if identity.may_publish:
             line.limit, line.bucket = self._acceptor.sizes.publisher, None
         self._core.enter(client)
@@ -268,14 +275,23 @@ class NativeDoor:
         else:
             self._watch_one_job(line, client, line.job_id)
 
-    def _client(self, line: NativeLine, identity: Identity) -> Client:
+    def _dialect(self, identity: Identity, auth: dict[str, Any]) -> Dialect:
+        """Malformed: signed news are asked for, and there is no secret to sign with."""
+        plain = MessageDialect(self._traces or identity.is_admin, self._core.clock)
+        if auth.get("signed") is not True:
+            return plain
+        if self._secret is None:
+            raise Malformed("unsupported: this hub has no Hub:SigningSecret")
+        return SignedDialect(plain, self._secret, self._core.clock.now)
+
+    def _client(self, line: NativeLine, identity: Identity, dialect: Dialect) -> Client:
         return Client(
             id=line.id,
             identity=identity,
             door=DOOR,
             address=line.address,
             peer=line.peer,
-            dialect=MessageDialect(self._traces or identity.is_admin, self._core.clock),
+            dialect=dialect,
             farewell=lambda code, reason: self._send(line, "error", {"code": code, "message": reason}),
             ask=lambda: self._ask(line),
             since=self._core.clock.now(),
@@ -462,4 +478,8 @@ def _bounded(names: set[str]) -> None:
 def _position(request: web.Request) -> dict[str, Any]:
     """epoch and lastSeq of the query, for those who authenticate by header."""
     seq = request.query.get("lastSeq", "")
-    return {"epoch": request.query.get("epoch"), "lastSeq": int(seq) if seq.isascii() and seq.isdigit() else None}
+    return {
+        "epoch": request.query.get("epoch"),
+        "lastSeq": int(seq) if seq.isascii() and seq.isdigit() else None,
+        "signed": request.query.get("signed") == "true",
+    }

@@ -24,6 +24,7 @@ from worker.hub.native import Cancel, NativeDoor
 from worker.hub.news import News, Stored
 from worker.hub.orgspace import OrgSpace
 from worker.hub.peer import Bounds
+from worker.hub.signing import secret_of
 from worker.hub.stats import HubFigures
 
 GOING_AWAY: Final = 1001
@@ -93,6 +94,7 @@ class Hub:
             traces=traces,
         )
         self._socket_io = SocketIoDoor({"/": space}, self._acceptor, self._timing)
+        secret = settings.signing_secret
         self._native = NativeDoor(
             self._core,
             self.authority,
@@ -101,6 +103,7 @@ class Hub:
             traces=traces,
             open_rooms=open_rooms,
             cancel=cancel,
+            signing_secret=None if secret is None else secret_of(secret.get_secret_value()),
         )
         self._beating: asyncio.Task[None] | None = None
 
