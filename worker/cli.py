@@ -231,19 +231,20 @@ def demo(
 def start_logs(loaded: Loaded) -> Any:
     """Logging as the settings want it; gives the listener for events."""
     from worker import logs, service
+    from worker.console import LogOptions, enabled, start_logging
     from worker.redact import Redactor
 
     settings = loaded.settings.logging
     levels = dict(settings.log_level)
-    options = logs.LogOptions(
+    options = LogOptions(
         formatter=settings.console.formatter_name,
         emoji=settings.emoji,
         levels=levels,
         environment=loaded.environment,
         version=__version__,
     )
-    logs.start_logging(options, Redactor.of(service.secrets_in(loaded.settings)))
-    return logs.Logs(info=logs.enabled("INFO", levels))
+    start_logging(options, Redactor.of(service.secrets_in(loaded.settings)))
+    return logs.Logs(info=enabled("INFO", levels))
 
 
 def in_loop(work: Awaitable[None]) -> None:

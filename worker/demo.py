@@ -26,6 +26,7 @@ from rich.progress import (
 
 from config.layers import Loaded
 from worker import logs, service
+from worker.console import LogOptions, start_logging
 from worker.control import JobRequest
 from worker.insignia.sample import copy_sample, write_sample
 from worker.job import JobRecord
@@ -140,8 +141,8 @@ def run(load: LoadSettings, *, once: bool) -> int:
 
 def _log_to(stream: TextIO, loaded: Loaded) -> None:
     """Lines go to a file: the terminal is for the show."""
-    options = logs.LogOptions(formatter="Simple", environment=loaded.environment)
-    logs.start_logging(options, Redactor.of(service.secrets_in(loaded.settings)), stream)
+    options = LogOptions(formatter="Simple", environment=loaded.environment)
+    start_logging(options, Redactor.of(service.secrets_in(loaded.settings)), stream)
 
 
 def _write_rosters(folder: Path) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from loguru import logger
 
 from tests.support.attempts import a_job
+from worker.console import LogOptions, enabled, printable, start_logging
 from worker.events import (
     Announced,
     JobRecovered,
@@ -32,7 +33,7 @@ from worker.events import (
 )
 from worker.failure import Failure
 from worker.job import Job
-from worker.logs import LogOptions, Logs, enabled, printable, start_logging
+from worker.logs import Logs
 from worker.outcome import Attempt, Cancelled, Failed, Retry, Succeeded, Verdict
 from worker.redact import Redactor
 
