@@ -1,11 +1,12 @@
 """The hub beside the JavaScript socket.io server: acknowledged publishes, fan-out, connects, memory.
 
-    python -m bench.hub [--runs 3] [--only publish|room|users|connects|memory]
+    python -m bench.hub [--runs 3] [--only publish|stored|room|users|connects|memory]
 
 Each server is a process of its own; publisher and receivers are this process, which counts bytes instead of
 reading frames, so that the server is what is measured. Servers take turns within a run; medians over the runs.
 `ours/disk` writes every notification to its inbox, `ours/memory` keeps the inbox in memory; for fan-out the
-messages are progress messages, which neither we nor the JavaScript server store.
+messages are progress messages, which neither we nor the JavaScript server store. `stored` is fan-out of notifications
+that are in the inbox before anybody gets them (the JavaScript server just passes them on).
 Needs Node and the packages of tests/interop (npm ci).
 """
 
@@ -223,17 +224,17 @@ async def publishes(server: Server, count: int = 20_000, window: int = 256) -> f
         return count / (time.perf_counter() - began)
 
 
-async def fan_out(server: Server, users: list[str], messages: list[str]) -> float:
+async def fan_out(server: Server, users: list[str], messages: list[str], *, progress: bool = True) -> float:
     """Deliveries per second: one message to each of `messages`, received by all of its user's sockets."""
     async with crowd(server, users) as receivers, crowd(server, ["publisher"]) as (publisher,):
         await asyncio.sleep(0.3)
         sockets_of = {user: users.count(user) for user in set(messages)}
         expected = sum(sockets_of[user] for user in messages)
-        size = len(event(messages[0], 0, progress=True)) + 2 + 4
+        size = len(event(messages[0], 0, progress=progress)) + 2 + 4
         before = sum(receiver.received for receiver in receivers)
         began = time.perf_counter()
         for number, user in enumerate(messages):
-            publisher.send(b"42" + event(user, number, progress=True))
+            publisher.send(b"42" + event(user, number, progress=progress))
             if number % 20 == 0:
                 await asyncio.sleep(0)
         while sum(receiver.received for receiver in receivers) - before < expected * size:
@@ -243,6 +244,10 @@ async def fan_out(server: Server, users: list[str], messages: list[str]) -> floa
 
 async def room(server: Server) -> float:
     return await fan_out(server, ["ann"] * 100, ["ann"] * 2000)
+
+
+async def stored(server: Server) -> float:
+    return await fan_out(server, ["ann"] * 100, ["ann"] * 1000, progress=False)
 
 
 async def users(server: Server) -> float:
@@ -268,7 +273,7 @@ async def memory(server: Server) -> float:
         return (server.memory() - before) / 1024 / 1000
 
 
-CELLS = {"publish": publishes, "room": room, "users": users, "connects": connects, "memory": memory}
+CELLS = {"publish": publishes, "stored": stored, "room": room, "users": users, "connects": connects, "memory": memory}
 
 
 def main() -> None:
