@@ -7,7 +7,7 @@ import orjson
 import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
 
-from tests.support.echo_hub import PATH, TIMING, echo_hub
+from tests.support.echo_hub import ENGINE_PATH, PATH, TIMING, echo_hub
 
 PATIENCE = 5.0
 QUERY = "EIO=4&transport=websocket"
@@ -45,10 +45,10 @@ async def port():
 
 
 @asynccontextmanager
-async def wire(port, query=QUERY):
+async def wire(port, query=QUERY, path=PATH):
     async with (
         ClientSession() as session,
-        session.ws_connect(f"http://127.0.0.1:{port}{PATH}?{query}") as socket,
+        session.ws_connect(f"http://127.0.0.1:{port}{path}?{query}") as socket,
     ):
         yield Wire(socket)
 
@@ -110,6 +110,22 @@ async def test_engine_io_closes_when_asked_to(port):
         await line.next()
         await line.send("1")
         assert await line.closed() == 1000
+
+
+@pytest.mark.parametrize("frame", ["4hello", "4สวัสดี", "4", b"\x01\x02\x03\x04"])
+async def test_engine_io_sends_and_receives_a_packet(port, frame):
+    async with wire(port, path=ENGINE_PATH) as line:
+        await line.next()
+        await line.send(frame)
+        assert await line.next() == frame
+
+
+@pytest.mark.parametrize("frame", ["abc", "", "2", "6", "9x", "0{}"])
+async def test_engine_io_closes_upon_an_invalid_packet(port, frame):
+    async with wire(port, path=ENGINE_PATH) as line:
+        await line.next()
+        await line.send(frame)
+        assert await line.closed() == 1002
 
 
 @pytest.mark.parametrize("namespace", ["", "/custom,"])

@@ -1,7 +1,8 @@
 """The protocol layer of the hub with an echo in place of the org-socket: for conformance tests.
 
 Behaves as the server that the official Socket.IO protocol suite expects: namespaces `/` and `/custom`, an
-`auth` event on connecting, `message` answered by `message-back`, `message-with-ack` by its arguments.
+`auth` event on connecting, `message` answered by `message-back`, `message-with-ack` by its arguments. At `/engine.io/`
+it is the plain echo that the official Engine.IO suite expects.
 Run by hand: `python -m tests.support.echo_hub PORT`.
 """
 
@@ -16,12 +17,13 @@ from aiohttp import web
 
 from worker.clock import Clock
 from worker.hub.acceptor import Acceptor, Sizes
-from worker.hub.engine import Seat, SocketIoDoor, Timing
+from worker.hub.engine import Connection, Seat, SocketIoDoor, Timing
 from worker.hub.guard import Caps, Guard
 from worker.hub.packets import Kind, Packet
 from worker.hub.peer import Bounds
 
 PATH = "/socket.io/"
+ENGINE_PATH = "/engine.io/"
 TIMING = Timing(ping_interval=0.3, ping_timeout=0.2, handshake=1.0)
 
 
@@ -51,6 +53,18 @@ class EchoSpace:
     def ponged(self, seat: Seat) -> None: ...
 
 
+class EngineEcho(SocketIoDoor):
+    """Engine.IO without Socket.IO on it: messages are sent back, everything else is the hub's own."""
+
+    def heard(self, line: Connection, data: bytes, *, binary: bool) -> None:
+        if binary:
+            line.peer.send_binary(data)
+        elif data[:1] == b"4":
+            line.peer.send(data)
+        else:
+            super().heard(line, data, binary=binary)
+
+
 @asynccontextmanager
 async def echo_hub(port: int = 0) -> AsyncIterator[int]:
     """The port it listens on."""
@@ -64,11 +78,13 @@ async def echo_hub(port: int = 0) -> AsyncIterator[int]:
     )
     door = SocketIoDoor({"/": EchoSpace(), "/custom": EchoSpace()}, acceptor, TIMING)
     app = web.Application()
+    engine = EngineEcho({}, acceptor, TIMING)
     app.router.add_route("*", PATH, door.handle)
+    app.router.add_route("*", ENGINE_PATH, engine.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
-    beating = asyncio.create_task(_beat(door))
+    beating = asyncio.create_task(_beat(door, engine))
     try:
         yield runner.addresses[0][1]
     finally:
@@ -83,10 +99,11 @@ def _raise(error: BaseException) -> None:
     raise error
 
 
-async def _beat(door: SocketIoDoor) -> None:
+async def _beat(*doors: SocketIoDoor) -> None:
     while True:
         await asyncio.sleep(0.02)
-        door.beat(asyncio.get_running_loop().time())
+        for door in doors:
+            door.beat(asyncio.get_running_loop().time())
 
 
 async def _for_ever() -> None:
