@@ -211,10 +211,10 @@ def run_service(context: typer.Context) -> None:
 def hub(context: typer.Context) -> None:
     """Run the org-socket server alone, at Http:Url."""
     loaded = context.obj.load()
-    from worker import service
+    from worker import beside, service
 
     emit = service.Emitter(start_logs(loaded))
-    in_loop(service.serve_hub(loaded, emit))
+    in_loop(beside.serve_hub(loaded, emit))
 
 
 @app.command()
@@ -230,7 +230,7 @@ def demo(
 
 def start_logs(loaded: Loaded) -> Any:
     """Logging as the settings want it; gives the listener for events."""
-    from worker import logs, service
+    from worker import assembly, logs
     from worker.console import LogOptions, enabled, start_logging
     from worker.redact import Redactor
 
@@ -243,7 +243,7 @@ def start_logs(loaded: Loaded) -> Any:
         environment=loaded.environment,
         version=__version__,
     )
-    start_logging(options, Redactor.of(service.secrets_in(loaded.settings)))
+    start_logging(options, Redactor.of(assembly.secrets_in(loaded.settings)))
     return logs.Logs(info=enabled("INFO", levels))
 
 
@@ -285,8 +285,8 @@ async def _leave() -> None:
 @contextlib.contextmanager
 def store_client(loaded: Loaded) -> Iterator["Client"]:
     """The service's socket, or our own for a moment."""
+    from worker.beside import serve_commands
     from worker.client import connected
-    from worker.service import serve_commands
 
     def be_the_service(stop: asyncio.Event, ready: Callable[[], None]) -> Awaitable[None]:
         return serve_commands(loaded, stop, ready, lambda path: say(f"new store created at {path}"))
@@ -548,10 +548,10 @@ def listen(
 ) -> None:
     """Receive like a browser, one JSON line per notification."""
     loaded = context.obj.load()
-    from worker import service
+    from worker import beside
 
     async def receive() -> None:
-        listener = service.listener_for(loaded, user, say)
+        listener = beside.listener_for(loaded, user, say)
         left = count
         async with contextlib.aclosing(listener.messages()) as messages:
             async for received in messages:
@@ -572,9 +572,9 @@ def token(
 ) -> None:
     """Print a JWT for the hub."""
     loaded = context.obj.load()
-    from worker import service
+    from worker import beside
 
-    print(service.token_for(loaded, user, publish=publish, days=days))
+    print(beside.token_for(loaded, user, publish=publish, days=days))
 
 
 # -- settings and health ---------------------------------------------------------------------------------------------
@@ -594,9 +594,9 @@ def show_config(context: typer.Context, as_json: Annotated[bool, typer.Option("-
 def check_config(context: typer.Context) -> None:
     """Say every fault of the settings; exit 78 when there is one."""
     loaded = context.obj.load()
-    from worker import service
+    from worker import assembly
 
-    service.registry_of(loaded.settings)
+    assembly.registry_of(loaded.settings)
     files = ", ".join(str(path) for path in loaded.files) or "no file: defaults"
     say(f"the settings are valid ({loaded.environment}; {files})")
 
@@ -605,9 +605,9 @@ def check_config(context: typer.Context) -> None:
 def check_store(context: typer.Context) -> None:
     """Read the whole store and say whether it is sound."""
     loaded = context.obj.load()
-    from worker import service
+    from worker import beside
 
-    asyncio.run(service.check_store(loaded))
+    asyncio.run(beside.check_store(loaded))
     say("the store is sound")
 
 
@@ -644,9 +644,9 @@ def examine_hub(
 def recover_store(context: typer.Context) -> None:
     """Put what can be read of a damaged store into a new one; the damaged file is kept beside it."""
     loaded = context.obj.load()
-    from worker import service
+    from worker import beside
 
-    saved = service.recover_store(loaded)
+    saved = beside.recover_store(loaded)
     say(
         f"{saved.jobs:,} jobs and {saved.notifications:,} notifications saved; the damaged file is kept as {saved.kept}"
     )

@@ -25,7 +25,7 @@ from rich.progress import (
 )
 
 from config.layers import Loaded
-from worker import logs, service
+from worker import assembly, beside, logs, service
 from worker.console import LogOptions, start_logging
 from worker.control import JobRequest
 from worker.insignia.sample import copy_sample, write_sample
@@ -142,7 +142,7 @@ def run(load: LoadSettings, *, once: bool) -> int:
 def _log_to(stream: TextIO, loaded: Loaded) -> None:
     """Lines go to a file: the terminal is for the show."""
     options = LogOptions(formatter="Simple", environment=loaded.environment)
-    start_logging(options, Redactor.of(service.secrets_in(loaded.settings)), stream)
+    start_logging(options, Redactor.of(assembly.secrets_in(loaded.settings)), stream)
 
 
 def _write_rosters(folder: Path) -> None:
@@ -199,7 +199,7 @@ async def _running(loaded: Loaded) -> AsyncIterator[service.Running]:
 
 async def _watch(loaded: Loaded, running: service.Running, show: Show) -> None:
     """Submit the jobs once the listener is there, and follow them to the last notification."""
-    listener = service.listener_for(loaded, USER, lambda _text: None)
+    listener = beside.listener_for(loaded, USER, lambda _text: None)
     listener.url = running.url
     hearing = asyncio.ensure_future(_hear(listener, show))
     stopped = asyncio.ensure_future(running.parts.stopping.event.wait())

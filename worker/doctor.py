@@ -20,10 +20,10 @@ import aiohttp
 import orjson
 
 from config.layers import Loaded
+from worker.beside import token_for
 from worker.errors import Unavailable
 from worker.hub.auth import KEY_FILE
 from worker.orgsocket.channel import credentials_of, tls_of
-from worker.service import token_for
 
 Verdict = Literal["ok", "warning", "failed"]
 MARKS: Final[dict[Verdict, str]] = {"ok": "✅", "warning": "⚠️", "failed": "❌"}

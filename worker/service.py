@@ -2,34 +2,36 @@
 
 import asyncio
 import contextlib
-import functools
-import ipaddress
 import os
 import signal
-import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from uuid import uuid4
-
-from aiohttp import web
-from pydantic import BaseModel, SecretStr
-from pydantic.alias_generators import to_pascal
 
 import worker.handlers
 from config.layers import Loaded
-from config.settings import Settings
 from worker import __version__
+from worker.assembly import (
+    cancel_own,
+    control_of,
+    hub_is_ours,
+    hub_of,
+    opened_store,
+    registry_of,
+    secrets_in,
+    sections_of,
+    turned_away,
+    wire_of,
+)
 from worker.children import ChildPool, ChildSetup
 from worker.clock import Clock
 from worker.control import Control
 from worker.door.access import Access, ApiKey, admin_key
 from worker.door.app import Door, serve_tcp, serve_unix
-from worker.door.status import Entry, Health, StatusRoutes
-from worker.errors import NotFound, WorkerError
+from worker.door.status import Entry, Health
+from worker.errors import WorkerError
 from worker.events import (
     Announced,
     Emit,
@@ -38,28 +40,17 @@ from worker.events import (
     ServiceStarted,
     ServiceStopped,
     ServiceStopping,
-    StoreCreated,
     Warned,
 )
 from worker.executor import Executor
-from worker.handler import Registry, discover
-from worker.hub.auth import authority_for
-from worker.hub.events import ClientRefused
-from worker.hub.guard import Caps
-from worker.hub.keys import further_keys
-from worker.hub.native import Cancel
 from worker.hub.server import Hub
-from worker.listen import Listener
 from worker.maintenance import Pruner, Pulse, Watch
-from worker.notification import Wire
 from worker.orgsocket.channel import OrgSocket
 from worker.orgsocket.link import State
 from worker.orgsocket.peers import Peers
 from worker.outcome import Retry, RetryPolicy
 from worker.progress import ProgressTeller
 from worker.queue import Store
-from worker.queues.sqlite import open_store
-from worker.queues.sqlite_recover import Recovered, recover
 from worker.redact import Redactor
 from worker.relay import Relay
 from worker.systemd import Systemd
@@ -89,87 +80,6 @@ class Emitter:
                 listener(event)
             except Exception:  # noqa: BLE001, S110 -- a listener's fault is not the flow's
                 pass
-
-
-def secrets_in(value: Any) -> set[str]:
-    """Every secret value below a settings value."""
-    match value:
-        case SecretStr():
-            return {value.get_secret_value()}
-        case BaseModel():
-            return set().union(*(secrets_in(getattr(value, name)) for name in type(value).model_fields))
-        case Mapping():
-            return set().union(*map(secrets_in, value.values()))
-        case tuple() | list():
-            return set().union(*map(secrets_in, value))
-    return set()
-
-
-def registry_of(settings: Settings) -> Registry:
-    """The handlers shipped here and those of Worker:Handlers."""
-    return discover([worker.handlers, *settings.worker.handlers])
-
-
-def wire_of(settings: Settings) -> Wire:
-    link = settings.web_socket
-    return Wire(link.event, link.max_payload, link.include_stack_trace, link.include_result)
-
-
-def control_of(loaded: Loaded, store: Store, clock: Clock) -> Control:
-    """The operations on a store, without a worker in this process."""
-    settings = loaded.settings
-    return Control(
-        store=store,
-        registry=registry_of(settings),
-        wire=wire_of(settings),
-        clock=clock,
-        default_user=settings.web_socket.default_user_id,
-        max_attempts=settings.worker.max_attempts,
-    )
-
-
-@contextlib.asynccontextmanager
-async def opened_store(loaded: Loaded, clock: Clock, emit: Emit) -> AsyncIterator[Store]:
-    """The store under its lock; closed at the end, with everything on disk."""
-    settings = loaded.settings.queue
-    path = loaded.resolve_state(settings.path)
-    store = await open_store(path, owner=uuid4().hex, max_bytes=settings.max_bytes, clock=clock)
-    try:
-        if store.created:
-            emit(StoreCreated(str(path)))
-        if store.sqlite_warning:
-            emit(Warned(store.sqlite_warning))
-        yield store
-    finally:
-        await store.close()
-
-
-def hub_is_ours(settings: Settings) -> bool:
-    """Hub:Enabled, where `auto` means: WebSocket:Url names our own port on this very machine."""
-    if settings.hub.enabled != "auto":
-        return settings.hub.enabled == "true"
-    ours, theirs = urlsplit(settings.http.url), urlsplit(settings.web_socket.url)
-    port = theirs.port or (443 if theirs.scheme in ("https", "wss") else 80)
-    return port == (ours.port or 80) and theirs.scheme in ("http", "ws") and _is_this_machine(theirs.hostname or "")
-
-
-def _is_this_machine(host: str) -> bool:
-    if host.lower() in ("localhost", "*", "+", socket.gethostname().lower()):
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified or _has_address(address)
-
-
-def _has_address(address: "ipaddress.IPv4Address | ipaddress.IPv6Address") -> bool:
-    """Whether one of our interfaces has it: then, and only then, we can bind it."""
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.bind((str(address), 0))
-        return True
-    return False
 
 
 @dataclass(slots=True)
@@ -262,7 +172,7 @@ async def _build(
 ) -> Parts:
     settings = loaded.settings
     control = control_of(loaded, store, clock)
-    hub = _hub(loaded, clock, emit, _cancel_own(control)) if hub_is_ours(settings) else None
+    hub = hub_of(loaded, clock, emit, cancel_own(control)) if hub_is_ours(settings) else None
     channel = OrgSocket(
         settings.web_socket,
         clock=clock,
@@ -292,41 +202,11 @@ async def _build(
     )
 
 
-def _hub(loaded: Loaded, clock: Clock, emit: Emit, cancel: Cancel | None = None) -> Hub:
-    settings = loaded.settings
-    hub = settings.hub
-    return Hub(
-        hub,
-        settings.web_socket,
-        state=loaded.state_dir,
-        clock=clock,
-        emit=emit,
-        caps=Caps(hub.max_connections, hub.max_connections_per_address, hub.max_connections_per_user),
-        origins=hub.allowed_origins,
-        trusted_proxies=settings.http.trusted_proxies,
-        open_rooms=hub.open_rooms,
-        keys=further_keys(hub.jwt.keys, loaded.content_root),
-        cancel=cancel,
-    )
-
-
-def _cancel_own(control: Control) -> Cancel:
-    """What the hub's clients may cancel: their own jobs, and admins any. Others' jobs look like no job at all."""
-
-    async def cancel(job_id: str, user: str, is_admin: bool) -> str:
-        record = await control.show(job_id)
-        if record.user_id != user and not is_admin:
-            raise NotFound(f"there is no job {job_id}")
-        return await control.cancel(job_id)
-
-    return cancel
-
-
 async def _executor(
     stack: contextlib.AsyncExitStack, loaded: Loaded, clock: Clock, emit: Emitter, channel: OrgSocket
 ) -> Executor:
     settings = loaded.settings
-    registry, sections = registry_of(settings), _sections(loaded)
+    registry, sections = registry_of(settings), sections_of(loaded)
     secrets = secrets_in(settings)
     setup = ChildSetup(
         modules=[worker.handlers.__name__, *settings.worker.handlers],
@@ -347,23 +227,6 @@ async def _executor(
         sections=sections,
         on_progress=teller if settings.web_socket.progress else None,
     )
-
-
-def _sections(loaded: Loaded) -> dict[str, BaseModel]:
-    """The sections that handlers ask for, with their paths made absolute."""
-    settings = loaded.settings
-    insignia = settings.insignia
-    criteria = insignia.criteria_path
-    resolved = insignia.model_copy(
-        update={
-            "criteria_path": None if criteria is None else str(loaded.resolve_content(criteria)),
-            "data_directory": str(loaded.resolve_state(insignia.data_directory)),
-            "output_directory": str(loaded.resolve_state(insignia.output_directory)),
-        }
-    )
-    names = {handler.section for handler in registry_of(settings).values()}
-    tree = {to_pascal(name): getattr(settings, name) for name in type(settings).model_fields} | {"Insignia": resolved}
-    return {name: tree[name] for name in names if name is not None and name in tree}
 
 
 def _ending(control: Control) -> Emit:
@@ -410,7 +273,7 @@ async def _open_doors(stack: contextlib.AsyncExitStack, parts: Parts) -> tuple[s
     if parts.hub is not None:
         parts.hub.mount(public)
         await parts.hub.start()
-    url = await stack.enter_async_context(serve_tcp(public, settings.http.url, _turned_away(parts.emit)))
+    url = await stack.enter_async_context(serve_tcp(public, settings.http.url, turned_away(parts.emit)))
     if parts.hub is not None:
         # Before the port closes: its clients' transports are dropped, never told to disconnect.
         stack.push_async_callback(parts.hub.close)
@@ -418,10 +281,6 @@ async def _open_doors(stack: contextlib.AsyncExitStack, parts: Parts) -> tuple[s
         parts.emit(Announced(f"the hub is on: browsers connect to {url}{settings.web_socket.path}"))
     path = await stack.enter_async_context(serve_unix(door.local(), state))
     return url, path
-
-
-def _turned_away(emit: Emit) -> Callable[[str, str], None]:
-    return lambda address, reason: emit(ClientRefused("the port", address, reason))
 
 
 def _access(parts: Parts) -> Access:
@@ -538,98 +397,6 @@ def _quiet(parts: Parts) -> None:
     parts.worker.set_quiet(True)
     parts.emit(Announced("quiet: no new job is started until the next start"))
     parts.systemd.status("quiet")
-
-
-# -- parts of it -----------------------------------------------------------------------------------------------------
-
-
-async def serve_commands(
-    loaded: Loaded, stop: asyncio.Event, ready: Callable[[], None], on_created: Callable[[str], None]
-) -> None:
-    """The store and its UNIX socket alone, for as long as a command needs them. StoreLocked: a service has them."""
-
-    def emit(event: object) -> None:
-        if isinstance(event, StoreCreated):
-            on_created(event.path)
-
-    clock = Clock()
-    async with opened_store(loaded, clock, emit) as store:
-        door = Door(
-            control=control_of(loaded, store, clock),
-            health=_no_service,
-            connection=lambda: {"state": State.DISCONNECTED.value},
-            reconnect=lambda: None,
-            is_draining=lambda: False,
-            on_error=lambda _id, _path, _exc: None,
-            max_body=loaded.settings.http.max_body,
-        )
-        async with serve_unix(door.local(), loaded.state_dir):
-            ready()
-            await stop.wait()
-
-
-async def _no_service() -> Health:
-    return Health(False, False, False, {"service": Entry("Unhealthy", "no service runs")})
-
-
-async def check_store(loaded: Loaded) -> None:
-    """Read every page of the store; StoreCorrupt when one is bad."""
-    path = loaded.resolve_state(loaded.settings.queue.path)
-    if not path.exists():
-        raise NotFound(f"there is no store at {path}; `run` or `enqueue` creates it")
-    async with opened_store(loaded, Clock(), lambda _event: None) as store:
-        await store.check()
-
-
-def recover_store(loaded: Loaded) -> Recovered:
-    """Save what can be read of a damaged store; no service may run meanwhile."""
-    path = loaded.resolve_state(loaded.settings.queue.path)
-    return recover(path, Clock().now(), wire_of(loaded.settings))
-
-
-async def serve_hub(loaded: Loaded, emit: Emitter) -> None:
-    """The org-socket server alone."""
-    stopping, loop = Stopping(), asyncio.get_running_loop()
-    systemd = Systemd.from_environment()
-    hub = _hub(loaded, Clock(), emit)
-    app = web.Application()
-    hub.mount(app)
-    StatusRoutes(functools.partial(_hub_health, hub, stopping)).add_to(app)
-    await hub.start()
-    try:
-        async with serve_tcp(app, loaded.settings.http.url, _turned_away(emit)) as url:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, stopping.ask, number.name)
-            emit(Announced(f"hub ready at {url}{loaded.settings.web_socket.path}"))
-            systemd.ready(f"hub ready at {url}")
-            await stopping.event.wait()
-            systemd.stopping("closing")
-            await hub.close()
-    finally:
-        await hub.close()
-
-
-async def _hub_health(hub: Hub, stopping: Stopping) -> Health:
-    figures = asdict(hub.figures(clients=False))
-    return Health(True, not stopping.event.is_set(), True, {"hub": Entry("Healthy", data=figures)})
-
-
-def token_for(loaded: Loaded, user: str, *, publish: bool, days: float) -> str:
-    """A JWT signed with the hub's key, which is made when there is none."""
-    authority, _ = authority_for(loaded.settings.hub.jwt, loaded.state_dir, Clock())
-    return authority.mint(user, publish=publish, days=days)
-
-
-def listener_for(loaded: Loaded, user: str, on_change: Callable[[str], None]) -> Listener:
-    """A browser-like client of WebSocket:Url for this user."""
-    link = loaded.settings.web_socket
-    return Listener(
-        url=link.url,
-        path=link.path,
-        event=link.event,
-        token=lambda: token_for(loaded, user, publish=False, days=1),
-        on_change=on_change,
-    )
 
 
 # -- how it is -------------------------------------------------------------------------------------------------------

@@ -162,9 +162,11 @@ export class ResilientWebSocket extends EventTarget {
     listener: (event: CustomEvent<Events[Name]>) => void,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  addEventListener(name: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
   removeEventListener<Name extends keyof Events>(
     name: Name,
     listener: (event: CustomEvent<Events[Name]>) => void,
     options?: boolean | EventListenerOptions,
   ): void;
+  removeEventListener(name: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
 }

@@ -1,0 +1,165 @@
+"""Parts of the service made from the settings, one function each. Runs nothing."""
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from pydantic import BaseModel, SecretStr
+from pydantic.alias_generators import to_pascal
+
+import worker.handlers
+from config.layers import Loaded
+from config.settings import Settings
+from worker.clock import Clock
+from worker.control import Control
+from worker.errors import NotFound
+from worker.events import (
+    Emit,
+    StoreCreated,
+    Warned,
+)
+from worker.handler import Registry, discover
+from worker.hub.events import ClientRefused
+from worker.hub.guard import Caps
+from worker.hub.keys import further_keys
+from worker.hub.native import Cancel
+from worker.hub.server import Hub
+from worker.notification import Wire
+from worker.queue import Store
+from worker.queues.sqlite import open_store
+
+
+def secrets_in(value: Any) -> set[str]:
+    """Every secret value below a settings value."""
+    match value:
+        case SecretStr():
+            return {value.get_secret_value()}
+        case BaseModel():
+            return set().union(*(secrets_in(getattr(value, name)) for name in type(value).model_fields))
+        case Mapping():
+            return set().union(*map(secrets_in, value.values()))
+        case tuple() | list():
+            return set().union(*map(secrets_in, value))
+    return set()
+
+
+def registry_of(settings: Settings) -> Registry:
+    """The handlers shipped here and those of Worker:Handlers."""
+    return discover([worker.handlers, *settings.worker.handlers])
+
+
+def wire_of(settings: Settings) -> Wire:
+    link = settings.web_socket
+    return Wire(link.event, link.max_payload, link.include_stack_trace, link.include_result)
+
+
+def control_of(loaded: Loaded, store: Store, clock: Clock) -> Control:
+    """The operations on a store, without a worker in this process."""
+    settings = loaded.settings
+    return Control(
+        store=store,
+        registry=registry_of(settings),
+        wire=wire_of(settings),
+        clock=clock,
+        default_user=settings.web_socket.default_user_id,
+        max_attempts=settings.worker.max_attempts,
+    )
+
+
+@contextlib.asynccontextmanager
+async def opened_store(loaded: Loaded, clock: Clock, emit: Emit) -> AsyncIterator[Store]:
+    """The store under its lock; closed at the end, with everything on disk."""
+    settings = loaded.settings.queue
+    path = loaded.resolve_state(settings.path)
+    store = await open_store(path, owner=uuid4().hex, max_bytes=settings.max_bytes, clock=clock)
+    try:
+        if store.created:
+            emit(StoreCreated(str(path)))
+        if store.sqlite_warning:
+            emit(Warned(store.sqlite_warning))
+        yield store
+    finally:
+        await store.close()
+
+
+def hub_is_ours(settings: Settings) -> bool:
+    """Hub:Enabled, where `auto` means: WebSocket:Url names our own port on this very machine."""
+    if settings.hub.enabled != "auto":
+        return settings.hub.enabled == "true"
+    ours, theirs = urlsplit(settings.http.url), urlsplit(settings.web_socket.url)
+    port = theirs.port or (443 if theirs.scheme in ("https", "wss") else 80)
+    return port == (ours.port or 80) and theirs.scheme in ("http", "ws") and _is_this_machine(theirs.hostname or "")
+
+
+def _is_this_machine(host: str) -> bool:
+    if host.lower() in ("localhost", "*", "+", socket.gethostname().lower()):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified or _has_address(address)
+
+
+def _has_address(address: "ipaddress.IPv4Address | ipaddress.IPv6Address") -> bool:
+    """Whether one of our interfaces has it: then, and only then, we can bind it."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.bind((str(address), 0))
+        return True
+    return False
+
+
+def hub_of(loaded: Loaded, clock: Clock, emit: Emit, cancel: Cancel | None = None) -> Hub:
+    settings = loaded.settings
+    hub = settings.hub
+    return Hub(
+        hub,
+        settings.web_socket,
+        state=loaded.state_dir,
+        clock=clock,
+        emit=emit,
+        caps=Caps(hub.max_connections, hub.max_connections_per_address, hub.max_connections_per_user),
+        origins=hub.allowed_origins,
+        trusted_proxies=settings.http.trusted_proxies,
+        open_rooms=hub.open_rooms,
+        keys=further_keys(hub.jwt.keys, loaded.content_root),
+        cancel=cancel,
+    )
+
+
+def cancel_own(control: Control) -> Cancel:
+    """What the hub's clients may cancel: their own jobs, and admins any. Others' jobs look like no job at all."""
+
+    async def cancel(job_id: str, user: str, is_admin: bool) -> str:
+        record = await control.show(job_id)
+        if record.user_id != user and not is_admin:
+            raise NotFound(f"there is no job {job_id}")
+        return await control.cancel(job_id)
+
+    return cancel
+
+
+def sections_of(loaded: Loaded) -> dict[str, BaseModel]:
+    """The sections that handlers ask for, with their paths made absolute."""
+    settings = loaded.settings
+    insignia = settings.insignia
+    criteria = insignia.criteria_path
+    resolved = insignia.model_copy(
+        update={
+            "criteria_path": None if criteria is None else str(loaded.resolve_content(criteria)),
+            "data_directory": str(loaded.resolve_state(insignia.data_directory)),
+            "output_directory": str(loaded.resolve_state(insignia.output_directory)),
+        }
+    )
+    names = {handler.section for handler in registry_of(settings).values()}
+    tree = {to_pascal(name): getattr(settings, name) for name in type(settings).model_fields} | {"Insignia": resolved}
+    return {name: tree[name] for name in names if name is not None and name in tree}
+
+
+def turned_away(emit: Emit) -> Callable[[str, str], None]:
+    return lambda address, reason: emit(ClientRefused("the port", address, reason))
