@@ -23,6 +23,7 @@ from config.layers import Loaded
 from worker.beside import token_for
 from worker.errors import Unavailable
 from worker.hub.auth import KEY_FILE
+from worker.notification import TASK_FINISH
 from worker.orgsocket.channel import credentials_of, tls_of
 
 Verdict = Literal["ok", "warning", "failed"]
@@ -331,7 +332,7 @@ class Doctor:
             "status": "success",
             "sequence": 1,
         }
-        message = {"success": True, "message": "Task Finish", "payload": payload}
+        message = {"success": True, "message": TASK_FINISH, "payload": payload}
         event = orjson.dumps([self._patient.event, message, {"userId": user}]).decode()
         await line.ws.send_str(f"427{event}")
         try:
