@@ -8,7 +8,7 @@ from tests.support.hub import message, progress
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CONNECTED = "() => window.socket.state === 'connected'"
-COUNTED = "(n) => Number(sessionStorage.getItem('count')) >= n"
+COUNTED = "(n) => window.count >= n"
 
 
 async def a_page(context, url):

@@ -22,30 +22,46 @@ FLAGS = [
 FAST = {"reconnectionDelay": 50, "maxReconnectionDelay": 250, "pingInterval": 500, "pongTimeout": 500, "timeout": 2000}
 """Options of a client in a hurry."""
 
+_COUNT = """
+const countIn = (storage) => Math.max(0, ...Object.keys(storage)
+  .filter((key) => key.startsWith("org-socket:") && !key.endsWith(":ids"))
+  .map((key) => JSON.parse(storage.getItem(key)).count ?? 0));
+"""
+# The count is written together with the place, in one write: a process may be killed between two, and then a page
+# that keeps its own books in another place sees one notification twice.
 _RECORDER = """
 async ({ token, options }) => {
   const { ResilientWebSocket } = await import("/page/resilient-websocket.js");
   const storage = options.remember === "local" ? localStorage : sessionStorage;
-  const socket = (window.socket = new ResilientWebSocket({ token, ...options }));
+  const remember = {
+    getItem: (key) => storage.getItem(key),
+    setItem: (key, value) => {
+      const kept = JSON.parse(value);
+      storage.setItem(key, key.endsWith(":ids") ? value : JSON.stringify({ ...kept, count: window.count }));
+    },
+  };
+  const socket = (window.socket = new ResilientWebSocket({ token, ...options, remember }));
   window.heard = [];
   for (const name of ["statuschange", "open", "reconnecting", "reconnected", "closed", "failed", "gap", "queue",
                       "error", "progress", "message"]) {
     socket.addEventListener(name, ({ detail }) => window.heard.push([name, detail]));
   }
-  let count = Number(storage.getItem("count") ?? 0);
+  COUNT
+  window.count = countIn(storage);
   socket.addEventListener("notification", ({ detail }) => {
-    storage.setItem(`got:${count}`, detail.payload.notificationId);
-    storage.setItem("count", String(++count));
+    storage.setItem(`got:${window.count}`, detail.payload.notificationId);
+    window.count += 1;
   });
   socket.open();
 }
-"""
+""".replace("COUNT\n", _COUNT)
 _GOT = """
 (local) => {
   const storage = local ? localStorage : sessionStorage;
-  return Array.from({ length: Number(storage.getItem("count") ?? 0) }, (_, n) => storage.getItem(`got:${n}`));
+  COUNT
+  return Array.from({ length: countIn(storage) }, (_, n) => storage.getItem(`got:${n}`));
 }
-"""
+""".replace("COUNT\n", _COUNT)
 
 
 def chromium_or_skip() -> str:
