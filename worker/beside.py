@@ -21,6 +21,7 @@ from worker.assembly import (
 )
 from worker.clock import Clock
 from worker.door.app import Door, serve_tcp, serve_unix
+from worker.door.pages import add_page
 from worker.door.status import Entry, Health, StatusRoutes
 from worker.errors import NotFound
 from worker.events import (
@@ -87,6 +88,7 @@ async def serve_hub(loaded: Loaded, emit: Emitter) -> None:
     hub = hub_of(loaded, Clock(), emit)
     app = web.Application()
     hub.mount(app)
+    add_page(app)
     StatusRoutes(functools.partial(_hub_health, hub, stopping)).add_to(app)
     await hub.start()
     try:
