@@ -142,6 +142,6 @@ def release(ledger: Ledger, calls: Sequence[GivenBack]) -> list[None]:
     for job, suspect in released:
         ledger.move(JobState.RUNNING, JobState.QUEUED)
         ledger.counts.suspects += job.suspect or suspect
-        ledger.let_go(job.owner, suspect=job.suspect)
+        ledger.let_go(job.owner)
     ledger.counts.work = ledger.counts.work or bool(released)
     return [None for _ in calls]

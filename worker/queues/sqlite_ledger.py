@@ -188,17 +188,16 @@ class Ledger:
         self.counts.jobs[source] -= count
         self.counts.jobs[target] += count
 
-    def let_go(self, owner: str, *, suspect: bool) -> None:
+    def let_go(self, owner: str) -> None:
         """A running job is claimed no more. One of a dead owner was never held by this one."""
         counts = self.counts
         if owner != self.owner:
             return
         counts.held -= 1
-        if suspect:
+        if counts.held == 0 and (counts.suspect_held or counts.suspects):
+            # A suspect is held alone, so it was that one; or it waited for this silence, and may go now.
             counts.suspect_held = False
             counts.work = True
-        if counts.held == 0 and counts.suspects:
-            counts.work = True  # the suspect that waited for silence may go now
 
     def unfinished(self) -> int:
         return self.counts.jobs[JobState.QUEUED] + self.counts.jobs[JobState.RUNNING]

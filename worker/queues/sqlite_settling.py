@@ -110,4 +110,4 @@ def _count_settled(ledger: Ledger, job: Job, outcome: Outcome) -> None:
             counts.jobs["queued"] += 1
             counts.suspects += outcome.suspect
             counts.work = True
-    ledger.let_go(job.owner, suspect=job.suspect)
+    ledger.let_go(job.owner)
