@@ -10,14 +10,11 @@ import signal
 import pytest
 
 from tests.interop.test_hub_js import js_client
-from tests.interop.test_hub_js import pytestmark as needs_node
 from tests.support.hub import EVENT
 from tests.support.process import WorkerProcess, free_port
 from tests.support.publisher import Publisher
 from worker.clock import Clock
 from worker.hub.auth import Authority, load_key
-
-pytestmark = needs_node
 
 
 async def _trouble(worker, publisher, ann, chance, count):
@@ -39,7 +36,7 @@ async def _trouble(worker, publisher, ann, chance, count):
 @pytest.mark.parametrize(("seed", "resume"), [(1, True), (2, False)])
 async def test_every_notification_arrives_in_order_whatever_happens_to_hub_and_link(tmp_path, seed, resume):
     """Also for a client of today, which says nothing of where it was."""
-    count, port = 2500, free_port()
+    count, port = 5000, free_port()
     settings = [f"--Http:Url=http://127.0.0.1:{port}", f"--WebSocket:Url=http://127.0.0.1:{port}"]
     worker = WorkerProcess(tmp_path, settings, command="hub")
     await worker.start()

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,6 @@ import pytest
 from tests.support.hub import EVENT, PATIENCE, message, running_hub
 
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.skipif(
-    shutil.which("node") is None or not (HERE / "node_modules" / "socket.io-client").is_dir(),
-    reason="needs node and `npm ci` in tests/interop",
-)
 
 
 class JsClient:
