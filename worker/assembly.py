@@ -30,7 +30,7 @@ from worker.hub.native import Cancel
 from worker.hub.server import Hub
 from worker.notification import Wire
 from worker.queue import Store
-from worker.queues.sqlite import open_store
+from worker.queues.sqlite import SqliteStore, open_store
 
 
 def secrets_in(value: Any) -> set[str]:
@@ -71,7 +71,7 @@ def control_of(loaded: Loaded, store: Store, clock: Clock) -> Control:
 
 
 @contextlib.asynccontextmanager
-async def opened_store(loaded: Loaded, clock: Clock, emit: Emit) -> AsyncIterator[Store]:
+async def opened_store(loaded: Loaded, clock: Clock, emit: Emit) -> AsyncIterator[SqliteStore]:
     """The store under its lock; closed at the end, with everything on disk."""
     settings = loaded.settings.queue
     path = loaded.resolve_state(settings.path)

@@ -23,7 +23,7 @@ from worker.clock import Clock
 from worker.door.app import Door, serve_tcp, serve_unix
 from worker.door.pages import add_page
 from worker.door.status import Entry, Health, StatusRoutes
-from worker.errors import NotFound
+from worker.errors import NotFound, StoreCorrupt
 from worker.events import (
     Announced,
     StoreCreated,
@@ -72,7 +72,10 @@ async def check_store(loaded: Loaded) -> None:
     if not path.exists():
         raise NotFound(f"there is no store at {path}; `run` or `enqueue` creates it")
     async with opened_store(loaded, Clock(), lambda _event: None) as store:
-        await store.check()
+        faults = await store.examine()
+    if faults:
+        more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
+        raise StoreCorrupt(f"{path}: {faults[0]}{more}; `db recover` saves what can be read")
 
 
 def recover_store(loaded: Loaded) -> Recovered:

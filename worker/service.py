@@ -430,7 +430,7 @@ async def health_of(parts: Parts) -> Health:
     except WorkerError as exc:
         entries["queue"] = Entry("Unhealthy", str(exc))
     else:
-        full = figures.max_bytes and figures.size_bytes >= figures.max_bytes
+        full = figures.full
         entries["queue"] = Entry(
             "Degraded" if full else "Healthy",
             "the store is full" if full else "",
