@@ -256,10 +256,6 @@ def in_loop(work: Awaitable[None]) -> None:
     else:
         factory = uvloop.new_event_loop
 
-    # The writer thread gives the GIL away at every statement; by default it would get it back from a busy loop
-    # only after 5 ms, several times per transaction.
-    sys.setswitchinterval(_SWITCH_SECONDS)
-
     async def body() -> None:
         await work
         await _leave()
@@ -351,7 +347,6 @@ def _json_object(text: str | bytes, where: str) -> dict[str, Any]:
     return value
 
 
-_SWITCH_SECONDS = 0.0005
 _LINES_AT_ONCE = 1000
 
 
