@@ -47,9 +47,18 @@ io.on("connection", (socket) => {
   });
 });
 
+let strays = 0;
+if (levers.second) {
+  // A second namespace on the same server: what is meant for "/" must never arrive here.
+  const other = io.of("/second");
+  other.use((socket, next) => next(new Error("members only")));
+  other.on("connection", () => { strays += 1; });
+  other.on("connect", (socket) => socket.onAny(() => { strays += 1; }));
+}
+
 readline.createInterface({ input: process.stdin }).on("line", (line) => {
   const command = JSON.parse(line);
-  if (command.do === "report") say({ at: "report", count, ids });
+  if (command.do === "report") say({ at: "report", count, ids, strays });
   if (command.do === "kick") io.disconnectSockets(command.close === true);
   if (command.do === "engineClose") io.sockets.sockets.forEach((socket) => socket.conn.close());
   if (command.do === "emit") io.emit(...command.arguments);

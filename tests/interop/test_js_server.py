@@ -80,6 +80,15 @@ async def test_connection_state_recovery_disturbs_nothing() -> None:
         assert (await server.report())["ids"] == list(range(1, 201))
 
 
+async def test_a_second_namespace_on_the_same_server_gets_none_of_it() -> None:
+    feed = ListFeed(notes(1, 300))
+    async with js_server(second=True) as server, running(quick(server.url), feed):
+        await feed.until(300)
+        report = await server.report()
+    assert report["ids"] == list(range(1, 301))
+    assert report["strays"] == 0
+
+
 async def test_a_wrong_token_is_refused_slowly_and_a_right_one_accepted() -> None:
     feed = ListFeed(notes(1, 10))
     async with (
