@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import signal
 import threading
@@ -293,7 +294,8 @@ def _access(parts: Parts) -> Access:
         keys.append(key)
         if created:
             parts.emit(Announced(f"admin key for the HTTP API made at {path} (keep it secret)"))
-    return Access(keys, is_open, frozenset(host.lower() for host in http.allowed_hosts))
+    proxies = [ipaddress.ip_network(proxy, strict=False) for proxy in http.trusted_proxies]
+    return Access(keys, is_open, frozenset(host.lower() for host in http.allowed_hosts), proxies)
 
 
 # -- life ------------------------------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 """Who may come in: keys, scopes, and the rules of Development."""
 
 import hashlib
+import ipaddress
 import stat
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
-from aiohttp.web import Request
+from aiohttp.web import HTTPForbidden, Request
 
 from worker.door.access import DEVELOPER, SCOPES, Access, ApiKey, Caller, admin_key
 from worker.errors import UnsafeKey
@@ -156,3 +157,20 @@ def test_a_key_file_that_others_may_read_stops_the_start(tmp_path: Path) -> None
     path.chmod(0o644)
     with pytest.raises(UnsafeKey, match="others may read"):
         admin_key(path)
+
+
+# -- behind a proxy --------------------------------------------------------------------------------------------
+
+
+BEHIND = Access(KEYS, False, frozenset(), [ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("fd00::/8")])
+
+
+@pytest.mark.parametrize("peer", ["10.1.2.3", "fd00::7", "127.0.0.1", "::1"])
+def test_a_key_is_good_through_a_trusted_proxy_and_on_this_machine(peer: str) -> None:
+    assert BEHIND.caller(a_request(remote=peer, X_Api_Key="key-of-boss")) is not None
+
+
+@pytest.mark.parametrize("peer", ["10.2.0.1", "192.0.2.7", "2001:db8::1", "", "not-an-address"])
+def test_past_the_proxy_even_a_good_key_is_refused(peer: str) -> None:
+    with pytest.raises(HTTPForbidden, match="Forbidden"):
+        BEHIND.caller(a_request(remote=peer, X_Api_Key="key-of-boss"))

@@ -42,6 +42,8 @@ class ApiKey:
     scopes: frozenset[str]
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 CALLER = web.RequestKey("caller", Caller)
 """Where a request keeps who asks."""
 LOCAL = Caller("local", frozenset(SCOPES))
@@ -56,12 +58,26 @@ class Access:
     keys: Sequence[ApiKey]
     open_on_loopback: bool
     allowed_hosts: frozenset[str]
+    proxies: Sequence[Network] = ()
+    """Where there are any, whoever is not on this machine must come through one of them: they have the TLS."""
 
     def caller(self, request: web.Request) -> Caller | None:
+        """None: nobody we know. HTTPForbidden: past the proxy."""
+        if self.proxies and not self._may_connect(request.remote or ""):
+            raise web.HTTPForbidden(text="come through the proxy: this port answers Http:TrustedProxies alone")
         sent = _bearer(request)
         if sent is not None:
             return self._by_key(sent)
         return DEVELOPER if self.open_on_loopback and self._is_local(request) else None
+
+    def _may_connect(self, peer: str) -> bool:
+        if _is_loopback_name(peer):
+            return True
+        try:
+            address = ipaddress.ip_address(peer)
+        except ValueError:
+            return False
+        return any(address in network for network in self.proxies)
 
     def _by_key(self, sent: str) -> Caller | None:
         # aiohttp hands on bytes that are no UTF-8 as surrogates.
