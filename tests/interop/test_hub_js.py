@@ -17,7 +17,8 @@ class JsClient:
         self._process = process
 
     async def next(self):
-        async with asyncio.timeout(PATIENCE):
+        # A client of Node waits up to five seconds between its attempts, and a killed hub misses some of them.
+        async with asyncio.timeout(4 * PATIENCE):
             line = await self._process.stdout.readline()
         return json.loads(line)
 
