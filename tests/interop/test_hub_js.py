@@ -17,7 +17,7 @@ class JsClient:
         self._process = process
 
     async def next(self):
-        # A client of Node waits up to five seconds between its attempts, and a killed hub misses some of them.
+        # On a busy machine a killed hub takes its time to be there again.
         async with asyncio.timeout(4 * PATIENCE):
             line = await self._process.stdout.readline()
         return json.loads(line)
