@@ -64,7 +64,7 @@ def _connection_string(settings: Settings) -> Iterator[Finding]:
 
 
 def _listener(http: HttpSettings) -> Iterator[Finding]:
-    if not _is_loopback(urlsplit(http.url).hostname or "") and not http.trusted_proxies:
+    if not is_loopback(urlsplit(http.url).hostname or "") and not http.trusted_proxies:
         reason = (
             "refuses to start: keys and tokens would cross the network in the clear; listen on 127.0.0.1, "
             "or put a proxy with TLS in front and name its address in Http:TrustedProxies"
@@ -72,7 +72,7 @@ def _listener(http: HttpSettings) -> Iterator[Finding]:
         yield Finding(("Http", "Url"), reason, ("Http", "TrustedProxies"))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address to bind; a name other than localhost may be anything."""
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -144,7 +144,7 @@ def cancel_own(control: Control) -> Cancel:
     return cancel
 
 
-def sections_of(loaded: Loaded) -> dict[str, BaseModel]:
+def sections_of(loaded: Loaded, registry: Registry) -> dict[str, BaseModel]:
     """The sections that handlers ask for, with their paths made absolute."""
     settings = loaded.settings
     insignia = settings.insignia
@@ -156,7 +156,7 @@ def sections_of(loaded: Loaded) -> dict[str, BaseModel]:
             "output_directory": str(loaded.resolve_state(insignia.output_directory)),
         }
     )
-    names = {handler.section for handler in registry_of(settings).values()}
+    names = {handler.section for handler in registry.values()}
     tree = {to_pascal(name): getattr(settings, name) for name in type(settings).model_fields} | {"Insignia": resolved}
     return {name: tree[name] for name in names if name is not None and name in tree}
 

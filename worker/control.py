@@ -272,9 +272,3 @@ def notification_view(record: NotificationRecord) -> dict[str, Any]:
         "reason": record.reason,
         "body": orjson.Fragment(record.body),
     }
-
-
-def parse_time(text: str) -> datetime:
-    """RFC 3339; a time without a zone is UTC. ValueError names the text."""
-    value = datetime.fromisoformat(text)
-    return value if value.tzinfo else value.replace(tzinfo=UTC)

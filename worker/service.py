@@ -207,7 +207,8 @@ async def _executor(
     stack: contextlib.AsyncExitStack, loaded: Loaded, clock: Clock, emit: Emitter, channel: OrgSocket
 ) -> Executor:
     settings = loaded.settings
-    registry, sections = registry_of(settings), sections_of(loaded)
+    registry = registry_of(settings)
+    sections = sections_of(loaded, registry)
     secrets = secrets_in(settings)
     setup = ChildSetup(
         modules=[worker.handlers.__name__, *settings.worker.handlers],
@@ -287,7 +288,7 @@ async def _open_doors(stack: contextlib.AsyncExitStack, parts: Parts) -> tuple[s
 def _access(parts: Parts) -> Access:
     loaded, http = parts.loaded, parts.loaded.settings.http
     keys = [ApiKey(key.name, key.sha256.get_secret_value(), frozenset(key.scopes)) for key in http.api_keys]
-    is_open = loaded.environment == "Development"
+    is_open = loaded.development
     if not keys and not is_open:
         path = loaded.state_dir / ADMIN_KEY_FILE
         key, created = admin_key(path)

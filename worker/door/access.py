@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from config.checks import is_loopback
 from worker.door.problems import Handler, problem
 from worker.errors import UnsafeKey
 
@@ -71,7 +72,7 @@ class Access:
         return DEVELOPER if self.open_on_loopback and self._is_local(request) else None
 
     def _may_connect(self, peer: str) -> bool:
-        if _is_loopback_name(peer):
+        if is_loopback(peer):
             return True
         try:
             address = ipaddress.ip_address(peer)
@@ -94,21 +95,12 @@ class Access:
             return False
         host = re.sub(r":\d*$", "", request.host).lower()
         host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        if not (_is_loopback_name(host) or host in self.allowed_hosts):
+        if not (is_loopback(host) or host in self.allowed_hosts):
             return False
         origin = request.headers.get("Origin")
         if origin is not None and origin != f"{request.scheme}://{request.host}":
             return False
-        return _is_loopback_name(request.remote or "")
-
-
-def _is_loopback_name(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        return is_loopback(request.remote or "")
 
 
 def _bearer(request: web.Request) -> str | None:

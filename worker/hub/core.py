@@ -193,11 +193,7 @@ class Core:
             return
 
         def opened(result: Any) -> None:
-            if client.id not in self.clients:
-                return
-            if isinstance(result, BaseException):
-                self._inbox_failed(result)
-                client.peer.close(1011, "inbox")
+            if not self._has_page(client, result):
                 return
             welcome(result)
             client.proven = client.given = result.after
@@ -350,13 +346,18 @@ class Core:
         self.inbox.read(client.identity.user or "", page.messages[-1].seq, lambda result: self._turned(client, result))
 
     def _turned(self, client: Client, result: Any) -> None:
+        if self._has_page(client, result):
+            self._go_on(client, result)
+
+    def _has_page(self, client: Client, result: Any) -> bool:
+        """Whether the client is still there and the inbox could be read; if not, it is sent away to come back."""
         if client.id not in self.clients:
-            return
+            return False
         if isinstance(result, BaseException):
             self._inbox_failed(result)
             client.peer.close(1011, "inbox")
-            return
-        self._go_on(client, result)
+            return False
+        return True
 
     def _given(self, seq: int, clients: Iterable[Client]) -> None:
         for client in clients:
