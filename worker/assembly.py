@@ -60,9 +60,11 @@ def wire_of(settings: Settings) -> Wire:
 def control_of(loaded: Loaded, store: Store, clock: Clock) -> Control:
     """The operations on a store, without a worker in this process."""
     settings = loaded.settings
+    registry = registry_of(settings)
     return Control(
         store=store,
-        registry=registry_of(settings),
+        registry=registry,
+        sections=sections_of(loaded, registry),
         wire=wire_of(settings),
         clock=clock,
         default_user=settings.web_socket.default_user_id,

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -68,6 +68,8 @@ class Control:
     clock: Clock
     default_user: str | None
     max_attempts: int
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    """The handlers' settings, by section: what they allow is asked before a job is taken in."""
     interrupt: Callable[[str], bool] = lambda _job_id: False
     how_far: Callable[[str], tuple[float, str] | None] = lambda _job_id: None
     """Percent and note of a job that runs here."""
@@ -93,7 +95,7 @@ class Control:
         if handler is None:
             raise UnknownKind(f"unknown task type {request.task_type!r}; there are: {', '.join(sorted(self.registry))}")
         payload = _canonical(request)
-        handler.validate(payload)
+        handler.admit(payload, self.sections.get(handler.section or ""))
         user = request.user_id or self.default_user
         if user is None:
             raise MissingUser("the job names no user (userId) and WebSocket:DefaultUserId is not set")

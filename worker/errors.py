@@ -27,6 +27,14 @@ class TimedOut(WorkerError):
     """The attempt took longer than the handler's timeout."""
 
 
+class RetryLater(WorkerError):
+    """The other side asks to be left alone for `after` seconds: the next attempt waits for that."""
+
+    def __init__(self, text: str, after: float) -> None:
+        super().__init__(text)
+        self.after = after
+
+
 class Cancelled(WorkerError):
     """Somebody asked for the job to be cancelled, and it was."""
 

@@ -289,7 +289,12 @@ class Executor:
         elif running.work is not None:
             running.work.add_done_callback(lambda _work: self._came_home(running))
             running.work.cancel()
-        asyncio.get_running_loop().call_later(self.grace, self._give_up, running)
+        asyncio.get_running_loop().call_later(self._grace_of(running, cause), self._give_up, running)
+
+    def _grace_of(self, running: Running, cause: Cause) -> float:
+        """A stop has a deadline of its own, which no handler can move."""
+        handler = self.registry.get(running.job.kind)
+        return self.grace if cause == "stop" or handler is None or handler.grace is None else handler.grace
 
     def _give_up(self, running: Running) -> None:
         if running.ended:

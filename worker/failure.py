@@ -9,7 +9,7 @@ from itertools import dropwhile
 from pathlib import PurePath
 from types import TracebackType
 
-from worker.errors import Cancelled, Discard, WorkerError
+from worker.errors import Cancelled, Discard, RetryLater, WorkerError
 from worker.redact import Redactor
 
 _LONGEST = 16_384
@@ -28,6 +28,8 @@ class Failure:
     """The id that stands in the log line and in the notification."""
     retryable: bool = True
     cancelled: bool = False
+    retry_after: float | None = None
+    """Seconds the other side asked to be left alone."""
 
 
 def failure_of(exc: BaseException, redact: Redactor) -> Failure:
@@ -48,6 +50,7 @@ def failure_of(exc: BaseException, redact: Redactor) -> Failure:
         error_id=new_error_id(),
         retryable=not isinstance(exc, Discard | Cancelled),
         cancelled=isinstance(exc, Cancelled),
+        retry_after=exc.after if isinstance(exc, RetryLater) else None,
     )
 
 

@@ -58,6 +58,12 @@ class Handler:
     module: str = ""
     """Where a child process finds it."""
     takes_context: bool = False
+    check: "Check | None" = None
+    """What the settings allow of a payload that fits the model."""
+    files: tuple[str, ...] = ()
+    """Fields of the payload that take the path of an uploaded file."""
+    grace: float | None = None
+    """Seconds it may take to stop when its job is cancelled or timed out; None: the executor's own."""
 
     def validate(self, payload: bytes) -> BaseModel:
         """The payload as its model; InvalidPayload names every field that does not fit."""
@@ -66,6 +72,15 @@ class Handler:
         except ValidationError as exc:
             raise InvalidPayload(f"payload of {self.kind}: {explain(exc)}") from None
 
+    def admit(self, payload: bytes, settings: Any) -> None:
+        """Intake's question: does it fit the model, and do these settings allow it? InvalidPayload says why not."""
+        model = self.validate(payload)
+        if self.check is not None:
+            self.check(model, settings)
+
+
+Check = Callable[[Any, Any], None]
+"""Takes a payload and the handler's settings section (or None); raises InvalidPayload."""
 
 Registry = Mapping[str, Handler]
 
@@ -76,6 +91,9 @@ def handler(
     execution: Execution | None = None,
     timeout: float | None = None,
     section: str | None = None,
+    check: Check | None = None,
+    files: tuple[str, ...] = (),
+    grace: float | None = None,
 ) -> Callable[[Callable[..., Any]], Handler]:
     """Turn a function `(payload: Model)` or `(payload: Model, context)` into a Handler value.
 
@@ -98,6 +116,9 @@ def handler(
             section,
             function.__module__,
             _has_room(function),
+            check,
+            files,
+            grace,
         )
 
     return register

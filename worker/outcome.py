@@ -66,6 +66,10 @@ class RetryPolicy:
         plain = min(self.cap, self.base * self.factor ** min(attempt - 1, 60))
         return plain * (1 + self.jitter * (2 * spread - 1))
 
+    def delay_after(self, failure: Failure, attempt: int, spread: float) -> float:
+        """The same, unless the other side asked for a longer pause; never longer than the longest there is."""
+        return max(self.delay(attempt, spread), min(failure.retry_after or 0.0, self.cap))
+
 
 def decide(attempt: Attempt, policy: RetryPolicy, now: float, spread: float) -> Outcome:
     """Success ends the run, a cancel ends it, what cannot succeed ends it, the last attempt ends it."""
@@ -76,7 +80,7 @@ def decide(attempt: Attempt, policy: RetryPolicy, now: float, spread: float) -> 
         return Cancelled(failure)
     if not failure.retryable or attempt.job.attempt >= attempt.job.max_attempts:
         return Failed(failure)
-    return Retry(failure, now + policy.delay(attempt.job.attempt, spread))
+    return Retry(failure, now + policy.delay_after(failure, attempt.job.attempt, spread))
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,6 +236,24 @@ async def test_what_succeeds_during_shutdown_is_not_given_back(bench: Bench, mar
     assert _ended(await ended).result == b'"in time"'
 
 
+@pytest.mark.parametrize(("cause", "patient"), [("cancel", True), ("timeout", True), ("stop", False)])
+async def test_a_handler_may_ask_for_more_time_to_stop_but_a_shutdown_does_not_wait(
+    tmp_path: Path, mark: Path, cause: str, patient: bool
+) -> None:
+    release = tmp_path / "release"
+    async with a_bench(grace=0.05, timeout=0.05 if cause == "timeout" else 30.0) as bench:
+        slow = replace(bench.executor.registry["stubborn"], grace=30.0)
+        bench.executor.registry = {"stubborn": slow}
+        job = a_job("stubborn", {"mark": str(mark), "text": str(release)})
+        ended = bench.start(job)
+        await eventually(mark.exists)
+        _stop(bench, cause, job.id)
+        asyncio.get_running_loop().call_later(0.15, release.touch)
+        await ended
+        await eventually(release.exists)
+        assert bench.events == ([] if patient else [HandlerAbandoned(job)])
+
+
 @pytest.mark.parametrize("kind", ["stubborn", "deaf"])
 @pytest.mark.parametrize(("cause", "expected"), [("cancel", "Cancelled"), ("timeout", "TimedOut"), ("stop", None)])
 async def test_a_handler_that_does_not_stop_is_left_behind(

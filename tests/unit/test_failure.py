@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from worker.errors import Cancelled, Crashed, Discard, Interrupted, InvalidPayload, TimedOut
+from worker.errors import Cancelled, Crashed, Discard, Interrupted, InvalidPayload, RetryLater, TimedOut, WorkerError
 from worker.failure import Failure, failure_of, new_error_id
 from worker.redact import Redactor
 
@@ -189,3 +189,8 @@ def test_error_ids_are_short_and_differ() -> None:
     ids = {new_error_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(len(error_id) == 12 and int(error_id, 16) >= 0 for error_id in ids)
+
+
+def test_a_wish_to_be_left_alone_is_passed_on() -> None:
+    assert failure_of(RetryLater("busy", 30.0), Redactor.of([])).retry_after == 30.0
+    assert failure_of(WorkerError("busy"), Redactor.of([])).retry_after is None

@@ -187,3 +187,16 @@ def test_the_modules_inside_a_package_are_searched(tmp_path: Path, monkeypatch: 
         for name in [name for name in sys.modules if name.startswith("orders_of_the_day")]:
             del sys.modules[name]
     assert {kind: value.module for kind, value in found.items()} == {"shout": "orders_of_the_day.shout"}
+
+
+def test_intake_asks_the_model_first_and_then_what_the_settings_allow() -> None:
+    def check(payload: Order, settings: int) -> None:
+        if payload.count > settings:
+            raise InvalidPayload(f"count: more than {settings} are not allowed")
+
+    wary = handler("wary", check=check)(plain)
+    wary.admit(b'{"count": 2}', 2)
+    with pytest.raises(InvalidPayload, match="more than 2 are not allowed"):
+        wary.admit(b'{"count": 3}', 2)
+    with pytest.raises(InvalidPayload, match=r"payload of wary: count: "):
+        wary.admit(b'{"count": "many"}', 2)

@@ -107,3 +107,9 @@ def test_a_poison_job_is_convicted_after_its_attempts() -> None:
         assert verdict.charged is not None
         ends.append(type(decide(verdict.charged, POLICY, 0.0, 0.0)))
     assert ends == [Retry, Retry, Failed]
+
+
+@pytest.mark.parametrize(("asked", "run_at"), [(60.0, 1060.0), (1.0, 1005.0), (7200.0, 1300.0)])
+def test_who_asks_to_be_left_alone_is_up_to_the_longest_pause(asked: float, run_at: float) -> None:
+    failure = replace(FAILURE, retry_after=asked)
+    assert decide(an_attempt(a_job(), failure), POLICY, now=1000.0, spread=0.5) == Retry(failure, run_at)
