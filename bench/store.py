@@ -215,7 +215,7 @@ async def whole_way(folder: Path, scale: Scale) -> float:
     calls = [jobs(100, scale.users) for _ in range(scale.many // 100)]
     total = len(calls) * 100
     news, last = asyncio.Event(), 0
-    store.on_message(news.set)
+    store.on_message(lambda _messages: news.set())
 
     async def intake() -> None:
         for call in calls:

@@ -204,8 +204,9 @@ class Outbox(Protocol):
         """Newest first; `before` is the id to go on from."""
         ...
 
-    def on_message(self, listener: Callable[[], None]) -> None:
-        """`listener` is called in the event loop after a commit that put messages into the outbox."""
+    def on_message(self, listener: Callable[[Sequence[OutboxMessage]], None]) -> None:
+        """`listener` is called in the event loop after a commit that put messages into the outbox, with those
+        messages in order. Whoever was told of all before them need not read them back."""
         ...
 
 

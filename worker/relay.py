@@ -14,6 +14,9 @@ from worker.queue import Outbox, OutboxMessage
 READ_AHEAD = 512
 """Messages read at once: one read per window rather than one per message, and memory stays flat."""
 
+_HOLD = 2 * READ_AHEAD
+"""Messages kept in memory before they are taken; those beyond are read when their turn comes."""
+
 
 @dataclass(slots=True)
 class Relay:
@@ -25,6 +28,10 @@ class Relay:
     pause_on_error: float
     _ahead: deque[OutboxMessage] = field(default_factory=deque)
     _read_to: int = 0
+    _behind: bool = True
+    """The store may hold messages after `_read_to` of which nobody told."""
+    _told_meanwhile: list[OutboxMessage] | None = None
+    """What was committed while a read is under way, which may or may not have seen it."""
     _taken_to: int = 0
     _confirmed_to: int = 0
     _recorded_to: int = 0
@@ -40,7 +47,7 @@ class Relay:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Feed the channel until cancelled."""
-        self.outbox.on_message(self._news.set)
+        self.outbox.on_message(self._told)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.notifier.run(self, stop))
             group.create_task(self._record_for_ever())
@@ -65,7 +72,11 @@ class Relay:
 
     async def take(self, limit: int) -> Sequence[OutboxMessage]:
         while not self._ahead:
-            await self._read()
+            if self._behind:
+                await self._read()
+            else:
+                self._news.clear()
+                await self._news.wait()
         messages = [self._ahead.popleft() for _ in range(min(limit, len(self._ahead)))]
         self._taken_to = messages[-1].id
         self._in_flight.update((message.id, message) for message in messages)
@@ -77,6 +88,7 @@ class Relay:
         proven = takewhile(lambda message_id: message_id <= self._confirmed_to, self._in_flight)
         self._in_flight = {message_id: self._in_flight[message_id] for message_id in proven}
         self._read_to = self._taken_to = self._confirmed_to
+        self._behind = True
         self._news.set()  # who waits for something new has old messages to take
 
     def confirmed(self, up_to: int) -> None:
@@ -93,22 +105,45 @@ class Relay:
 
     # -- the store's side ----------------------------------------------------------------------------------
 
+    def _told(self, messages: Sequence[OutboxMessage]) -> None:
+        """New messages, as they were committed: nobody has to read back what has just been written."""
+        if self._told_meanwhile is None:
+            self._follow(messages)
+        elif len(self._told_meanwhile) < _HOLD:
+            self._told_meanwhile.extend(messages)
+        self._news.set()
+
+    def _follow(self, messages: Sequence[OutboxMessage]) -> None:
+        """Put them behind those that wait, if they are the very next; else they will be read."""
+        fresh = [message for message in messages if message.id > self._read_to]
+        if self._behind or not fresh:
+            return
+        if fresh[0].id == self._read_to + 1 and len(self._ahead) + len(fresh) <= _HOLD:
+            self._line_up(fresh)
+        else:
+            self._behind = True
+
+    def _line_up(self, messages: Sequence[OutboxMessage]) -> None:
+        self._ahead.extend(message for message in messages if message.id not in self._parked)
+        self._read_to = messages[-1].id
+
     async def _read(self) -> None:
-        self._news.clear()
         generation = self._generation
+        self._told_meanwhile = told = list[OutboxMessage]()
         try:
             found = await self.outbox.pending(self._read_to, READ_AHEAD)
         except Exception as exc:  # noqa: BLE001 -- the relay outlives whatever it meets
             self.emit(LoopFailed("reading the outbox", exc, self.pause_on_error))
             await asyncio.sleep(self.pause_on_error)
             return
+        finally:
+            self._told_meanwhile = None
         if generation != self._generation:
             return
-        self._ahead.extend(message for message in found if message.id not in self._parked)
         if found:
-            self._read_to = found[-1].id
-        else:
-            await self._news.wait()
+            self._line_up(found)
+        self._behind = len(found) == READ_AHEAD
+        self._follow(told)
 
     async def _record_for_ever(self) -> None:
         while True:

@@ -19,7 +19,7 @@ from tests.support.stores import (
     success,
 )
 from worker.notification import notification_id
-from worker.queue import Store
+from worker.queue import OutboxMessage, Store
 
 
 async def _messages(store: Store, count: int, user: str = "somchai") -> list[str]:
@@ -271,8 +271,8 @@ async def test_a_listed_notification_tells_all_there_is(store: Store) -> None:
 
 
 async def test_listeners_are_told_of_new_messages_only(store: Store) -> None:
-    told: list[int] = []
-    store.on_message(lambda: told.append(1))
+    told: list[OutboxMessage] = []
+    store.on_message(told.extend)
     await store.enqueue([a_job(), a_job(), a_job()])
     first, second = (await store.claim(2)).jobs
     await store.settle([retried(first, START + 60)])
@@ -280,12 +280,39 @@ async def test_listeners_are_told_of_new_messages_only(store: Store) -> None:
     assert told == []
     await store.settle([success(second)])
     await asyncio.sleep(0)
-    assert told == [1]
+    assert told == await store.pending(0, 10)
     record = await store.get(first.id)
     assert record is not None
     await store.cancel(first.id, 1, cancel_news(record))
     await asyncio.sleep(0)
-    assert told == [1, 1]
+    assert told == await store.pending(0, 10)
+    assert len(told) == 2
+
+
+async def test_listeners_are_told_the_messages_as_they_are_stored(store: Store, house: StoreHouse) -> None:
+    told: list[OutboxMessage] = []
+    store.on_message(told.extend)
+    await _messages(store, 300)
+    await store.delivered(299)
+    [last] = await store.notifications(limit=1)
+    await store.delivered(300)
+    resent = await store.resend(last.notification_id)
+    await _messages(store, 2)
+    assert resent == told[300]
+    assert [message.id for message in told] == list(range(1, 304))
+    assert await store.pending(0, 10) == told[300:]
+
+
+async def test_what_is_told_after_a_reopening_goes_on_with_the_ids(house: StoreHouse) -> None:
+    store = await house.open()
+    await _messages(store, 3)
+    await store.delivered(3)
+    store = await house.reopen(store)
+    told: list[OutboxMessage] = []
+    store.on_message(told.extend)
+    await _messages(store, 2)
+    assert [message.id for message in told] == [4, 5]
+    assert await store.pending(0, 10) == told
 
 
 async def test_close_writes_what_waits(house: StoreHouse) -> None:

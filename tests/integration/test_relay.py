@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -205,6 +206,74 @@ async def test_a_resent_message_comes_at_the_end_marked_as_such(store: SqliteSto
     assert again.id > ids[1]
     assert again.notification_id == first.notification_id
     assert b'"redelivery":1' in again.body
+
+
+# -- told, not read --------------------------------------------------------------------------------------------
+
+
+async def test_what_is_told_need_not_be_read_back(store: SqliteStore) -> None:
+    ids = await told(store, 3)
+    gate = Gate(store, "pending")
+    async with relaying(gate) as (_, feed, _):
+        assert await taken(feed, 10) == ids
+        for _ in range(5):
+            more = await told(store, 2)
+            assert await taken(feed, 10) == more
+    assert len(gate.calls) == 1
+
+
+async def test_more_than_is_held_in_memory_is_read_when_its_turn_comes(store: SqliteStore) -> None:
+    ids = await told(store, 1)
+    async with relaying(store) as (_, feed, _):
+        assert await taken(feed, 10) == ids
+        for _ in range(4):
+            ids += await told(store, 400)
+        got = ids[:1]
+        while len(got) < len(ids):
+            got += await taken(feed, 100)
+    assert got == ids
+
+
+async def test_what_is_told_during_a_read_is_neither_lost_nor_doubled(store: SqliteStore) -> None:
+    ids = await told(store, 2)
+    gate = Gate(store, "pending")
+    async with relaying(gate) as (_, feed, _):
+        gate.open.clear()
+        waiting = asyncio.ensure_future(taken(feed, 2))
+        await gate.reached.wait()  # it has read the first two, and is held up
+        more = await told(store, 3)
+        gate.open.set()
+        assert await waiting == ids
+        assert await taken(feed, 10) == more
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_crosses_whatever_all_come_in_order(store: SqliteStore, seed: int) -> None:
+    chance, got = random.Random(seed), list[int]()
+    gate = Gate(store, "pending")
+    async with relaying(gate) as (_, feed, _):
+        ids = await told(store, chance.randrange(3))
+        for _ in range(30):
+            match chance.randrange(5):
+                case 0:
+                    ids += await told(store, chance.choice([1, 2, 700]))
+                case 1:
+                    feed.rewind()
+                    got.clear()
+                case 2 if len(got) < len(ids):
+                    got += await taken(feed, chance.choice([1, 100, 1000]))
+                case 3:
+                    gate.open.clear() if gate.open.is_set() else gate.open.set()
+                case _:
+                    waiting = asyncio.ensure_future(feed.take(1))
+                    await asyncio.sleep(0)
+                    waiting.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        got += [message.id for message in await waiting]
+            gate.open.set()
+        while len(got) < len(ids):
+            got += await taken(feed, 1000)
+    assert got == ids
 
 
 # -- the store fails -----------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ class SqliteStore:
         self._lock: StoreLock | None = None
         self._files: OpenFiles | None = None
         self._work_listeners: list[Callable[[], None]] = []
-        self._message_listeners: list[Callable[[], None]] = []
+        self._message_listeners: list[Callable[[Sequence[OutboxMessage]], None]] = []
         self._writer = Writer(path, self._open_ledger, self._committed, self._unlock)
         # Two, so that a search by a person cannot keep the relay waiting.
         self._machine = Reader(path, "store-reader")
@@ -191,7 +191,7 @@ class SqliteStore:
         """ValueError: there is no such state."""
         return await self._people.read(sqlite_reads.notifications, state, user_id, before, limit)
 
-    def on_message(self, listener: Callable[[], None]) -> None:
+    def on_message(self, listener: Callable[[Sequence[OutboxMessage]], None]) -> None:
         self._message_listeners.append(listener)
 
     # -- life ----------------------------------------------------------------------------------------------
@@ -231,11 +231,11 @@ class SqliteStore:
         if self._lock is not None:
             self._lock.release()
 
-    def _committed(self, work: bool, news: bool) -> None:
+    def _committed(self, work: bool, news: Sequence[OutboxMessage]) -> None:
         for listener in self._work_listeners if work else ():
             listener()
-        for listener in self._message_listeners if news else ():
-            listener()
+        for tell in self._message_listeners if news else ():
+            tell(news)
 
     def _give_back(self, claimed: Claimed) -> None:
         """Whoever claimed these jobs was cancelled before it could learn of them."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from worker.clock import Clock
 from worker.job import JobState
+from worker.queue import OutboxMessage
 from worker.queues.sqlite_room import Room
 from worker.queues.sqlite_schema import BACKOFF, RUNNING, RowStatement, json_list
 
@@ -45,13 +46,13 @@ class Counts:
     """The watermark: every message with an id up to here that is not dead has been delivered."""
     last_seq: int = 0
     """The place of the job that was accepted last."""
+    last_message: int = 0
+    """The id of the message that came last, whether or not it is still there."""
     held: int = 0
     """Running jobs of this owner."""
     suspect_held: bool = False
     work: bool = False
     """A job may have fallen due."""
-    news: bool = False
-    """Messages went into the outbox."""
     clock_offset: float = 0.0
     """Wall clock minus monotonic clock, when last looked at."""
     times_set_back: int = 0
@@ -82,13 +83,18 @@ class Ledger:
     counts: Counts = field(default_factory=lambda: Counts({}))
     alone: bool = False
     """The operations of this batch are done one by one, because one of them failed."""
+    news: list[OutboxMessage] = field(default_factory=list)
+    """What this transaction put into the outbox, in order."""
     _before: Counts = field(default_factory=lambda: Counts({}))
     _sequences: dict[str, int] = field(default_factory=dict)
 
     def load(self) -> None:
         """Read the counts, and put right what a clock that was set back meanwhile would spoil."""
         self.counts, clock = read_counts(self.connection)
-        (self.counts.last_seq,) = self.connection.execute("SELECT coalesce(max(seq), 0) FROM jobs").fetchone()
+        self.counts.last_seq, self.counts.last_message = self.connection.execute(
+            "SELECT coalesce((SELECT max(seq) FROM jobs), 0), "
+            "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0)"
+        ).fetchone()
         self.counts.clock_offset = self.clock.now() - self.clock.monotonic()
         with self.transaction():
             self._disown()
@@ -120,6 +126,7 @@ class Ledger:
     def rollback(self) -> None:
         self.counts = self._before.copy()
         self._sequences.clear()
+        self.news.clear()
         if self.connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):  # told by the next BEGIN, if it matters
                 self.connection.execute("ROLLBACK")
@@ -127,23 +134,24 @@ class Ledger:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """What fails inside leaves no trace, and the transaction goes on."""
-        before = self.counts.copy()
+        before, told = self.counts.copy(), len(self.news)
         self.connection.execute("SAVEPOINT operation")
         try:
             yield
         except Exception:
             self.counts = before
             self._sequences.clear()
+            del self.news[told:]
             if self.connection.in_transaction:  # a full disk, for one, takes the whole transaction with it
                 self.connection.execute("ROLLBACK TO operation")
                 self.connection.execute("RELEASE operation")
             raise
         self.connection.execute("RELEASE operation")
 
-    def take_signals(self) -> tuple[bool, bool]:
+    def take_signals(self) -> tuple[bool, list[OutboxMessage]]:
         """(work, news) of what was committed since this was last asked."""
-        signals = (self.counts.work, self.counts.news)
-        self.counts.work = self.counts.news = False
+        signals = (self.counts.work, self.news)
+        self.counts.work, self.news = False, []
         return signals
 
     def tidy(self) -> None:

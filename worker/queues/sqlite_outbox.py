@@ -32,14 +32,19 @@ def put(ledger: Ledger, news: Sequence[News]) -> None:
         for (one, run, ended_at), sequence in zip(news, numbers, strict=True)
     ]
     _INSERT.run(ledger.connection, rows)
+    # One writer, and AUTOINCREMENT: each id is the last one's successor.
+    first = ledger.counts.last_message + 1
+    ledger.counts.last_message += len(rows)
     ledger.counts.pending += len(rows)
-    ledger.counts.news = True
+    ledger.news.extend(
+        OutboxMessage(message_id, row[0], row[1], row[3], row[6]) for message_id, row in enumerate(rows, first)
+    )
 
 
 def delivered(ledger: Ledger, calls: Sequence[int]) -> list[None]:
     """Move the watermark to the furthest of them, but not past the last message there is."""
     counts, connection = ledger.counts, ledger.connection
-    up_to = min(max(calls), _last_id(ledger))
+    up_to = min(max(calls), counts.last_message)
     if up_to > counts.delivered:
         (count,) = connection.execute(
             "SELECT count(*) FROM outbox WHERE id > ? AND id <= ? AND dead IS NULL", (counts.delivered, up_to)
@@ -48,11 +53,6 @@ def delivered(ledger: Ledger, calls: Sequence[int]) -> list[None]:
         counts.pending -= count
         counts.delivered = up_to
     return [None for _ in calls]
-
-
-def _last_id(ledger: Ledger) -> int:
-    row = ledger.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
-    return 0 if row is None else int(row[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,9 @@ def _resend(ledger: Ledger, call: Resend) -> OutboxMessage | None:
         (call.notification_id, job_id, run, user_id, sequence, redelivery + 1, ledger.clock.now(), body),
     )
     assert cursor.lastrowid is not None
+    ledger.counts.last_message = cursor.lastrowid
     ledger.counts.dead -= bool(is_dead)
     ledger.counts.pending += 1
-    ledger.counts.news = True
-    return OutboxMessage(cursor.lastrowid, call.notification_id, job_id, user_id, body)
+    message = OutboxMessage(cursor.lastrowid, call.notification_id, job_id, user_id, body)
+    ledger.news.append(message)
+    return message

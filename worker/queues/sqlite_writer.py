@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from worker.errors import StoreCorrupt, StoreError
+from worker.queue import OutboxMessage
 from worker.queues.sqlite_errors import translated
 from worker.queues.sqlite_ledger import Ledger
 
@@ -51,11 +52,11 @@ class Writer:
         self,
         path: Path,
         open_ledger: Callable[[], Ledger],
-        on_commit: Callable[[bool, bool], None],
+        on_commit: Callable[[bool, Sequence[OutboxMessage]], None],
         on_end: Callable[[], None],
     ) -> None:
         """`open_ledger` and `on_end` are called in the thread; `on_commit` in the event loop, after each transaction:
-        may a job have fallen due, are there new messages."""
+        may a job have fallen due, which messages are new."""
         self._path = path
         self._open_ledger = open_ledger
         self._on_commit = on_commit
@@ -114,7 +115,7 @@ class Writer:
 
     # -- in the event loop ---------------------------------------------------------------------------------
 
-    def _deliver(self, requests: Sequence[_Request], work: bool, news: bool) -> None:
+    def _deliver(self, requests: Sequence[_Request], work: bool, news: Sequence[OutboxMessage]) -> None:
         for request in requests:
             self._answer(request)
         self._waiting -= len(requests)
