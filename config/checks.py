@@ -28,6 +28,8 @@ def faults(settings: Settings, environment: str) -> Iterator[Finding]:
     yield from _verify_tls(settings, environment)
     yield from _delays(settings)
     yield from _connection_string(settings)
+    yield from _stoppable(settings)
+    yield from _program_names(settings)
     yield from _listener(settings.http)
 
 
@@ -51,6 +53,21 @@ def _delays(settings: Settings) -> Iterator[Finding]:
         yield _below(("WebSocket", "MaxReconnectionDelay"), ("WebSocket", "ReconnectionDelay"))
     if worker.max_backoff_delay < worker.backoff_delay:
         yield _below(("Worker", "MaxBackoffDelay"), ("Worker", "BackoffDelay"))
+
+
+def _stoppable(settings: Settings) -> Iterator[Finding]:
+    """Both are stopped by cancelling their coroutine; in a thread or a child nobody would stop what they started."""
+    for kind in ("http", "command"):
+        if settings.worker.execution.get(kind, "async") != "async":
+            yield Finding(("Worker", "Execution", kind), "must be async, or left out: it waits, and can be stopped")
+
+
+def _program_names(settings: Settings) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for index, program in enumerate(settings.handlers.command.programs):
+        if program.name in seen:
+            yield Finding(("Handlers", "Command", "Programs", index, "Name"), "is the name of another program as well")
+        seen.add(program.name)
 
 
 def _below(cap: Path, base: Path) -> Finding:

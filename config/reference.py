@@ -5,6 +5,7 @@
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -16,6 +17,8 @@ from config.settings import Settings
 from config.shape import Key, Leaf, ListOf, MapOf, Section, shape_of
 
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
+_WIDTH = 117
+"""Columns of a comment, without its indent and its slashes."""
 _HEADER = """\
 // Every setting with its default. A file of your own needs only what differs; comments and trailing commas
 // are welcome. What overrides what, and how, is in docs/settings.md. null means: not set.
@@ -29,7 +32,8 @@ def settings_file() -> str:
 
 def _entries(section: Section, indent: str) -> Iterator[str]:
     for key in section.keys.values():
-        comment = f"{indent}// {_comment(key)}\n"
+        lines = textwrap.wrap(_comment(key), _WIDTH - len(indent), break_long_words=False, break_on_hyphens=False)
+        comment = "".join(f"{indent}// {line}\n" for line in lines)
         if isinstance(key.shape, Section):
             inner = ",\n".join(_entries(key.shape, f"{indent}  "))
             yield f'{comment}{indent}"{key.name}": {{\n{inner}\n{indent}}}'

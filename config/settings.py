@@ -149,6 +149,40 @@ def _redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _call_prefix(url: str) -> str:
+    """What jobs may call: scheme, host, port and the beginning of the path."""
+    if any(char.isspace() or not char.isprintable() or char == "\\" for char in url):
+        raise ValueError("must not contain blanks, backslashes or control characters")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address such as https://api.example/hooks/")
+    if "@" in parts.netloc or "?" in url or "#" in url:
+        raise ValueError("must not hold a user name, a query or a fragment; secrets belong in Headers")
+    if any(segment in (".", "..") for segment in parts.path.split("/")) or "%" in parts.path:
+        raise ValueError("must have a plain path, without dots between slashes and without %")
+    return url
+
+
+def _absolute_path(path: str) -> str:
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError("must be an absolute path: nothing is looked up in PATH, and no shell is asked")
+    return path
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as exc:
+        raise ValueError(f"is no regular expression: {exc}") from None
+    return text
+
+
+def _variable_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError("is no name for an environment variable")
+    return name
+
+
 class Section(BaseModel):
     """A frozen part of the tree; unknown keys are faults."""
 
@@ -347,6 +381,89 @@ class InsigniaSettings(Section):
     bad_row_limit: Percent = Field(5.0, description="Share of unreadable rows above which a roster is refused")
 
 
+class HttpTargetSettings(Section):
+    """Addresses that jobs of kind http may call, and what is sent there."""
+
+    url: Annotated[str, AfterValidator(_call_prefix)] = Field(
+        description="Beginning of the addresses, as https://api.example/hooks/; ends at a / of the path"
+    )
+    headers: Mapping[
+        Annotated[str, AfterValidator(_header_name)], Annotated[SecretStr, AfterValidator(_header_value)]
+    ] = Field(default_factory=dict, description="Sent there and nowhere else: keys and tokens belong here")
+    networks: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        (), description="Networks it may lie in besides the public Internet, as 10.0.0.0/8"
+    )
+
+
+class HttpHandlerSettings(Section):
+    """Jobs of kind http."""
+
+    allow: tuple[HttpTargetSettings, ...] = Field((), description="What may be called; empty: the kind is off")
+    timeout: Milliseconds = Field(30000, gt=0, description="Longest time for one call, redirects included")
+    max_answer: Bytes = Field(
+        65536, ge=0, le=4 * 1024**2, description="What is kept of an answer's body; the rest is not read"
+    )
+    max_redirects: int = Field(5, ge=0, le=20, description="Redirects that are followed; each must be allowed itself")
+    ca_file: str | None = Field(None, description="PEM file of the authorities to trust in place of the system's")
+
+
+ExitCode = Annotated[int, Field(ge=0, le=255)]
+
+
+class ProgramSettings(Section):
+    """A program that jobs of kind command may run."""
+
+    name: str = Field(min_length=1, max_length=100, description="What the payload calls it")
+    path: Annotated[str, AfterValidator(_absolute_path)] = Field(description="The program, an absolute path")
+    arguments: tuple[str, ...] = Field((), description="Arguments that always come first")
+    patterns: tuple[Annotated[str, AfterValidator(_pattern)], ...] = Field(
+        (), description="What the payload's arguments must be as a whole, one regular expression for each place"
+    )
+    max_arguments: int | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="Arguments in the payload, at most; the last pattern holds for all further ones",
+    )
+    folder: Annotated[str, AfterValidator(_absolute_path)] = Field("/", description="Where it runs, an absolute path")
+    environment: Mapping[Annotated[str, AfterValidator(_variable_name)], SecretStr] = Field(
+        default_factory=dict, description="Variables it is given"
+    )
+    inherit: tuple[Annotated[str, AfterValidator(_variable_name)], ...] = Field(
+        (), description="Variables of the service it is given; no others"
+    )
+    variables: tuple[Annotated[str, AfterValidator(_variable_name)], ...] = Field(
+        (), description="Variables the payload may set"
+    )
+    stdin: bool = Field(False, description="Whether the payload may give it standard input")
+    encoding: Annotated[Literal["utf-8", "cp874"], _AnyCase()] = Field("utf-8", description="How it writes and reads")
+    timeout: Milliseconds = Field(3600000, gt=0, description="Longest run; Worker:Timeout holds where it is shorter")
+    success_codes: tuple[ExitCode, ...] = Field((0,), description="Exit codes that mean success")
+    retry_codes: tuple[ExitCode, ...] = Field((75,), description="Exit codes after which it is worth another attempt")
+
+
+class CommandHandlerSettings(Section):
+    """Jobs of kind command."""
+
+    programs: tuple[ProgramSettings, ...] = Field((), description="What may be run; empty: the kind is off")
+    max_output: Bytes = Field(
+        65536,
+        ge=256,
+        le=4 * 1024**2,
+        description="What is kept of each of its outputs: half from the start, half the end",
+    )
+    grace: Milliseconds = Field(
+        1500, ge=0, le=10000, description="Between SIGTERM and SIGKILL, when a job is cancelled or takes too long"
+    )
+
+
+class HandlersSettings(Section):
+    """The kinds of jobs that need no Python: off until something is allowed."""
+
+    http: HttpHandlerSettings = Field(HttpHandlerSettings(), description="Jobs of kind http: call a URL")
+    command: CommandHandlerSettings = Field(CommandHandlerSettings(), description="Jobs of kind command: run a program")
+
+
 class HostOptionsSettings(Section):
     """The host's life. Durations are seconds."""
 
@@ -415,6 +532,7 @@ class Settings(BaseSettings):
     hub: HubSettings = Field(HubSettings(), description="The built-in org-socket server")
     http: HttpSettings = Field(HttpSettings(), description="The one port: hub, HTTP API, health")
     insignia: InsigniaSettings = Field(InsigniaSettings(), description="The insignia job")
+    handlers: HandlersSettings = Field(HandlersSettings(), description="Jobs that need no Python: http and command")
     host_options: HostOptionsSettings = Field(HostOptionsSettings(), description="The host's life")
     logging: LoggingSettings = Field(LoggingSettings(), description="What is logged, and how")
 

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_pascal
 
 import worker.handlers
 from config.layers import Loaded
-from config.settings import Settings
+from config.settings import HandlersSettings, Settings
 from worker.clock import Clock
 from worker.control import Control
 from worker.errors import NotFound
@@ -159,8 +159,18 @@ def sections_of(loaded: Loaded, registry: Registry) -> dict[str, BaseModel]:
         }
     )
     names = {handler.section for handler in registry.values()}
-    tree = {to_pascal(name): getattr(settings, name) for name in type(settings).model_fields} | {"Insignia": resolved}
+    tree = {to_pascal(name): getattr(settings, name) for name in type(settings).model_fields}
+    tree |= {"Insignia": resolved, "Handlers": _handlers(loaded)}
     return {name: tree[name] for name in names if name is not None and name in tree}
+
+
+def _handlers(loaded: Loaded) -> HandlersSettings:
+    handlers = loaded.settings.handlers
+    ca_file = handlers.http.ca_file
+    if ca_file is None:
+        return handlers
+    http = handlers.http.model_copy(update={"ca_file": str(loaded.resolve_content(ca_file))})
+    return handlers.model_copy(update={"http": http})
 
 
 def turned_away(emit: Emit) -> Callable[[str, str], None]:

@@ -60,6 +60,8 @@ def test_the_secrets_are_these() -> None:
         "Hub:Redis",
         "Hub:SigningSecret",
         "Http:ApiKeys:N:Sha256",
+        "Handlers:Http:Allow:N:Headers",
+        "Handlers:Command:Programs:N:Environment",
     }
 
 
