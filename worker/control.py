@@ -18,6 +18,7 @@ from pydantic.alias_generators import to_camel
 
 from worker.clock import Clock, rfc3339
 from worker.errors import InvalidPayload, KeyConflict, MissingUser, NotFound, NotPossible, UnknownKind
+from worker.events import Emit, JobsAccepted, WaitingJobCancelled
 from worker.handler import Registry, explain
 from worker.job import TERMINAL, JobRecord, JobState, NewJob, new_job_id
 from worker.notification import Wire, cancelled_before_run
@@ -73,6 +74,7 @@ class Control:
     interrupt: Callable[[str], bool] = lambda _job_id: False
     how_far: Callable[[str], tuple[float, str] | None] = lambda _job_id: None
     """Percent and note of a job that runs here."""
+    emit: Emit = lambda _event: None
     _waiters: dict[str, list["asyncio.Future[None]"]] = field(default_factory=dict)
 
     async def submit(self, request: JobRequest, *, scope: str = "", key: str | None = None) -> Accepted:
@@ -88,7 +90,11 @@ class Control:
         """All of them in one commit; nothing is stored when one is invalid."""
         chosen = keys or [None] * len(requests)
         jobs = [self._job(request, scope, key) for request, key in zip(requests, chosen, strict=True)]
-        return await self.store.enqueue(jobs)
+        answers = await self.store.enqueue(jobs)
+        kinds = [job.kind for job, answer in zip(jobs, answers, strict=True) if answer.state == "created"]
+        if kinds:
+            self.emit(JobsAccepted(kinds))
+        return answers
 
     def _job(self, request: JobRequest, scope: str, key: str | None) -> NewJob:
         handler = self.registry.get(request.task_type)
@@ -149,6 +155,7 @@ class Control:
                 self.interrupt(job_id)
             else:
                 self.ended(job_id)  # nothing will be settled, so nobody else wakes who waits for it
+                self.emit(WaitingJobCancelled(job_id, record.kind, record.user_id))
             return answer
 
     async def retry(self, job_id: str) -> JobRecord:

@@ -1,6 +1,6 @@
 """What happened, said once. Logs, metrics and pages listen; nobody calls back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,23 @@ class Warned:
     """Something that works, but should be looked at."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobsAccepted:
+    """Newly on disk; said once for each call of intake."""
+
+    kinds: Sequence[str]
+    """One for each job."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingJobCancelled:
+    """Cancelled before it ran; a running one ends by being settled."""
+
+    job_id: str
+    kind: str
+    user_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,21 +73,23 @@ class Pulse:
     clock: Clock
     limit: float = 0.5
     """Seconds without a beat before it is told."""
-    on_beat: Callable[[], None] | None = None
+    on_beat: Callable[[float], None] | None = None
+    """Told by how many seconds the beat came late."""
     last: float = 0.0
     _over: threading.Event = field(default_factory=threading.Event)
 
     async def run(self, stop: asyncio.Event) -> None:
         self.last = self.clock.monotonic()
+        interval = self.limit / 5
         loop = asyncio.get_running_loop()
         watcher = threading.Thread(target=self._watch, args=(loop, threading.get_ident()), name="pulse", daemon=True)
         watcher.start()
         try:
             while not stop.is_set():
-                self.last = self.clock.monotonic()
+                before, self.last = self.last, self.clock.monotonic()
                 if self.on_beat is not None:
-                    self.on_beat()
-                await _sleep_or(stop, self.limit / 5)
+                    self.on_beat(max(0.0, self.last - before - interval))
+                await _sleep_or(stop, interval)
         finally:
             self._over.set()
 

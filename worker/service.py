@@ -55,6 +55,7 @@ from worker.queue import Store
 from worker.redact import Redactor
 from worker.relay import Relay
 from worker.systemd import Systemd
+from worker.tally import Tally
 from worker.worker import Worker
 
 ADMIN_KEY_FILE = "admin.key"
@@ -70,13 +71,29 @@ class Emitter:
     """Hands every event to every listener; a listener that fails is left out of it, never the flow."""
 
     def __init__(self, *listeners: Emit) -> None:
-        self._listeners = list(listeners)
+        self._listeners: list[tuple[Emit, tuple[type, ...]]] = [(listener, ()) for listener in listeners]
+        self._routes: dict[type, list[Emit]] = {}
+        """Who hears what, looked up once: most events are for few, and some come ten thousand times a second."""
 
-    def add(self, listener: Emit) -> None:
-        self._listeners.append(listener)
+    def add(self, listener: Emit, *kinds: type) -> Callable[[], None]:
+        """From now on it hears every event, or those of these kinds alone. Calling what this gives ends it."""
+        entry = (listener, kinds)
+        self._listeners.append(entry)
+        self._routes.clear()
+
+        def remove() -> None:
+            self._listeners.remove(entry)
+            self._routes.clear()
+
+        return remove
+
+    def _route(self, kind: type) -> list[Emit]:
+        route = self._routes[kind] = [listen for listen, kinds in self._listeners if not kinds or kind in kinds]
+        return route
 
     def __call__(self, event: object) -> None:
-        for listener in self._listeners:
+        route = self._routes.get(event.__class__)
+        for listener in self._route(event.__class__) if route is None else route:
             try:  # noqa: SIM105 -- contextlib.suppress costs more than most listeners do
                 listener(event)
             except Exception:  # noqa: BLE001, S110 -- a listener's fault is not the flow's
@@ -121,6 +138,7 @@ class Parts:
     stopping: Stopping
     systemd: Systemd
     started: asyncio.Event
+    tally: Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +211,29 @@ async def _build(
         pause_on_error=settings.web_socket.task_delay_on_error / 1000,
     )
     stopping.on_hurry = job_worker.hurry
-    control.interrupt, control.how_far = job_worker.cancel, executor.how_far
-    emit.add(_ending(control))
+    control.interrupt, control.how_far, control.emit = job_worker.cancel, executor.how_far, emit
+    emit.add(_ending(control), JobSettled)
     systemd = Systemd.from_environment()
     relay = Relay(store, channel, emit, settings.web_socket.task_delay_on_error / 1000)
-    pulse = Pulse(emit, clock, on_beat=_watchdog(systemd, clock))
+    tally = Tally(control.registry)
+    for kind, listen in tally.listeners().items():
+        emit.add(listen, kind)
+    pulse = Pulse(emit, clock, on_beat=_beats(systemd, clock, tally))
     return Parts(
-        loaded, clock, emit, store, job_worker, channel, relay, hub, control, pulse, stopping, systemd, asyncio.Event()
+        loaded,
+        clock,
+        emit,
+        store,
+        job_worker,
+        channel,
+        relay,
+        hub,
+        control,
+        pulse,
+        stopping,
+        systemd,
+        asyncio.Event(),
+        tally,
     )
 
 
@@ -234,22 +268,27 @@ async def _executor(
 def _ending(control: Control) -> Emit:
     """Wakes whoever waits for a job's end."""
 
-    def listen(event: object) -> None:
-        if isinstance(event, JobSettled) and not isinstance(event.outcome, Retry):
+    def listen(event: JobSettled) -> None:
+        if not isinstance(event.outcome, Retry):
             control.ended(event.attempt.job.id)
 
     return listen
 
 
-def _watchdog(systemd: Systemd, clock: Clock) -> Callable[[], None] | None:
-    """Pings from the event loop: a blocked loop stops pinging, and that is the point."""
-    if systemd.watchdog_seconds is None:
-        return None
-    every, last = systemd.watchdog_seconds, [0.0]
+def _beats(systemd: Systemd, clock: Clock, tally: Tally) -> Callable[[float], None]:
+    """What hangs on the loop's heartbeat: systemd's watchdog, which a blocked loop does not feed, and the tally."""
+    every, fed = systemd.watchdog_seconds, 0.0
+    ticked = clock.monotonic()
 
-    def beat() -> None:
-        if clock.monotonic() - last[0] >= every / 2:
-            last[0] = clock.monotonic()
+    def beat(late: float) -> None:
+        nonlocal fed, ticked
+        now = clock.monotonic()
+        tally.lag.observe(late * 1000)
+        if now - ticked >= 1.0:
+            ticked += 1.0 if now - ticked < 2.0 else now - ticked
+            tally.tick(clock.now())
+        if every is not None and now - fed >= every / 2:
+            fed = now
             systemd.watchdog()
 
     return beat

@@ -14,6 +14,7 @@ from tests.support.sqlite_store import a_store, settle
 from worker.clock import Clock
 from worker.control import Control, JobRequest, job_view, parse_request
 from worker.errors import InvalidPayload, KeyConflict, MissingUser, NotFound, NotPossible, UnknownKind
+from worker.events import JobsAccepted, WaitingJobCancelled
 from worker.handler import discover
 from worker.job import JobState
 from worker.notification import Wire, notification_id
@@ -256,3 +257,27 @@ async def test_a_wait_that_is_too_short_tells_how_the_job_is(control: Control) -
     with pytest.raises(NotFound):
         await control.wait("0199a1b2-0000-7000-8000-000000000000", 30)
     assert control._waiters == {}
+
+
+# -- what is said ----------------------------------------------------------------------------------------------
+
+
+async def test_what_is_new_on_disk_is_said_once_for_each_call(control: Control) -> None:
+    heard: list[object] = []
+    control.emit = heard.append
+    await control.submit_all([request(), request("nothing")])
+    await control.submit(request(), key="order-7")
+    await control.submit(request(), key="order-7")
+    assert heard == [JobsAccepted(["echo", "nothing"]), JobsAccepted(["echo"])]
+
+
+async def test_a_waiting_job_that_is_cancelled_is_said_so(control: Control, store: SqliteStore) -> None:
+    accepted = await control.submit(request())
+    running = await control.submit(request())
+    heard: list[object] = []
+    control.emit = heard.append
+    await store.claim(1)
+    await control.cancel(accepted.job_id)
+    await control.cancel(running.job_id)
+    assert len(heard) == 1
+    assert heard[0] in [WaitingJobCancelled(job.job_id, "echo", "user-1") for job in (accepted, running)]

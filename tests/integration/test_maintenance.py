@@ -71,7 +71,7 @@ async def test_a_full_store_is_no_reason_to_end(store: SqliteStore) -> None:
 async def test_a_loop_that_stands_still_is_told_once_with_where_and_how_long() -> None:
     heard, stop = Heard(), asyncio.Event()
     beats: list[float] = []
-    pulse = Pulse(heard, Clock(), limit=0.05, on_beat=lambda: beats.append(time.monotonic()))
+    pulse = Pulse(heard, Clock(), limit=0.05, on_beat=lambda _late: beats.append(time.monotonic()))
     running = asyncio.ensure_future(pulse.run(stop))
     await asyncio.sleep(0)
     _stand_still(0.3)
