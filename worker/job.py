@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class JobState(StrEnum):
@@ -43,6 +44,10 @@ class NewJob:
     max_attempts: int
     key: str | None = None
     """Idempotency key, already scoped by caller, kind and user."""
+    priority: int = 0
+    """Of the due jobs, those with the highest are claimed first."""
+    organization: str | None = None
+    """Whose job it is beside the user's; for filters and for keys that are bound to organisations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,27 @@ class JobRecord:
     stack_trace: str | None
     result: bytes | None
     key: str | None
+    priority: int = 0
+    organization: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """An attempt that was not its job's last word: another attempt or another run came after it."""
+
+    run: int
+    attempt: int
+    """0: the run was cancelled before it was ever attempted."""
+    ended: Literal["retried", "succeeded", "failed", "cancelled"]
+    """retried: another attempt of the same run followed."""
+    started_at: float | None
+    finished_at: float | None
+    duration_ms: float | None
+    error_type: str | None
+    error: str | None
+    error_id: str | None
+    stack_trace: str | None
+    result: bytes | None
 
 
 def new_job_id(now: float) -> str:

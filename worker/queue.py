@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from worker.job import Job, JobRecord, JobState, NewJob
+from worker.job import AttemptRecord, Job, JobRecord, JobState, NewJob
 from worker.notification import Notification
 from worker.outcome import Attempt, Outcome
 
@@ -16,6 +16,8 @@ class Accepted:
     job_id: str
     state: Literal["created", "existing", "conflict"]
     """existing: the key was there with the same payload, `job_id` is the first one's. conflict: other payload."""
+    job_state: JobState = JobState.QUEUED
+    """Where the job of that id stands now; of an existing one it may have ended long ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,9 @@ class JobQueue(Protocol):
         ...
 
     async def claim(self, limit: int) -> Claimed:
-        """Up to `limit` due jobs, oldest first, now running and owned by this store's owner; counts an attempt.
+        """Up to `limit` due jobs, now running and owned by this store's owner; counts an attempt.
+
+        Those with the highest priority first, of equal ones the oldest. Jobs of paused kinds are not handed out.
 
         A suspect is handed out alone: only while this owner holds no other job, and while it is held
         nothing else is handed out. StoreFull: nothing is claimed until room is made.
@@ -154,7 +158,24 @@ class JobQueue(Protocol):
         """Start the next run of a job that has ended: attempt 0, due now."""
         ...
 
+    async def pause(self, kind: str) -> None:
+        """From now on no job of this kind is claimed, until `resume`; also after a restart. What runs goes on."""
+        ...
+
+    async def resume(self, kind: str) -> None:
+        """Jobs of this kind may be claimed again, in the places they had."""
+        ...
+
+    async def paused(self) -> frozenset[str]:
+        """The kinds that are paused."""
+        ...
+
     async def get(self, job_id: str) -> JobRecord | None: ...
+
+    async def attempts(self, job_id: str) -> list[AttemptRecord]:
+        """What came before the job's present attempt, oldest first: attempts that were retried, and runs that ended
+        before somebody started the next. Of very many attempts of a run only the last 100 are kept."""
+        ...
 
     async def find(self, query: JobQuery) -> JobPage: ...
 

@@ -39,6 +39,7 @@ from worker.notification import notification_id
 from worker.queue import Settlement, Store
 
 ENDS: dict[str, Callable[[Job, float], Settlement]] = {"succeeded": success, "failed": failed, "cancelled": cancelled}
+KINDS = ("noop", "report")
 MEMORY = Path("/dev/shm")
 """Thousands of commits are made here, and no power is cut: a disk would only wear."""
 
@@ -78,8 +79,10 @@ class StoreMachine(RuleBasedStateMachine):
         delay=st.sampled_from([0.0, 0.0, 0.0, 20.0]),
         key=st.sampled_from([None, None, "k1", "k2"]),
         payload=st.integers(0, 1),
+        kind=st.sampled_from(KINDS),
+        priority=st.sampled_from([0, 0, 0, 5, -5]),
     )
-    def enqueue(self, users: list[str], delay: float, key: str | None, payload: int) -> None:
+    def enqueue(self, users: list[str], delay: float, key: str | None, payload: int, kind: str, priority: int) -> None:
         now = self.hands.wall
         jobs = [
             a_job(
@@ -88,12 +91,16 @@ class StoreMachine(RuleBasedStateMachine):
                 delay=delay,
                 key=key if number == 0 else None,
                 payload=payload,
+                kind=kind,
+                priority=priority,
                 job_id=f"job-{next(self.ids):04}",  # the same in each replay of an example
             )
             for number, user in enumerate(users)
         ]
         answers = self.do(self.store.enqueue(jobs))
-        assert [(answer.job_id, answer.state) for answer in answers] == [self.model.enqueue(job, now) for job in jobs]
+        assert [(answer.job_id, answer.state, answer.job_state) for answer in answers] == [
+            self.model.enqueue(job, now) for job in jobs
+        ]
 
     @rule(limit=st.integers(0, 4))
     def claim(self, limit: int) -> None:
@@ -152,6 +159,16 @@ class StoreMachine(RuleBasedStateMachine):
     def retry(self, data: st.DataObject) -> None:
         job_id = data.draw(st.sampled_from(sorted(self.model.jobs)))
         assert self.do(self.store.retry(job_id)) == self.model.retry(job_id, self.hands.wall)
+
+    @rule(kind=st.sampled_from(KINDS))
+    def pause(self, kind: str) -> None:
+        self.do(self.store.pause(kind))
+        self.model.paused.add(kind)
+
+    @rule(kind=st.sampled_from(KINDS))
+    def resume(self, kind: str) -> None:
+        self.do(self.store.resume(kind))
+        self.model.paused.discard(kind)
 
     # -- the outbox
 
@@ -212,6 +229,11 @@ class StoreMachine(RuleBasedStateMachine):
             self.model.release(job, suspect=suspect)
 
     # -- what always holds
+
+    @invariant()
+    def the_paused_kinds_are_those_of_the_model(self) -> None:
+        if hasattr(self, "model"):
+            assert self.do(self.store.paused()) == self.model.paused
 
     @invariant()
     def the_figures_are_those_of_the_model(self) -> None:

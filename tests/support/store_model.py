@@ -46,31 +46,35 @@ class ModelStore:
     last_message: int = 0
     accepted: int = 0
     sequences: dict[str, int] = field(default_factory=dict)
+    paused: set[str] = field(default_factory=set)
     told: list[tuple[str, int]] = field(default_factory=list)
     """(job, run) of every notification that was ever written."""
 
-    def enqueue(self, new: NewJob, now: float) -> tuple[str, str]:
+    def enqueue(self, new: NewJob, now: float) -> tuple[str, str, str]:
         for job in self.jobs.values():
             if new.key is not None and job.new.key == new.key:
-                return job.new.id, "existing" if job.new.payload == new.payload else "conflict"
+                return job.new.id, "existing" if job.new.payload == new.payload else "conflict", job.state
         self.accepted += 1
         waits = new.run_at > max(now, new.created_at)
         self.jobs[new.id] = ModelJob(new, self.accepted, run_at=new.run_at, waits=waits)
-        return new.id, "created"
+        return new.id, "created", "queued"
 
     def due(self, now: float) -> list[ModelJob]:
         waiting = [job for job in self.jobs.values() if job.state == "queued"]
-        due = [job for job in waiting if not job.waits or job.run_at <= now]
-        return sorted(due, key=lambda job: (job.run_at, job.place))
+        for job in waiting:
+            job.waits = job.waits and job.run_at > now  # once its time has come, no clock takes that back
+        due = [job for job in waiting if not job.waits and job.new.kind not in self.paused]
+        return sorted(due, key=lambda job: (-job.new.priority, job.run_at, job.place))
 
     def held(self) -> list[ModelJob]:
         return [job for job in self.jobs.values() if job.state == "running" and job.owner == self.owner]
 
     def claim(self, limit: int, now: float) -> list[str]:
+        due = self.due(now) if not any(job.suspect for job in self.held()) else []
         if any(job.suspect for job in self.held()):
             return []
         taken: list[ModelJob] = []
-        for job in self.due(now)[:limit]:
+        for job in due[:limit]:
             if job.suspect:
                 if not taken and not self.held():
                     taken.append(job)

@@ -77,6 +77,8 @@ def a_job(
     key: str | None = None,
     max_attempts: int = 3,
     job_id: str | None = None,
+    priority: int = 0,
+    organization: str | None = None,
 ) -> NewJob:
     """A job accepted at `at`, due `delay` seconds later."""
     return NewJob(
@@ -88,6 +90,8 @@ def a_job(
         run_at=at + delay,
         max_attempts=max_attempts,
         key=key,
+        priority=priority,
+        organization=organization,
     )
 
 

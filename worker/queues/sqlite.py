@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from worker.clock import Clock
-from worker.job import Job, JobRecord, NewJob
+from worker.job import AttemptRecord, Job, JobRecord, NewJob
 from worker.notification import Notification
 from worker.queue import (
     Accepted,
@@ -22,7 +22,9 @@ from worker.queue import (
 )
 from worker.queues import (
     sqlite_claims,
+    sqlite_history,
     sqlite_intake,
+    sqlite_lanes,
     sqlite_orders,
     sqlite_outbox,
     sqlite_reads,
@@ -123,6 +125,18 @@ class SqliteStore:
 
     async def retry(self, job_id: str) -> RetryAnswer:
         return await self._writer.submit(sqlite_orders.retry, job_id)
+
+    async def pause(self, kind: str) -> None:
+        await self._writer.submit(sqlite_lanes.pause, kind)
+
+    async def resume(self, kind: str) -> None:
+        await self._writer.submit(sqlite_lanes.resume, kind)
+
+    async def paused(self) -> frozenset[str]:
+        return await self._machine.read(sqlite_reads.paused)
+
+    async def attempts(self, job_id: str) -> list[AttemptRecord]:
+        return await self._people.read(sqlite_history.attempts, job_id)
 
     async def get(self, job_id: str) -> JobRecord | None:
         return await self._people.read(sqlite_reads.get, job_id)

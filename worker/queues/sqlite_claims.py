@@ -7,22 +7,12 @@ from typing import Any
 
 from worker.job import Job, JobState
 from worker.queue import Claimed
+from worker.queues.sqlite_lanes import fill_ready, later
 from worker.queues.sqlite_ledger import Ledger, OneByOne
-from worker.queues.sqlite_schema import BACKOFF, READY, RUNNING, SCHEDULED, RowStatement
+from worker.queues.sqlite_schema import READY, RUNNING, RowStatement
 
-_DUE = """
-    SELECT seq, suspect FROM (
-        SELECT * FROM (
-            SELECT seq, run_at, suspect FROM jobs WHERE lane = :ready ORDER BY run_at, seq LIMIT :limit)
-        UNION ALL SELECT * FROM (
-            SELECT seq, run_at, suspect FROM jobs WHERE lane = :scheduled AND run_at <= :now
-            ORDER BY run_at, seq LIMIT :limit)
-        UNION ALL SELECT * FROM (
-            SELECT seq, run_at, suspect FROM jobs WHERE lane = :backoff AND run_at <= :now
-            ORDER BY run_at, seq LIMIT :limit)
-    ) ORDER BY run_at, seq LIMIT :limit
-"""
-"""The oldest due jobs. Those in the ready lane are due whatever the clock says now."""
+_DUE = f"SELECT seq, suspect FROM jobs WHERE lane = {READY} ORDER BY rank, run_at, seq LIMIT :limit"  # noqa: S608
+"""The next to go. They are due whatever the clock says now."""
 
 PAYLOAD = "(SELECT payload FROM payloads WHERE payloads.seq = jobs.seq)"
 """A job's payload, where a statement is about `jobs`."""
@@ -31,19 +21,15 @@ _CLAIM = f"""
     UPDATE jobs SET state = 'running', lane = {RUNNING}, attempt = attempt + 1, claims = claims + 1,
         owner = :owner, started_at = :now
     WHERE seq IN (SELECT seq FROM ({_DUE}))
-    RETURNING run_at, seq, id, kind, user_id, {PAYLOAD}, run, attempt, max_attempts, created_at, owner, claims,
+    RETURNING rank, run_at, seq, id, kind, user_id, {PAYLOAD}, run, attempt, max_attempts, created_at, owner, claims,
         suspect, cancel_requested
 """  # noqa: S608 -- put together from constants
 
-_NEXT = f"""
-    SELECT (SELECT min(run_at) FROM jobs WHERE lane = {READY}),
-           (SELECT min(run_at) FROM jobs WHERE lane = {SCHEDULED}),
-           (SELECT min(run_at) FROM jobs WHERE lane = {BACKOFF})
-"""  # noqa: S608
+_READY = f"SELECT run_at FROM jobs WHERE lane = {READY} ORDER BY rank, run_at LIMIT 1"  # noqa: S608
 
 
 def claim(ledger: Ledger, calls: Sequence[int]) -> list[Claimed]:
-    """One statement for all who ask; the oldest go to whoever asked first."""
+    """One statement for all who ask; the first go to whoever asked first."""
     ledger.room.require(0)
     ledger.follow_clock()
     now = ledger.clock.now()
@@ -55,27 +41,28 @@ def claim(ledger: Ledger, calls: Sequence[int]) -> list[Claimed]:
 
 
 def _take_due(ledger: Ledger, limit: int, now: float) -> tuple[list[Job], bool]:
-    """The oldest due jobs, and whether a suspect holds others back."""
-    due = {"ready": READY, "scheduled": SCHEDULED, "backoff": BACKOFF, "now": now, "limit": limit}
-    allowed, held_back = _allowed(ledger, due)
-    if allowed == 0 or not ledger.counts.jobs["queued"]:
+    """The next due jobs, and whether a suspect holds others back."""
+    if not ledger.counts.jobs["queued"]:
+        return [], ledger.counts.suspect_held
+    allowed, held_back = _allowed(ledger, fill_ready(ledger, now, limit))
+    if allowed == 0:
         return [], held_back
-    rows = ledger.connection.execute(_CLAIM, due | {"limit": allowed, "owner": ledger.owner}).fetchall()
-    jobs = [job_of(row) for row in sorted(rows)]  # RETURNING promises no order; run_at and seq come first
+    rows = ledger.connection.execute(_CLAIM, {"limit": allowed, "owner": ledger.owner, "now": now}).fetchall()
+    jobs = [job_of(row) for row in sorted(rows)]  # RETURNING promises no order; rank, run_at and seq come first
     _count_claimed(ledger, jobs)
     return jobs, held_back
 
 
-def _allowed(ledger: Ledger, due: dict[str, Any]) -> tuple[int, bool]:
-    """How many of the due jobs may go, in order; and whether a suspect holds the others back."""
+def _allowed(ledger: Ledger, limit: int) -> tuple[int, bool]:
+    """How many of the first `limit` may go, in order; and whether a suspect holds the others back."""
     counts = ledger.counts
     if counts.suspect_held:
         return 0, True
     if not counts.suspects:
-        return due["limit"], False
-    suspects = [suspect for _, suspect in ledger.connection.execute(_DUE, due)]
+        return limit, False
+    suspects = [suspect for _, suspect in ledger.connection.execute(_DUE, {"limit": limit})]
     if not any(suspects):
-        return due["limit"], False
+        return limit, False
     if suspects[0] and not counts.held:
         return 1, True
     return suspects.index(1), True
@@ -93,20 +80,19 @@ def _count_claimed(ledger: Ledger, jobs: Sequence[Job]) -> None:
 def _next_run_at(ledger: Ledger, now: float) -> float | None:
     if not ledger.counts.jobs[JobState.QUEUED]:
         return None
-    ready, *later = ledger.connection.execute(_NEXT).fetchone()
-    times = [run_at for run_at in later if run_at is not None]
+    ready = ledger.connection.execute(_READY).fetchone()
     if ready is not None:
-        times.append(min(ready, now))  # due even if the clock was set back behind its time
-    return min(times, default=None)
+        return min(float(ready[0]), now)  # due even if the clock was set back behind its time
+    return now if ledger.counts.resumed else later(ledger)
 
 
 def job_of(row: tuple[Any, ...]) -> Job:
     """A row of _CLAIM or ORPHANS."""
-    return Job(*row[2:12], *map(bool, row[12:]))
+    return Job(*row[3:13], *map(bool, row[13:]))
 
 
 ORPHANS = f"""
-    SELECT run_at, seq, id, kind, user_id, {PAYLOAD}, run, attempt, max_attempts, created_at, owner, claims,
+    SELECT rank, run_at, seq, id, kind, user_id, {PAYLOAD}, run, attempt, max_attempts, created_at, owner, claims,
         suspect, cancel_requested
     FROM jobs WHERE lane = {RUNNING} AND owner <> ? ORDER BY run_at, seq
 """  # noqa: S608

@@ -1,6 +1,6 @@
 """A thorough look at a store's file: every page, and whether the tables agree with each other."""
 
-from worker.queues.sqlite_schema import BACKOFF, READY, RUNNING, Connection
+from worker.queues.sqlite_schema import BACKOFF, PAUSED, READY, RUNNING, SCHEDULED, Connection
 
 _MOST = 20
 """Findings after which a damaged file needs no more."""
@@ -27,11 +27,17 @@ _RULES = {
     """,
     "a job's state and lane differ": f"""
         SELECT 1 FROM jobs WHERE NOT CASE state
-            WHEN 'queued' THEN lane BETWEEN {READY} AND {BACKOFF}
+            WHEN 'queued' THEN lane IN ({READY}, {SCHEDULED}, {BACKOFF}, {PAUSED})
             WHEN 'running' THEN lane = {RUNNING} AND owner IS NOT NULL
             WHEN 'succeeded' THEN lane IS NULL WHEN 'failed' THEN lane IS NULL WHEN 'cancelled' THEN lane IS NULL
             ELSE 0 END
     """,  # noqa: S608 -- put together from constants
+    "a job's rank does not fit its lane": f"""
+        SELECT 1 FROM jobs WHERE NOT CASE lane
+            WHEN {READY} THEN rank = -priority WHEN {PAUSED} THEN rank > 0
+            WHEN {SCHEDULED} THEN rank = 0 WHEN {BACKOFF} THEN rank = 0 ELSE 1 END
+    """,  # noqa: S608
+    "an attempt has no job": "SELECT 1 FROM attempts WHERE seq NOT IN (SELECT seq FROM jobs)",
     "a job has no payload": "SELECT 1 FROM jobs WHERE seq NOT IN (SELECT seq FROM payloads)",
     "a payload has no job": "SELECT 1 FROM payloads WHERE seq NOT IN (SELECT seq FROM jobs)",
     "a run that ended has no notification": """

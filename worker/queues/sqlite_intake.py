@@ -5,7 +5,7 @@ of them go into one statement. Where that finds anything unusual it raises, and 
 at a time, each in a savepoint.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -13,12 +13,19 @@ from worker.job import JobState, NewJob
 from worker.queue import Accepted
 from worker.queues.sqlite_ledger import Ledger
 from worker.queues.sqlite_room import END_BYTES, ROW_BYTES
-from worker.queues.sqlite_schema import READY, SCHEDULED, RowStatement, json_list
+from worker.queues.sqlite_schema import PAUSED, READY, SCHEDULED, RowStatement, json_list
 
-_INSERT = RowStatement(
+_INSERT_PLAIN = RowStatement(
     "INSERT INTO jobs (seq, id, lane, kind, user_id, max_attempts, run_at, created_at, key, state) "
     "SELECT *, 'queued' FROM {rows} WHERE column1 IS NOT NULL",
     width=9,
+)
+"""Most jobs have no priority and no organisation, and three columns less are a twentieth of the time."""
+
+_INSERT = RowStatement(
+    "INSERT INTO jobs (seq, id, lane, kind, user_id, max_attempts, run_at, created_at, key, rank, priority, "
+    "organization, state) SELECT *, 'queued' FROM {rows} WHERE column1 IS NOT NULL",
+    width=12,
 )
 _INSERT_PAYLOADS = RowStatement(
     "INSERT INTO payloads (seq, payload) SELECT * FROM {rows} WHERE column1 IS NOT NULL", width=2
@@ -36,32 +43,36 @@ def enqueue(ledger: Ledger, calls: Sequence[Sequence[NewJob]]) -> list[list[Acce
     return _split(answers, calls)
 
 
-def _taken_keys(ledger: Ledger, jobs: Iterable[NewJob]) -> dict[str, tuple[str, bytes]]:
+def _taken_keys(ledger: Ledger, jobs: Iterable[NewJob]) -> dict[str, tuple[str, bytes, JobState]]:
     keys = [job.key for job in jobs if job.key is not None]
     if not keys:
         return {}
     rows = ledger.connection.execute(
-        "SELECT key, id, payload FROM jobs JOIN payloads USING (seq) WHERE key IN (SELECT value FROM json_each(?))",
+        "SELECT key, id, payload, state FROM jobs JOIN payloads USING (seq) "
+        "WHERE key IN (SELECT value FROM json_each(?))",
         (json_list(keys),),
     )
-    return {key: (job_id, payload) for key, job_id, payload in rows}
+    return {key: (job_id, payload, JobState(state)) for key, job_id, payload, state in rows}
 
 
-def _accept(job: NewJob, taken: dict[str, tuple[str, bytes]], fresh: list[NewJob]) -> Accepted:
+def _accept(job: NewJob, taken: dict[str, tuple[str, bytes, JobState]], fresh: list[NewJob]) -> Accepted:
     first = None if job.key is None else taken.get(job.key)
     if first is not None:
-        job_id, payload = first
-        return Accepted(job_id, "existing" if payload == job.payload else "conflict")
+        job_id, payload, state = first
+        return Accepted(job_id, "existing" if payload == job.payload else "conflict", state)
     if job.key is not None:
-        taken[job.key] = (job.id, job.payload)
+        taken[job.key] = (job.id, job.payload, JobState.QUEUED)
     fresh.append(job)
     return Accepted(job.id, "created")
 
 
 def _insert(ledger: Ledger, jobs: Sequence[NewJob]) -> None:
     _require_room(ledger, jobs)
-    now, first = ledger.clock.now(), ledger.counts.last_seq + 1
-    _INSERT.run(ledger.connection, [_new_row(seq, job, now) for seq, job in enumerate(jobs, first)])
+    now, first, pauses = ledger.clock.now(), ledger.counts.last_seq + 1, ledger.counts.pauses
+    if pauses or any(job.priority or job.organization is not None for job in jobs):
+        _INSERT.run(ledger.connection, [_row(seq, job, now, pauses) for seq, job in enumerate(jobs, first)])
+    else:
+        _INSERT_PLAIN.run(ledger.connection, [_plain_row(seq, job, now) for seq, job in enumerate(jobs, first)])
     _INSERT_PAYLOADS.run(ledger.connection, [(seq, job.payload) for seq, job in enumerate(jobs, first)])
     ledger.counts.last_seq += len(jobs)
     ledger.counts.jobs[JobState.QUEUED] += len(jobs)
@@ -74,10 +85,18 @@ def _require_room(ledger: Ledger, jobs: Sequence[NewJob]) -> None:
     ledger.room.require(rows, kept=END_BYTES * (ledger.unfinished() + len(jobs)))
 
 
-def _new_row(seq: int, job: NewJob, now: float) -> tuple[Any, ...]:
+def _plain_row(seq: int, job: NewJob, now: float) -> tuple[Any, ...]:
     # A job for "now" stays one, even if the clock is set back before it gets here.
     lane = READY if job.run_at <= max(now, job.created_at) else SCHEDULED
     return (seq, job.id, lane, job.kind, job.user_id, job.max_attempts, job.run_at, job.created_at, job.key)
+
+
+def _row(seq: int, job: NewJob, now: float, pauses: Mapping[str, int]) -> tuple[Any, ...]:
+    seq, job_id, lane, *rest = _plain_row(seq, job, now)
+    rank = -job.priority if lane == READY else 0
+    if lane == READY and job.kind in pauses:
+        lane, rank = PAUSED, pauses[job.kind]
+    return (seq, job_id, lane, *rest, rank, job.priority, job.organization)
 
 
 def _split(answers: Sequence[Accepted], calls: Sequence[Sequence[NewJob]]) -> list[list[Accepted]]:

@@ -6,7 +6,7 @@ and a rollback takes both back.
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +15,7 @@ from worker.clock import Clock
 from worker.job import JobState
 from worker.queue import OutboxMessage
 from worker.queues.sqlite_room import Room
-from worker.queues.sqlite_schema import BACKOFF, RUNNING, RowStatement, json_list
+from worker.queues.sqlite_schema import BACKOFF, PAUSED, RUNNING, RowStatement, json_list
 
 _SEQUENCES = 50_000
 """Users whose last sequence number is kept in memory (about 10 MB at most)."""
@@ -51,6 +51,10 @@ class Counts:
     held: int = 0
     """Running jobs of this owner."""
     suspect_held: bool = False
+    pauses: Mapping[str, int] = field(default_factory=dict)
+    """The number of each paused kind's pause. Replaced when it changes, never changed itself; so is `resumed`."""
+    resumed: frozenset[int] = frozenset()
+    """Pauses that are over, but may still have jobs in their lane."""
     work: bool = False
     """A job may have fallen due."""
     clock_offset: float = 0.0
@@ -96,9 +100,17 @@ class Ledger:
             "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0)"
         ).fetchone()
         self.counts.clock_offset = self.clock.now() - self.clock.monotonic()
+        self._load_pauses()
         with self.transaction():
             self._disown()
             self._set_back(self.clock.now() - clock)
+
+    def _load_pauses(self) -> None:
+        self.counts.pauses = dict(self.connection.execute("SELECT kind, number FROM pauses"))
+        over = self.connection.execute(
+            "SELECT DISTINCT rank FROM jobs WHERE lane = ? AND rank NOT IN (SELECT number FROM pauses)", (PAUSED,)
+        )
+        self.counts.resumed = frozenset(number for (number,) in over)
 
     # -- transactions --------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from worker.job import TERMINAL, JobState
 from worker.notification import Notification
 from worker.queue import CancelAnswer, RetryAnswer
+from worker.queues.sqlite_history import keep_ended
 from worker.queues.sqlite_ledger import Ledger
 from worker.queues.sqlite_outbox import put
 from worker.queues.sqlite_schema import READY
@@ -61,10 +62,12 @@ def _retry(ledger: Ledger, job_id: str) -> RetryAnswer:
     seq, state = row
     if state not in TERMINAL:
         return "active"
+    keep_ended(ledger, seq)
     ledger.connection.execute(
-        f"UPDATE jobs SET state = 'queued', lane = {READY}, run = run + 1, attempt = 0, cancel_requested = 0, "  # noqa: S608
-        "suspect = 0, owner = NULL, run_at = ?, started_at = NULL, finished_at = NULL, duration_ms = NULL, "
-        "error_type = NULL, error = NULL, error_id = NULL, stack_trace = NULL, result = NULL WHERE seq = ?",
+        f"UPDATE jobs SET state = 'queued', lane = {READY}, rank = -priority, run = run + 1, attempt = 0, "  # noqa: S608
+        "cancel_requested = 0, suspect = 0, owner = NULL, run_at = ?, started_at = NULL, finished_at = NULL, "
+        "duration_ms = NULL, error_type = NULL, error = NULL, error_id = NULL, stack_trace = NULL, result = NULL "
+        "WHERE seq = ?",
         (ledger.clock.now(), seq),
     )
     ledger.move(state, JobState.QUEUED)

@@ -12,7 +12,7 @@ from worker.queues.sqlite_claims import ORPHANS, PAYLOAD, job_of
 from worker.queues.sqlite_files import OpenFiles
 from worker.queues.sqlite_ledger import read_counts
 from worker.queues.sqlite_room import END_BYTES, ROW_BYTES, measured
-from worker.queues.sqlite_schema import BACKOFF, READY, RUNNING, SCHEDULED, Connection
+from worker.queues.sqlite_schema import BACKOFF, PAUSED, READY, RUNNING, SCHEDULED, Connection
 
 SEARCH_SECONDS = 0.2
 """A page of search results is cut short when looking for it takes longer; its cursor goes on from there."""
@@ -20,12 +20,15 @@ SEARCH_SECONDS = 0.2
 _WINDOW = 20_000
 """Jobs looked at between two looks at the clock."""
 
+_WAITING = (READY, SCHEDULED, BACKOFF, PAUSED)
+
 _FEW = 10_000
 """Up to so many unfinished jobs are sorted rather than looked for among all jobs."""
 
 _RECORD = (
     f"id, kind, user_id, {PAYLOAD}, state, run, attempt, max_attempts, created_at, run_at, started_at, finished_at, "
-    "duration_ms, cancel_requested, error_type, error, error_id, stack_trace, result, key"
+    "duration_ms, cancel_requested, error_type, error, error_id, stack_trace, result, key, priority, "
+    "organization"
 )
 
 
@@ -38,6 +41,10 @@ def _record(row: Sequence[Any]) -> JobRecord:
     record = list(row)
     record[4], record[13] = JobState(row[4]), bool(row[13])
     return JobRecord(*record)
+
+
+def paused(connection: Connection) -> frozenset[str]:
+    return frozenset(kind for (kind,) in connection.execute("SELECT kind FROM pauses"))
 
 
 def orphans(connection: Connection, owner: str) -> list[Job]:
@@ -137,7 +144,7 @@ def _index(connection: Connection, query: JobQuery) -> tuple[str, int]:
         case JobState.RUNNING:
             return f"INDEXED BY jobs_unfinished WHERE lane = {RUNNING}", every
         case JobState.QUEUED if read_counts(connection)[0].jobs[JobState.QUEUED] <= _FEW:
-            return f"INDEXED BY jobs_unfinished WHERE lane < {RUNNING}", every
+            return f"INDEXED BY jobs_unfinished WHERE lane IN {_WAITING}", every
         case _:
             return "NOT INDEXED WHERE 1", 0
 
@@ -171,9 +178,13 @@ def figures(connection: Connection, path: Path, now: float, max_bytes: int) -> F
 
 def _due_since(connection: Connection, now: float) -> float | None:
     times = connection.execute(
-        "SELECT (SELECT min(run_at) FROM jobs WHERE lane = :ready), "
-        "(SELECT min(run_at) FROM jobs WHERE lane = :scheduled AND run_at <= :now), "
-        "(SELECT min(run_at) FROM jobs WHERE lane = :backoff AND run_at <= :now)",
+        # One look for each rank there is, from one to the next.
+        "WITH RECURSIVE ranks (rank) AS (SELECT min(rank) FROM jobs WHERE lane = :ready UNION ALL "
+        "SELECT (SELECT min(rank) FROM jobs WHERE lane = :ready AND rank > ranks.rank) FROM ranks "
+        "WHERE ranks.rank IS NOT NULL) "
+        "SELECT (SELECT min((SELECT min(run_at) FROM jobs WHERE lane = :ready AND jobs.rank = ranks.rank)) FROM ranks),"
+        " (SELECT min(run_at) FROM jobs WHERE lane = :scheduled AND rank = 0 AND run_at <= :now), "
+        "(SELECT min(run_at) FROM jobs WHERE lane = :backoff AND rank = 0 AND run_at <= :now)",
         {"ready": READY, "scheduled": SCHEDULED, "backoff": BACKOFF, "now": now},
     ).fetchone()
     return min((time for time in times if time is not None), default=None)

@@ -21,7 +21,15 @@ from worker.queues.lock import StoreLock
 from worker.queues.sqlite_errors import translated
 from worker.queues.sqlite_files import make_file
 from worker.queues.sqlite_room import wal_of, wal_pages_for
-from worker.queues.sqlite_schema import APPLICATION_ID, Connection, connect_reader, connect_writer, migrate
+from worker.queues.sqlite_schema import (
+    APPLICATION_ID,
+    PAUSED,
+    READY,
+    Connection,
+    connect_reader,
+    connect_writer,
+    migrate,
+)
 
 _STEP = 100
 """Keys read at once as long as nothing is wrong."""
@@ -66,6 +74,8 @@ def _recover(path: Path, now: float, wire: Wire) -> Recovered:
     make_file(target_path)
     with contextlib.closing(_source(path)) as source, contextlib.closing(_target(target_path)) as target:
         unreadable = _copy(source, target) + _replace_lost_payloads(target)
+        target.execute("DELETE FROM attempts WHERE seq NOT IN (SELECT seq FROM jobs)")
+        _put_in_lanes(target)
         rewritten = _rewrite_lost_news(target, wire)
         _count_anew(source, target, now)
         jobs, notifications = target.execute(
@@ -96,14 +106,18 @@ def _target(path: Path) -> Connection:
 
 # -- copying -----------------------------------------------------------------------------------------------
 
-_TABLES = {"jobs": "seq", "payloads": "seq", "outbox": "id", "deliveries": "up_to"}
+_TABLES = {
+    "jobs": "seq", "payloads": "seq", "outbox": "id", "deliveries": "up_to", "attempts": "id", "pauses": "number"
+}  # fmt: skip
 
 
 def _copy(source: Connection, target: Connection) -> int:
     """How many keys could not be read."""
     unreadable = 0
     for table, key in _TABLES.items():
-        columns = [name for _, name, *_ in target.execute(f"PRAGMA table_info({table})")]
+        columns = _columns(target, source, table)
+        if not columns:
+            continue
         names, marks = ", ".join(columns), ", ".join("?" for _ in columns)
         select = f"SELECT {names} FROM {table} NOT INDEXED WHERE {key} >= ? AND {key} < ?"  # noqa: S608
         insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
@@ -114,6 +128,12 @@ def _copy(source: Connection, target: Connection) -> int:
                 unreadable += _insert(target, insert, rows)
     _copy_sequences(source, target)
     return unreadable
+
+
+def _columns(target: Connection, source: Connection, table: str) -> list[str]:
+    """Those that both have: the damaged store may be one of an earlier version, without some columns or the table."""
+    there = {name for _, name, *_ in source.execute(f"PRAGMA table_info({table})")}
+    return [name for _, name, *_ in target.execute(f"PRAGMA table_info({table})") if name in there]
 
 
 def _insert(target: Connection, insert: str, rows: Sequence[tuple[Any, ...]]) -> int:
@@ -181,6 +201,14 @@ def _replace_lost_payloads(target: Connection) -> int:
     return target.execute(
         "INSERT INTO payloads SELECT seq, x'6e756c6c' FROM jobs WHERE seq NOT IN (SELECT seq FROM payloads)"
     ).rowcount
+
+
+def _put_in_lanes(target: Connection) -> None:
+    """Ranks as the lanes want them; what was set aside goes back, for its pause may be lost."""
+    target.execute(
+        f"UPDATE jobs SET lane = iif(lane = {PAUSED}, {READY}, lane), "  # noqa: S608
+        f"rank = iif(lane IN ({READY}, {PAUSED}), -priority, 0) WHERE lane IS NOT NULL"
+    )
 
 
 def _rewrite_lost_news(target: Connection, wire: Wire) -> int:

@@ -51,9 +51,12 @@ def _delete_jobs(ledger: Ledger, messages: list[int]) -> None:
         "WHERE outbox.id IN (SELECT value FROM json_each(?))) RETURNING seq, state",
         (json_list(messages),),
     ).fetchall()
-    ledger.connection.execute(
-        "DELETE FROM payloads WHERE seq IN (SELECT value FROM json_each(?))", (json_list(seq for seq, _ in rows),)
-    )
+    seqs = json_list(seq for seq, _ in rows)
+    for table in ("payloads", "attempts"):
+        ledger.connection.execute(
+            f"DELETE FROM {table} WHERE seq IN (SELECT value FROM json_each(?))",  # noqa: S608
+            (seqs,),
+        )
     for _, state in rows:
         ledger.counts.jobs[state] -= 1
 

@@ -20,8 +20,9 @@ APPLICATION_ID = 0x494E5357
 OLDEST_SQLITE = (3, 38, 0)
 """STRICT tables, UPDATE … FROM, RETURNING, and JSON built in."""
 
-READY, SCHEDULED, BACKOFF, RUNNING = 0, 1, 2, 3
-"""The lanes of unfinished jobs: due now; at a time that was asked for; after a failed attempt; claimed. NULL: ended."""
+READY, SCHEDULED, BACKOFF, RUNNING, PAUSED = 0, 1, 2, 3, 4
+"""The lanes of unfinished jobs: due; at a time that was asked for; after a failed attempt; claimed; due, but of a kind
+that is paused. NULL: ended. A job whose time has come is moved to the ready lane by the next claim."""
 
 BUSY_SECONDS = 2.0
 """How long another program's lock on the file is waited for; nobody else should have one."""
@@ -107,7 +108,45 @@ _VERSION_1 = (
     "INSERT INTO tally VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0)",
 )
 
-MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1,)
+_VERSION_2 = (
+    "ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0",
+    # The order of a lane before `run_at` comes into it. Ready: minus the priority; paused: the number of its kind's
+    # pause; else 0, so that those whose time has come lie together whatever their priority.
+    "ALTER TABLE jobs ADD COLUMN rank INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE jobs ADD COLUMN organization TEXT",
+    "DROP INDEX jobs_unfinished",
+    "CREATE INDEX jobs_unfinished ON jobs (lane, rank, run_at) WHERE lane IS NOT NULL",
+    "CREATE INDEX jobs_organization ON jobs (organization) WHERE organization IS NOT NULL",
+    # Attempts that were not their job's last word. A job that succeeds at once has none.
+    """
+    CREATE TABLE attempts (
+        id INTEGER PRIMARY KEY,
+        seq INTEGER NOT NULL,
+        run INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        ended TEXT NOT NULL,
+        started_at REAL,
+        finished_at REAL,
+        duration_ms REAL,
+        error_type TEXT,
+        error TEXT,
+        error_id TEXT,
+        stack_trace TEXT,
+        result BLOB
+    ) STRICT
+    """,
+    "CREATE INDEX attempts_job ON attempts (seq)",
+    # AUTOINCREMENT: the number stands in the jobs that were set aside, and must never mean another kind.
+    """
+    CREATE TABLE pauses (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL UNIQUE,
+        at REAL NOT NULL
+    ) STRICT
+    """,
+)
+
+MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1, _VERSION_2)
 """Each brings the schema one version further. What was released is never edited, only followed."""
 
 

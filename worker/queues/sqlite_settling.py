@@ -6,14 +6,17 @@ from typing import Any, assert_never
 
 from worker.failure import Failure
 from worker.job import Job
-from worker.outcome import Cancelled, Failed, Outcome, Retry, Succeeded
+from worker.outcome import Attempt, Cancelled, Failed, Outcome, Retry, Succeeded
 from worker.queue import Settlement
+from worker.queues.sqlite_history import keep_retried
 from worker.queues.sqlite_ledger import Ledger, OneByOne
 from worker.queues.sqlite_outbox import News, put
 from worker.queues.sqlite_schema import BACKOFF, READY, RowStatement
 
 _SETTLE = RowStatement(
-    "UPDATE jobs SET state = ended.column4, lane = ended.column5, run_at = coalesce(ended.column6, run_at), "
+    # A lane of 0 is the ready one, the only one with ranks of its own.
+    "UPDATE jobs SET state = ended.column4, lane = ended.column5, "
+    "rank = CASE ended.column5 WHEN 0 THEN -priority ELSE 0 END, run_at = coalesce(ended.column6, run_at), "
     "finished_at = ended.column7, duration_ms = ended.column8, error_type = ended.column9, error = ended.column10, "
     "error_id = ended.column11, stack_trace = ended.column12, result = ended.column13, suspect = ended.column14 "
     "FROM {rows} AS ended WHERE jobs.id = ended.column1 AND jobs.owner = ended.column2 "
@@ -88,11 +91,16 @@ def _writable(text: str) -> str:
 def _conclude(ledger: Ledger, settlements: Sequence[Settlement]) -> None:
     """The news of what was settled, and the counts."""
     news: list[News] = []
+    retried: list[Attempt] = []
     for settlement in settlements:
         attempt, outcome = settlement.attempt, settlement.outcome
         if settlement.notification is not None:
             news.append((settlement.notification, attempt.job.run, attempt.finished_at))
+        else:
+            retried.append(attempt)
         _count_settled(ledger, attempt.job, outcome)
+    if retried:
+        keep_retried(ledger, retried)
     put(ledger, news)
 
 
