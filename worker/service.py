@@ -31,6 +31,7 @@ from worker.clock import Clock
 from worker.control import Control
 from worker.door.access import Access, ApiKey, admin_key
 from worker.door.app import Door, serve_tcp, serve_unix
+from worker.door.connection import history_view
 from worker.door.status import Entry, Health
 from worker.errors import WorkerError
 from worker.events import (
@@ -47,6 +48,8 @@ from worker.executor import Executor
 from worker.hub.server import Hub
 from worker.maintenance import Pruner, Pulse, Watch
 from worker.orgsocket.channel import OrgSocket
+from worker.orgsocket.history import EVENTS as LINK_EVENTS
+from worker.orgsocket.history import History
 from worker.orgsocket.link import State
 from worker.orgsocket.peers import Peers
 from worker.outcome import Retry, RetryPolicy
@@ -139,6 +142,7 @@ class Parts:
     systemd: Systemd
     started: asyncio.Event
     tally: Tally
+    history: History
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,8 @@ async def _build(
     tally = Tally(control.registry)
     for kind, listen in tally.listeners().items():
         emit.add(listen, kind)
+    history = History(clock.now)
+    emit.add(history, *LINK_EVENTS)
     pulse = Pulse(emit, clock, on_beat=_beats(systemd, clock, tally))
     return Parts(
         loaded,
@@ -234,6 +240,7 @@ async def _build(
         systemd,
         asyncio.Event(),
         tally,
+        history,
     )
 
 
@@ -303,7 +310,7 @@ async def _open_doors(stack: contextlib.AsyncExitStack, parts: Parts) -> tuple[s
     door = Door(
         control=parts.control,
         health=lambda: health_of(parts),
-        connection=lambda: connection_of(parts),
+        connection=lambda: connection_of(parts) | {"history": [history_view(e) for e in parts.history.entries()]},
         reconnect=parts.channel.reconnect,
         is_draining=parts.stopping.event.is_set,
         on_error=lambda error_id, path, exc: parts.emit(LoopFailed(f"answering {path} [error {error_id}]", exc, 0.0)),
