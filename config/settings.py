@@ -426,8 +426,11 @@ class ProgramSettings(Section):
         description="Arguments in the payload, at most; the last pattern holds for all further ones",
     )
     folder: Annotated[str, AfterValidator(_absolute_path)] = Field("/", description="Where it runs, an absolute path")
-    environment: Mapping[Annotated[str, AfterValidator(_variable_name)], SecretStr] = Field(
+    environment: Mapping[Annotated[str, AfterValidator(_variable_name)], str] = Field(
         default_factory=dict, description="Variables it is given"
+    )
+    secrets: Mapping[Annotated[str, AfterValidator(_variable_name)], SecretStr] = Field(
+        default_factory=dict, description="Variables it is given whose values are shown nowhere, its output included"
     )
     inherit: tuple[Annotated[str, AfterValidator(_variable_name)], ...] = Field(
         (), description="Variables of the service it is given; no others"

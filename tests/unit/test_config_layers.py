@@ -560,6 +560,17 @@ def test_trusting_every_proxy_is_warned_about(site: Site, network: str) -> None:
     assert "trusts everyone" in warning
 
 
+@pytest.mark.parametrize("kind", ["http", "command"])
+def test_what_is_stopped_by_cancelling_cannot_be_moved_to_a_thread(site: Site, kind: str) -> None:
+    assert f"Worker:Execution:{kind} = process" in site.fault(f"--Worker:Execution:{kind}=process")
+    assert site.load(f"--Worker:Execution:{kind}=async").settings.worker.execution == {kind: "async"}
+
+
+def test_two_programs_cannot_share_a_name(site: Site) -> None:
+    site.write('{"Handlers": {"Command": {"Programs": [{"Name": "a", "Path": "/a"}, {"Name": "a", "Path": "/b"}]}}}')
+    assert "Handlers:Command:Programs:1:Name = a" in site.fault()
+
+
 # -- properties over all keys ------------------------------------------------------------------------------------------
 
 SPECIAL: Mapping[str, str] = {

@@ -61,7 +61,7 @@ def test_the_secrets_are_these() -> None:
         "Hub:SigningSecret",
         "Http:ApiKeys:N:Sha256",
         "Handlers:Http:Allow:N:Headers",
-        "Handlers:Command:Programs:N:Environment",
+        "Handlers:Command:Programs:N:Secrets",
     }
 
 
@@ -105,6 +105,16 @@ def test_a_duration_may_be_a_time_span(text: str, milliseconds: int) -> None:
         ("Http", "TrustedProxies", ["proxy"]),
         ("Http", "ApiKeys", [{"Name": "x", "Sha256": "the key itself"}]),
         ("Http", "ApiKeys", [{"Sha256": "0" * 64}]),
+        ("Handlers", "Http", {"Allow": [{"Url": "api.example"}]}),
+        ("Handlers", "Http", {"Allow": [{"Url": "https://user:pw@api.example/"}]}),
+        ("Handlers", "Http", {"Allow": [{"Url": "https://api.example/?key=1"}]}),
+        ("Handlers", "Http", {"Allow": [{"Url": "https://api.example/in/../out"}]}),
+        ("Handlers", "Http", {"Allow": [{"Url": "https://api.example/", "Networks": ["office"]}]}),
+        ("Handlers", "Http", {"Allow": [{"Url": "https://api.example/", "Headers": {"A": "b\nc"}}]}),
+        ("Handlers", "Command", {"Programs": [{"Name": "x", "Path": "bin/x"}]}),
+        ("Handlers", "Command", {"Programs": [{"Name": "x", "Path": "/x", "Patterns": ["("]}]}),
+        ("Handlers", "Command", {"Programs": [{"Name": "x", "Path": "/x", "Environment": {"A=B": "c"}}]}),
+        ("Handlers", "Command", {"Programs": [{"Name": "x", "Path": "/x", "SuccessCodes": [256]}]}),
     ],
 )
 def test_what_cannot_be_is_refused(section: str, key: str, value: Any) -> None:
@@ -122,6 +132,8 @@ def test_what_cannot_be_is_refused(section: str, key: str, value: Any) -> None:
         ("Http", "TrustedProxies", ["10.0.0.0/8", "::1"]),
         ("Hub", "Jwt", {"Key": "ก" * 11}),
         ("Http", "ApiKeys", [{"Name": "x", "Sha256": "aB" * 32, "Scopes": ["ADMIN"]}]),
+        ("Handlers", "Http", {"Allow": [{"Url": "https://ไทย.example/งาน/", "Networks": ["10.0.0.0/8"]}]}),
+        ("Handlers", "Command", {"Programs": [{"Name": "รายงาน", "Path": "/opt/รายงาน", "Encoding": "CP874"}]}),
     ],
 )
 def test_what_can_be_is_taken(section: str, key: str, value: Any) -> None:
