@@ -144,6 +144,19 @@ async def test_what_was_answered_outlives_the_process(house: StoreHouse) -> None
 # -- claiming ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "text", ["สมชาย ใจดี", 'a"b\\c', "a\nb\x00c\x7f", "👩‍👩‍👧", "null", "[1]", "\u2028</script>"], ids=repr
+)
+async def test_a_claimed_job_is_what_was_accepted_to_the_last_sign(store: Store, text: str) -> None:
+    payload = {"text": text, "deep": [[{text: 1.5e300}]], "big": 2**53 + 1, "small": 0.1}
+    new = a_job(1_763_712_345.123_456_7, user=text, kind=text, payload=payload)
+    await store.enqueue([new])
+    [job] = (await store.claim(1)).jobs
+    assert (job.id, job.kind, job.user_id, job.payload, job.created_at) == (
+        new.id, new.kind, new.user_id, new.payload, new.created_at
+    )  # fmt: skip
+
+
 async def test_a_claimed_job_is_running_and_its_attempt_counted(store: Store) -> None:
     new = a_job(payload={"n": 1}, max_attempts=4)
     await store.enqueue([new])
