@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,7 @@ class _Child:
     process: subprocess.Popen[bytes]
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    setup: ChildSetup
     has_job: bool = False
     """It has said so; what dies before that has not harmed the job, nor been harmed by it."""
     warm: bool = False
@@ -90,14 +92,82 @@ class _Child:
         return frame
 
 
+class _Places:
+    """Room for so many at once, first come, first served; unlike a semaphore's, the number may change."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def resize(self, size: int) -> None:
+        """A surplus leaves when it is done."""
+        self.size = size
+        self._admit()
+
+    async def __aenter__(self) -> None:
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        self._admit()
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.cancelled():
+                self._waiting.remove(place)
+            else:
+                self._leave()  # let in and called off at once
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self._taken -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        for place in tuple(self._waiting):
+            if self._taken >= self.size:
+                return
+            if not place.cancelled():
+                self._waiting.remove(place)
+                self._taken += 1
+                place.set_result(None)
+
+
 class ChildPool:
     """Up to `size` children; each is started when first needed and kept for the next job."""
 
     def __init__(self, size: int, setup: ChildSetup) -> None:
         self._setup = setup
         self._idle: list[_Child] = []
-        self._free = asyncio.Semaphore(size)
+        self._free = _Places(size)
         self._closed = False
+
+    @property
+    def size(self) -> int:
+        """Children at once, at most."""
+        return self._free.size
+
+    async def resize(self, size: int) -> None:
+        """So many from now on: waiting jobs get what is new at once, surplus children end with their jobs."""
+        self._free.resize(size)
+        await self._reap_surplus()
+
+    async def renew(self, setup: ChildSetup) -> None:
+        """Every job from now on runs in a child that was told this; the others end with their jobs."""
+        self._setup = setup
+        await self._reap_surplus()
+
+    async def _reap_surplus(self) -> None:
+        while surplus := self._surplus():
+            self._idle.remove(surplus)
+            await self._reap(surplus)
+
+    def _surplus(self) -> _Child | None:
+        """An idle child too many: of another setup, beyond the size, or any when the pool is closed."""
+        too_many = self._closed or len(self._idle) > self.size
+        return next((child for child in self._idle if too_many or child.setup is not self._setup), None)
 
     async def run(
         self, job: Job, on_progress: Callable[[float, str], None], on_start: Callable[[], None], cancel: asyncio.Event
@@ -125,14 +195,12 @@ class ChildPool:
     async def _keep(self, child: _Child) -> None:
         child.warm = True
         self._idle.append(child)
-        if self._closed:
-            await self.close()
+        await self._reap_surplus()
 
     async def close(self) -> None:
         """End all idle children; busy ones end with their jobs."""
         self._closed = True
-        while self._idle:
-            await self._reap(self._idle.pop())
+        await self._reap_surplus()
 
     async def _take(self) -> _Child:
         while self._idle:
@@ -160,9 +228,9 @@ class ChildPool:
                 writer.close()
                 raise
         # Nothing is awaited from here on: a cancellation now would leave a process that nobody reaps.
-        child = _Child(process, reader, writer)
-        child.watch()
         setup = self._setup
+        child = _Child(process, reader, writer, setup)
+        child.watch()
         child.post({"modules": list(setup.modules), "sections": dict(setup.sections), "secrets": list(setup.secrets)})
         return child
 

@@ -121,6 +121,12 @@ class Worker:
         self.quiet = quiet
         self._wake.set()
 
+    def resize(self, concurrency: int) -> None:
+        """Run so many at once from now on: free slots are filled at once, a surplus finishes first."""
+        self.concurrency = concurrency
+        self._fill()
+        self._wake.set()
+
     def cancel(self, job_id: str) -> bool:
         """Ask a running job to stop; False: it does not run here."""
         for job in self._ahead:

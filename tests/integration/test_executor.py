@@ -15,8 +15,10 @@ import pytest
 import pytest_asyncio
 import uvloop
 
+from tests.support import handlers
 from tests.support.attempts import Bench, a_bench, a_job, is_running, pids_in
 from tests.support.eventually import eventually
+from worker.children import ChildSetup
 from worker.events import HandlerAbandoned
 from worker.outcome import Attempt
 
@@ -426,6 +428,55 @@ async def test_a_child_that_died_while_idle_is_replaced(mark: Path) -> None:
         await eventually(lambda: not is_running(first))
         second = orjson.loads((await bench.run("echo-process")).result or b"")["pid"]
         assert second != first
+
+
+async def test_a_pool_that_grows_lets_in_who_waits(tmp_path: Path) -> None:
+    marks = [tmp_path / "first", tmp_path / "second"]
+    async with a_bench(size=1) as bench:
+        for path in marks:
+            bench.start(a_job("deaf-process", {"seconds": 30, "mark": str(path)}))
+        await eventually(marks[0].exists)
+        assert not marks[1].exists()
+        await bench.pool.resize(2)
+        await eventually(marks[1].exists)
+
+
+async def test_a_pool_that_shrinks_ends_its_surplus_children(tmp_path: Path) -> None:
+    async with a_bench(size=3) as bench:
+        jobs = [a_job("deaf-process", {"seconds": 0.2}) for _ in range(3)]
+        await asyncio.gather(*(bench.start(job) for job in jobs))
+        first = set(bench.pids())
+        await bench.pool.resize(2)
+        assert len(bench.pids()) == 2
+        busy = [bench.start(a_job("deaf-process", {"seconds": 0.2})) for _ in range(2)]
+        await asyncio.sleep(0)  # both have taken their child
+        await bench.pool.resize(1)
+        await asyncio.gather(*busy)
+        await eventually(lambda: len(bench.pids()) == 1)
+        await eventually(lambda: sum(map(is_running, first)) == 1)
+        assert (await bench.run("echo-process")).failure is None
+
+
+async def test_who_waits_for_a_child_and_is_called_off_takes_no_place(tmp_path: Path) -> None:
+    async with a_bench(size=1, grace=0.05) as bench:
+        first = bench.start(a_job("deaf-process", {"seconds": 0.3}))
+        job = a_job("echo-process")
+        called_off = bench.start(job)
+        await asyncio.sleep(0)
+        bench.executor.cancel(job.id)
+        assert failure_type(_ended(await called_off)) == ("Cancelled", False)
+        await first
+        assert (await bench.run("echo-process")).failure is None
+
+
+async def test_jobs_run_in_children_of_the_newest_setup() -> None:
+    async with a_bench(size=2) as bench:
+        old = orjson.loads((await bench.run("echo-process")).result or b"")["pid"]
+        await bench.pool.renew(ChildSetup([handlers.__name__], {}, ["another secret"]))
+        await eventually(lambda: not is_running(old))
+        failure = (await bench.run("broken-process", text="another secret")).failure
+        assert failure is not None
+        assert failure.message == "ValueError: ***"
 
 
 async def test_waiting_for_a_free_child_costs_no_time_of_the_attempt(tmp_path: Path) -> None:

@@ -392,6 +392,29 @@ async def test_a_second_signal_does_not_wait(store: SqliteStore, mark: Path) -> 
             assert await finishing == 1
 
 
+async def test_slots_that_are_added_are_filled_at_once(store: SqliteStore) -> None:
+    async with working(store, concurrency=1) as work:
+        await submitted(store, *(a_new_job("waits") for _ in range(3)))
+        await work.heard.until(JobStarted, 1)
+        work.worker.resize(3)
+        await work.heard.until(JobStarted, 3)
+        assert work.worker.running == 3
+
+
+async def test_slots_that_are_taken_away_are_left_empty_when_their_jobs_end(store: SqliteStore) -> None:
+    async with working(store, concurrency=3) as work:
+        ids = await submitted(store, *(a_new_job("waits") for _ in range(5)))
+        await work.heard.until(JobStarted, 3)
+        work.worker.resize(1)
+        for job_id in ids[:2]:
+            work.worker.cancel(job_id)
+        await work.heard.until(JobSettled, 2)
+        assert (work.worker.running, len(work.heard.of(JobStarted))) == (1, 3)
+        work.worker.cancel(ids[2])
+        await work.heard.until(JobStarted, 4)
+        assert work.worker.running == 1
+
+
 async def test_a_quiet_worker_claims_nothing_until_it_is_loud_again(store: SqliteStore) -> None:
     async with working(store) as work:
         work.worker.set_quiet(True)
