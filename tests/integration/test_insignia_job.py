@@ -18,7 +18,7 @@ from worker.clock import Clock
 from worker.errors import Cancelled, Discard, InvalidPayload, WorkerError
 from worker.executor import Executor
 from worker.handler import call, discover
-from worker.insignia import copy_sample, write_sample
+from worker.insignia import REGISTER, copy_sample, write_sample
 from worker.redact import Redactor
 
 KIND = "insignia_background_processing"
@@ -80,7 +80,7 @@ def test_a_roster_becomes_a_folder_of_results(place: Path) -> None:
     result = run(place, {"round": 2569, "roster": "roster.csv", "history": "history.csv"}, context=context)
     output = Path(result["output"])
     assert output == place / "results/user-1/2569" / JOB / "attempt-1"
-    assert {path.name for path in output.iterdir()} == {*result["files"].values(), "summary.json"}
+    assert {path.name for path in output.iterdir()} == {*result["files"].values(), "summary.json", REGISTER}
     rows = json.loads((output / "results.json").read_text("utf-8"))
     assert len(rows) == result["officers"] == result["nominate"] + result["notEligible"] + result["manualReview"]
     assert sum(result["byClass"].values()) == result["nominate"]

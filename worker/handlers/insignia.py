@@ -103,7 +103,7 @@ def _evaluate(
         write_bad_rows(exc.bad_cells, bad_rows)
         raise Discard(f"{exc}. All of them: {folder.told(bad_rows)}") from None
     folder.refuse_if_confirmed()
-    return write_results(evaluation, folder.attempt, watch=watch)
+    return write_results(evaluation, folder.attempt, watch=watch, register=True)
 
 
 def _source(data: Path, source: str | list[dict[str, Any]] | None) -> Source:

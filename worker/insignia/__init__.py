@@ -21,10 +21,13 @@ from worker.insignia.faults import (
 )
 from worker.insignia.folders import JobFolder
 from worker.insignia.loading import load_criteria
+from worker.insignia.register import REGISTER, RowPage, RowQuery, read_rows
 from worker.insignia.report import row_of, write_bad_rows, write_csv, write_json, write_results
 from worker.insignia.sample import copy_sample, write_sample
+from worker.insignia.words import words_of
 
 __all__ = [
+    "REGISTER",
     "BadCell",
     "CriteriaInvalid",
     "Evaluation",
@@ -37,10 +40,14 @@ __all__ = [
     "RosterUnreadable",
     "RoundConfirmed",
     "RoundInvalid",
+    "RowPage",
+    "RowQuery",
     "copy_sample",
     "evaluate_roster",
     "load_criteria",
+    "read_rows",
     "row_of",
+    "words_of",
     "write_bad_rows",
     "write_csv",
     "write_json",

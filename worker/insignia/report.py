@@ -18,6 +18,7 @@ import orjson
 from worker.insignia.batch import Evaluation, below_high
 from worker.insignia.decision import Decision, Verdict
 from worker.insignia.faults import BadCell, Notice, ResultsUnwritable
+from worker.insignia.register import REGISTER, register_of
 from worker.insignia.roster import Watch
 
 RESULTS_JSON, RESULTS_CSV, BAD_ROWS, NOTICES, SUMMARY = (
@@ -51,14 +52,20 @@ def decision_row(decision: Decision) -> dict[str, str]:
     return {name: value for name in _KEYS if (value := getattr(decision, name)) is not None}
 
 
-def write_results(evaluation: Evaluation, folder: Path, *, watch: Watch | None = None) -> dict[str, Any]:
+def write_results(
+    evaluation: Evaluation, folder: Path, *, watch: Watch | None = None, register: bool = False
+) -> dict[str, Any]:
     """Write all files into `folder` and return the summary with `output` (the folder) and `files` (their names).
+
+    With `register`, also the hidden file that read_rows looks through.
 
     A folder that is not there yet appears complete or not at all; in one that is, file after file is replaced, the
     summary last. Raises ResultsUnwritable, EvaluationCancelled.
     """
     summary = evaluation.summary() | {"output": str(folder)}
     files = _files(evaluation, watch or Watch())
+    if register:
+        files[REGISTER] = lambda file: _write(file, register_of(evaluation.verdicts, decision_row))
     summary["files"] = {"json": RESULTS_JSON, "csv": RESULTS_CSV, "badRows": BAD_ROWS, "notices": NOTICES}
     files[SUMMARY] = lambda file: _write(file, orjson.dumps(summary, option=orjson.OPT_INDENT_2))
     with _told_plainly(folder):
