@@ -21,7 +21,10 @@ from worker.assembly import (
 )
 from worker.clock import Clock
 from worker.door.app import Door, serve_tcp, serve_unix
+from worker.door.connection import ConnectionRoutes
+from worker.door.jobs import JobRoutes
 from worker.door.pages import add_page
+from worker.door.routes import add_routes
 from worker.door.status import Entry, Health, StatusRoutes
 from worker.errors import NotFound, StoreCorrupt
 from worker.events import (
@@ -49,10 +52,11 @@ async def serve_commands(
     clock = Clock()
     async with opened_store(loaded, clock, emit) as store:
         door = Door(
-            control=control_of(loaded, store, clock),
-            health=_no_service,
-            connection=lambda: {"state": State.DISCONNECTED.value},
-            reconnect=lambda: None,
+            sets=[
+                JobRoutes(control_of(loaded, store, clock)),
+                StatusRoutes(_no_service),
+                ConnectionRoutes(lambda: {"state": State.DISCONNECTED.value}, lambda: None),
+            ],
             is_draining=lambda: False,
             on_error=lambda _id, _path, _exc: None,
             max_body=loaded.settings.http.max_body,
@@ -92,7 +96,7 @@ async def serve_hub(loaded: Loaded, emit: Emitter) -> None:
     app = web.Application()
     hub.mount(app)
     add_page(app)
-    StatusRoutes(functools.partial(_hub_health, hub, stopping)).add_to(app)
+    add_routes(app, StatusRoutes(functools.partial(_hub_health, hub, stopping)).routes(), lambda route: route.handle)
     await hub.start()
     try:
         async with serve_tcp(app, loaded.settings.http.url, turned_away(emit)) as url:

@@ -35,6 +35,10 @@ def _in_utc(value: datetime) -> datetime:
         raise ValueError("must lie between the years 1 and 9999, in UTC") from None
 
 
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time with its offset, within the calendar."""
+
+
 class JobRequest(BaseModel):
     """One job as a producer sends it."""
 
@@ -43,7 +47,7 @@ class JobRequest(BaseModel):
     task_type: Name
     user_id: Name | None = None
     payload: dict[str, Any] = Field(default_factory=dict)
-    run_at: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
+    run_at: Moment | None = None
     max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
     id: Name | None = None
     """Idempotency key, where the transport has no header for it."""

@@ -31,8 +31,10 @@ from worker.clock import Clock
 from worker.control import Control
 from worker.door.access import Access, ApiKey, admin_key
 from worker.door.app import Door, serve_tcp, serve_unix
-from worker.door.connection import history_view
-from worker.door.status import Entry, Health
+from worker.door.connection import ConnectionRoutes, history_view
+from worker.door.jobs import JobRoutes
+from worker.door.routes import RouteSet
+from worker.door.status import Entry, Health, StatusRoutes
 from worker.errors import WorkerError
 from worker.events import (
     Announced,
@@ -308,10 +310,7 @@ async def _open_doors(stack: contextlib.AsyncExitStack, parts: Parts) -> tuple[s
     """The port and the UNIX socket; both answer before READY is said."""
     settings, state = parts.loaded.settings, parts.loaded.state_dir
     door = Door(
-        control=parts.control,
-        health=lambda: health_of(parts),
-        connection=lambda: connection_of(parts) | {"history": [history_view(e) for e in parts.history.entries()]},
-        reconnect=parts.channel.reconnect,
+        sets=_route_sets(parts),
         is_draining=parts.stopping.event.is_set,
         on_error=lambda error_id, path, exc: parts.emit(LoopFailed(f"answering {path} [error {error_id}]", exc, 0.0)),
         max_body=settings.http.max_body,
@@ -329,6 +328,17 @@ async def _open_doors(stack: contextlib.AsyncExitStack, parts: Parts) -> tuple[s
         parts.emit(Announced(f"the hub is on: browsers connect to {url}{settings.web_socket.path}"))
     path = await stack.enter_async_context(serve_unix(door.local(), state))
     return url, path
+
+
+def _route_sets(parts: Parts) -> list[RouteSet]:
+    def connection() -> dict[str, object]:
+        return connection_of(parts) | {"history": [history_view(entry) for entry in parts.history.entries()]}
+
+    return [
+        JobRoutes(parts.control),
+        StatusRoutes(lambda: health_of(parts)),
+        ConnectionRoutes(connection, parts.channel.reconnect),
+    ]
 
 
 def _access(parts: Parts) -> Access:

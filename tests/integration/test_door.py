@@ -21,7 +21,9 @@ from worker.clock import Clock
 from worker.control import Control
 from worker.door.access import Access, ApiKey
 from worker.door.app import SOCKET_NAME, Door, serve_tcp, serve_unix
-from worker.door.status import Entry, Health
+from worker.door.connection import ConnectionRoutes
+from worker.door.jobs import JobRoutes
+from worker.door.status import Entry, Health, StatusRoutes
 from worker.errors import KeyConflict, NotFound, StoreCorrupt, StoreFull, Unavailable, WorkerError
 from worker.handler import discover
 from worker.notification import Wire
@@ -81,10 +83,11 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
             return house.health
 
         door = Door(
-            control=control,
-            health=health,
-            connection=lambda: {"state": "connected"},
-            reconnect=reconnect,
+            sets=[
+                JobRoutes(control),
+                StatusRoutes(health),
+                ConnectionRoutes(lambda: {"state": "connected"}, reconnect),
+            ],
             is_draining=lambda: house.draining,
             on_error=lambda *error: house.errors.append(error),
             max_body=20_000,
@@ -255,7 +258,7 @@ async def test_every_route_asks_for_a_key_with_its_scope(house: House, method: s
         if own in (scope, "admin"):
             assert status not in (401, 403)
         else:
-            assert (status, answer["detail"]) == (403, f"this key lacks the scope {scope!r}")
+            assert (status, answer["detail"]) == (403, f"lacks the scope {scope!r}")
     assert house.errors == []
 
 

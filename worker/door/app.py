@@ -4,20 +4,18 @@ import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from worker.control import Control
-from worker.door.access import LOCAL, Access, Caller, access_middleware, needs
-from worker.door.jobs import JobRoutes, draining
+from worker.door.access import LOCAL, Access
+from worker.door.entrance import FindCaller, entrance, stray_middleware
 from worker.door.pages import add_page
-from worker.door.problems import Handler, json_response, problems_middleware
-from worker.door.status import Health, StatusRoutes
+from worker.door.problems import problems_middleware
+from worker.door.routes import Route, RouteSet, add_routes, table_of
 from worker.errors import Unavailable
 from worker.hub.doorstep import Limits, guarded
 
@@ -28,32 +26,26 @@ _CLOSE_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What the door needs of the service."""
+    """What every listener of the service shares."""
 
-    control: Control
-    health: Callable[[], Awaitable[Health]]
-    connection: Callable[[], dict[str, object]]
-    reconnect: Callable[[], None]
+    sets: Sequence[RouteSet]
     is_draining: Callable[[], bool]
     on_error: Callable[[str, str, BaseException], None]
     max_body: int
     open_paths: tuple[str, ...] = ()
-    """Paths below /api/v1/ that look after themselves: the hub's."""
+    """Paths below /api/ that look after themselves: the hub's."""
 
-    def app(self, find_caller: Callable[[web.Request], Caller | None]) -> web.Application:
+    @property
+    def table(self) -> tuple[Route, ...]:
+        return table_of(self.sets)
+
+    def app(self, find_caller: FindCaller) -> web.Application:
         """An application whose callers are found by `find_caller`."""
         app = web.Application(
-            middlewares=[
-                problems_middleware(self.on_error),
-                access_middleware(find_caller, self.open_paths),
-                self._drain(),
-            ],
+            middlewares=[problems_middleware(self.on_error), stray_middleware(find_caller, self.open_paths)],
             client_max_size=self.max_body,
         )
-        JobRoutes(self.control).add_to(app)
-        StatusRoutes(self.health).add_to(app)
-        app.router.add_get("/api/v1/connection", self._connection)
-        app.router.add_post("/api/v1/connection/reconnect", self._reconnect)
+        add_routes(app, self.table, entrance(find_caller, self.is_draining))
         return app
 
     def public(self, access: Access) -> web.Application:
@@ -63,23 +55,6 @@ class Door:
 
     def local(self) -> web.Application:
         return self.app(lambda _request: LOCAL)
-
-    def _drain(self) -> Any:
-        @web.middleware
-        async def drain(request: web.Request, handler: Handler) -> web.StreamResponse:
-            intake = request.method == "POST" and request.path in ("/api/v1/jobs", "/api/v1/jobs/batch")
-            return draining() if intake and self.is_draining() else await handler(request)
-
-        return drain
-
-    @needs("read")
-    async def _connection(self, _request: web.Request) -> web.Response:
-        return json_response(self.connection())
-
-    @needs("admin")
-    async def _reconnect(self, _request: web.Request) -> web.Response:
-        self.reconnect()
-        return json_response({"status": "requested"}, 202)
 
 
 @contextlib.asynccontextmanager

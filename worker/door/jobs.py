@@ -1,29 +1,64 @@
 """Routes of jobs and notifications: HTTP in, the same operations as every other door behind."""
 
-import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import orjson
 from aiohttp import web
+from pydantic import Field, StringConstraints
 
 from worker.control import (
     Control,
     JobRequest,
+    Moment,
     accepted_view,
     notification_view,
     parse_request,
 )
-from worker.door.access import CALLER, needs
-from worker.door.problems import json_response, problem
+from worker.door.access import CALLER
+from worker.door.problems import json_response
+from worker.door.routes import Limit, Number, Query, Route, Text, query_of
 from worker.errors import InvalidPayload
 from worker.job import JobState
 from worker.queue import JobQuery
 
 _PAGE = 50
-_LONGEST_PAGE = 500
 _LONGEST_BATCH = 1_000
 _LONGEST_WAIT = 60.0
+
+
+class JobsQuery(Query):
+    """Which jobs, and where to go on."""
+
+    state: tuple[JobState, ...] | None = None
+    task_type: Text | None = None
+    user_id: Text | None = None
+    organization: Text | None = None
+    text: Text | None = None
+    """Anywhere in id, user, payload, error or result."""
+    created_from: Annotated[Moment | None, Field(alias="from")] = None
+    """Created then or later."""
+    created_to: Annotated[Moment | None, Field(alias="to")] = None
+    """Created before."""
+    cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
+    limit: Limit = _PAGE
+
+
+class WaitQuery(Query):
+    """How long the answer may wait for the job's end."""
+
+    wait: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Seconds; more than 60 means 60."""
+
+
+class NotificationsQuery(Query):
+    """Which notifications, and where to go on."""
+
+    state: Literal["pending", "delivered", "dead"] | None = None
+    user_id: Text | None = None
+    job_id: Text | None = None
+    cursor: Number | None = None
+    limit: Limit = _PAGE
 
 
 class JobRoutes:
@@ -32,17 +67,51 @@ class JobRoutes:
     def __init__(self, control: Control) -> None:
         self._control = control
 
-    def add_to(self, app: web.Application) -> None:
-        app.router.add_post("/api/v1/jobs", self.submit)
-        app.router.add_get("/api/v1/jobs", self.find)
-        app.router.add_post("/api/v1/jobs/batch", self.submit_all)
-        app.router.add_get("/api/v1/jobs/{id}", self.show)
-        app.router.add_post("/api/v1/jobs/{id}/cancel", self.cancel)
-        app.router.add_post("/api/v1/jobs/{id}/retry", self.retry)
-        app.router.add_get("/api/v1/notifications", self.notifications)
-        app.router.add_post("/api/v1/notifications/{id}/resend", self.resend)
+    def routes(self) -> Sequence[Route]:
+        return (*self._intake(), *self._looking(), *self._orders())
 
-    @needs("enqueue")
+    def _intake(self) -> Sequence[Route]:
+        return (
+            Route(
+                "POST",
+                "/api/v1/jobs",
+                self.submit,
+                "Submit a job; 202 once it is on disk",
+                "enqueue",
+                body=JobRequest,
+                answers={202: None},
+                surface="public",
+                intake=True,
+            ),
+            Route(
+                "POST",
+                "/api/v1/jobs/batch",
+                self.submit_all,
+                "Submit up to 1000 jobs in one commit: all of them or none",
+                "enqueue",
+                answers={202: None},
+                surface="public",
+                intake=True,
+            ),
+        )
+
+    def _looking(self) -> Sequence[Route]:
+        job, news = "/api/v1/jobs", "/api/v1/notifications"
+        return (
+            Route("GET", job, self.find, "List jobs, newest first", "read", JobsQuery),
+            Route("GET", f"{job}/{{id}}", self.show, "A job", "read", WaitQuery, surface="public"),
+            Route("GET", news, self.notifications, "List notifications, newest first", "read", NotificationsQuery),
+        )
+
+    def _orders(self) -> Sequence[Route]:
+        job, news = "/api/v1/jobs/{id}", "/api/v1/notifications/{id}"
+        accepted: Mapping[int, None] = {202: None}
+        return (
+            Route("POST", f"{job}/cancel", self.cancel, "Cancel a job that waits or runs", "admin", answers=accepted),
+            Route("POST", f"{job}/retry", self.retry, "Start the next run of an ended job", "admin", answers=accepted),
+            Route("POST", f"{news}/resend", self.resend, "Send a notification once more", "admin", answers=accepted),
+        )
+
     async def submit(self, request: web.Request) -> web.Response:
         """202 after the row is on disk; the same key and payload again answers with the first job."""
         job = parse_request(orjson.loads(await request.read()))
@@ -52,7 +121,6 @@ class JobRoutes:
         view = accepted_view(accepted)
         return json_response(view, 202, {"Location": view["links"]["self"]})
 
-    @needs("enqueue")
     async def submit_all(self, request: web.Request) -> web.Response:
         """`{"jobs": [...]}`: one commit for all; nothing is stored when one of them is invalid."""
         body = orjson.loads(await request.read())
@@ -63,54 +131,34 @@ class JobRoutes:
         answers = await self._control.submit_all(jobs, scope=request[CALLER].name)
         return json_response({"jobs": [accepted_view(answer) for answer in answers]}, 202)
 
-    @needs("read")
     async def find(self, request: web.Request) -> web.Response:
-        query = request.query
-        page = await self._control.find(
-            JobQuery(
-                state=_state(query.get("state")),
-                kind=query.get("taskType"),
-                user_id=query.get("userId"),
-                text=query.get("text"),
-                cursor=query.get("cursor"),
-                limit=_limit(query.get("limit")),
-            )
-        )
+        page = await self._control.find(_job_query(query_of(request, JobsQuery)))
         return json_response(
             {"jobs": [self._control.view(record, brief=True) for record in page.jobs], "cursor": page.cursor}
         )
 
-    @needs("read")
     async def show(self, request: web.Request) -> web.Response:
         """`?wait=S` holds the answer until the job has ended, S seconds at most."""
-        job_id, wait = request.match_info["id"], request.query.get("wait")
-        record = await (self._control.show(job_id) if wait is None else self._control.wait(job_id, _seconds(wait)))
+        job_id, wait = request.match_info["id"], query_of(request, WaitQuery).wait
+        seconds = None if wait is None else max(0.0, min(_LONGEST_WAIT, wait))
+        record = await (self._control.show(job_id) if seconds is None else self._control.wait(job_id, seconds))
         return json_response(self._control.view(record))
 
-    @needs("admin")
     async def cancel(self, request: web.Request) -> web.Response:
         return json_response({"status": await self._control.cancel(request.match_info["id"])}, 202)
 
-    @needs("admin")
     async def retry(self, request: web.Request) -> web.Response:
         record = await self._control.retry(request.match_info["id"])
         return json_response(self._control.view(record), 202)
 
-    @needs("read")
     async def notifications(self, request: web.Request) -> web.Response:
-        query = request.query
-        before = query.get("cursor")
-        limit = _limit(query.get("limit"))
+        query = query_of(request, NotificationsQuery)
         records = await self._control.notifications(
-            state=query.get("state"),
-            user_id=query.get("userId"),
-            before=None if before is None else _number("cursor", before),
-            limit=limit,
+            state=query.state, user_id=query.user_id, job_id=query.job_id, before=query.cursor, limit=query.limit
         )
-        cursor = str(records[-1].id) if len(records) == limit else None
+        cursor = str(records[-1].id) if len(records) == query.limit else None
         return json_response({"notifications": [notification_view(record) for record in records], "cursor": cursor})
 
-    @needs("admin")
     async def resend(self, request: web.Request) -> web.Response:
         return json_response({"id": await self._control.resend(request.match_info["id"])}, 202)
 
@@ -122,32 +170,16 @@ def _entry(number: int, entry: Any) -> JobRequest:
         raise InvalidPayload(f"jobs[{number}]: {exc}") from None
 
 
-def _state(text: str | None) -> JobState | None:
-    if text is None:
-        return None
-    try:
-        return JobState(text)
-    except ValueError:
-        raise InvalidPayload(f"state {text!r} is none of: {', '.join(JobState)}") from None
-
-
-def _number(name: str, text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,18}", text):  # no more than the store's 64 bits hold
-        raise InvalidPayload(f"{name}={text[:40]!r} is no whole number")
-    return int(text)
-
-
-def _limit(text: str | None) -> int:
-    return _PAGE if text is None else max(1, min(_LONGEST_PAGE, _number("limit", text)))
-
-
-def _seconds(text: str) -> float:
-    try:
-        return max(0.0, min(_LONGEST_WAIT, float(text)))
-    except ValueError:
-        raise InvalidPayload(f"wait={text!r} is no number of seconds") from None
-
-
-def draining() -> web.Response:
-    """What intake answers while the service stops."""
-    return problem(503, "the service is stopping", {"Retry-After": "5"})
+def _job_query(query: JobsQuery) -> JobQuery:
+    return JobQuery(
+        states=query.state,
+        kind=query.task_type,
+        user_ids=None if query.user_id is None else (query.user_id,),
+        organizations=None if query.organization is None else (query.organization,),
+        text=query.text,
+        since=None if query.created_from is None else query.created_from.timestamp(),
+        until=None if query.created_to is None else query.created_to.timestamp(),
+        cursor=query.cursor,
+        limit=query.limit,
+        brief=True,
+    )

@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 
 from worker import errors
+from worker.door.routes import BadQuery
 from worker.failure import new_error_id
 
 STATUS: tuple[tuple[type[errors.WorkerError], int], ...] = (
@@ -60,6 +61,8 @@ def problems_middleware(on_error: Callable[[str, str, BaseException], None]) -> 
                 raise
             headers = {"Allow": exc.headers["Allow"]} if "Allow" in exc.headers else None
             return problem(exc.status, _detail(exc), headers)
+        except BadQuery as exc:
+            return problem(422, str(exc), parameter=exc.parameter)
         except errors.WorkerError as exc:
             return problem(status_of(exc), str(exc))
         except (json.JSONDecodeError, UnicodeDecodeError) as exc:

@@ -1,12 +1,13 @@
 """Health, for people, systemd, containers and load balancers."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from aiohttp import web
 
 from worker.door.problems import json_response
+from worker.door.routes import Route
 
 Grade = Literal["Healthy", "Degraded", "Unhealthy"]
 _ORDER: tuple[Grade, ...] = ("Healthy", "Degraded", "Unhealthy")
@@ -42,18 +43,32 @@ class StatusRoutes:
     def __init__(self, health: Callable[[], Awaitable[Health]]) -> None:
         self._health = health
 
-    def add_to(self, app: web.Application) -> None:
-        for path, field in (
+    def routes(self) -> Sequence[Route]:
+        probes = (
             ("/livez", "alive"),
             ("/health/live", "alive"),
             ("/readyz", "ready"),
             ("/health/ready", "ready"),
             ("/healthz", "ready"),
             ("/startupz", "started"),
-        ):
-            app.router.add_get(path, self._probe(field))
-        app.router.add_get("/health", self.health)
-        app.router.add_get("/health/websocket", self.websocket)
+        )
+        return (
+            *(self._probe_route(path, part) for path, part in probes),
+            Route("GET", "/health", self.health, "How every part is", None, surface="public"),
+            Route("GET", "/health/websocket", self.websocket, "Figures of link and hub", None, surface="public"),
+        )
+
+    def _probe_route(self, path: str, part: str) -> Route:
+        return Route(
+            "GET",
+            path,
+            self._probe(part),
+            f"Whether the service is {part}",
+            None,
+            answers={200: None, 503: None},
+            surface="public",
+            content="text/plain",
+        )
 
     def _probe(self, field: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def probe(_request: web.Request) -> web.Response:
