@@ -1,6 +1,6 @@
-"""The store's contracts: JobQueue and Outbox. One implementation holds both, for they share transactions."""
+"""The store's contracts: JobQueue, Outbox, AuditTrail. One implementation holds all, for they share transactions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -70,15 +70,22 @@ class NotificationRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobQuery:
-    """A filter over jobs; newest first."""
+    """A filter over jobs; newest first. None: whichever; an empty collection: none at all."""
 
-    state: JobState | None = None
+    states: Collection[JobState] | None = None
     kind: str | None = None
-    user_id: str | None = None
+    user_ids: Collection[str] | None = None
+    organizations: Collection[str] | None = None
     text: str | None = None
-    """Found anywhere in id, payload, error or result."""
+    """Found anywhere in id, user, payload, error or result; Latin letters without regard to case."""
+    since: float | None = None
+    """Created then or later (wall clock)."""
+    until: float | None = None
+    """Created before."""
     cursor: str | None = None
     limit: int = 50
+    brief: bool = False
+    """Payload, result and stack trace, which may be long, are left out of the records: empty, None and None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,61 @@ class JobPage:
     jobs: list[JobRecord]
     cursor: str | None
     """Give it back for the next page; None: this was the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobIds:
+    """A page of ids alone."""
+
+    ids: list[str]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """What became of the notification of one run."""
+
+    notification_id: str
+    run: int
+    sequence: int
+    state: Literal["pending", "delivered", "dead"]
+    stored_at: float
+    delivered_at: float | None
+    """When its receipt was proven; not known of those that were delivered long ago."""
+    shown_at: float | None
+    """When a browser first said that it showed it."""
+    shown_count: int
+    redelivery: int
+    reason: str | None
+    """Why the receiver refused it; only when dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to what."""
+
+    at: float
+    actor: str
+    action: str
+    target: str
+    detail: bytes | None = None
+    """JSON in UTF-8."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Newest first."""
+
+    actor: str | None = None
+    action: str | None = None
+    cursor: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    entries: list[AuditEntry]
+    cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +239,22 @@ class JobQueue(Protocol):
         before somebody started the next. Of very many attempts of a run only the last 100 are kept."""
         ...
 
-    async def find(self, query: JobQuery) -> JobPage: ...
+    async def get_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """Those of them that there are, in the order they were asked for."""
+        ...
+
+    async def find(self, query: JobQuery) -> JobPage:
+        """A page, newest first. It may be short and still have a cursor: then the search goes on from there.
+        ValueError: the cursor is none of the store's."""
+        ...
+
+    async def find_ids(self, query: JobQuery) -> JobIds:
+        """As `find`, for those who want to do something to many jobs."""
+        ...
+
+    async def counts_by_kind(self) -> Mapping[str, int]:
+        """Queued jobs by kind, those of paused kinds too; exact, and cheap however many there are."""
+        ...
 
     async def figures(self) -> Figures: ...
 
@@ -219,10 +296,19 @@ class Outbox(Protocol):
         *,
         state: str | None = None,
         user_id: str | None = None,
+        job_id: str | None = None,
         before: int | None = None,
         limit: int = 50,
     ) -> list[NotificationRecord]:
-        """Newest first; `before` is the id to go on from."""
+        """Newest first; `before` is the id to go on from. ValueError: there is no such state."""
+        ...
+
+    async def deliveries(self, job_id: str) -> list[DeliveryRecord]:
+        """Of each run's notification that is still there, the oldest run first."""
+        ...
+
+    async def shown(self, notification_ids: Sequence[str], at: float) -> None:
+        """A browser has shown these. In no hurry: it rides on another commit."""
         ...
 
     def on_message(self, listener: Callable[[Sequence[OutboxMessage]], None]) -> None:
@@ -231,8 +317,24 @@ class Outbox(Protocol):
         ...
 
 
-class Store(JobQueue, Outbox, Protocol):
-    """Both on one file, or in one database."""
+class AuditTrail(Protocol):
+    """What people ordered, and who they were."""
+
+    async def audit(self, entry: AuditEntry) -> None:
+        """On disk when it returns."""
+        ...
+
+    async def audit_trail(self, query: AuditQuery) -> AuditPage:
+        """ValueError: the cursor is none of the store's."""
+        ...
+
+    async def prune_audit(self, before: float, limit: int) -> int:
+        """Delete up to `limit` entries from before then (wall clock), the oldest first; how many."""
+        ...
+
+
+class Store(JobQueue, Outbox, AuditTrail, Protocol):
+    """All of them on one file, or in one database."""
 
     async def close(self) -> None:
         """Write what waits, then close. Nothing else may be called after."""

@@ -694,7 +694,7 @@ async def test_a_suspect_stays_one_through_the_next_death(house: StoreHouse) -> 
 
 async def test_a_cancelled_suspect_holds_nobody_back(house: StoreHouse) -> None:
     store = await _suspects(house, 1)
-    [record] = (await store.find(JobQuery(state=JobState.QUEUED))).jobs
+    [record] = (await store.find(JobQuery(states=[JobState.QUEUED]))).jobs
     assert await store.cancel(record.id, 1, cancel_news(record)) == "cancelled"
     await store.enqueue([a_job(), a_job()])
     assert len((await store.claim(10)).jobs) == 2
@@ -893,16 +893,16 @@ async def test_jobs_are_found_by_state_kind_and_user(store: Store) -> None:
     async def found(**query: object) -> set[str]:
         return {job_id for page in await _pages(store, limit=2, **query) for job_id in page}
 
-    assert await found(user_id="a") == {job.id for job in jobs if job.user_id == "a"}
+    assert await found(user_ids=["a"]) == {job.id for job in jobs if job.user_id == "a"}
     assert await found(kind="y") == {job.id for job in jobs if job.kind == "y"}
-    assert await found(user_id="b", kind="y") == {job.id for job in jobs[9:]}
-    assert await found(state=JobState.RUNNING) == {running.id}
-    assert await found(state=JobState.SUCCEEDED) == {done.id}
-    assert await found(state=JobState.FAILED) == {bad.id}
-    assert await found(state=JobState.CANCELLED) == {gone.id}
-    assert await found(state=JobState.QUEUED) == {job.id for job in jobs[4:]}
-    assert await found(state=JobState.QUEUED, user_id="a", kind="y") == {jobs[4].id, jobs[5].id}
-    assert await found(state=JobState.FAILED, kind="y") == set()
+    assert await found(user_ids=["b"], kind="y") == {job.id for job in jobs[9:]}
+    assert await found(states=[JobState.RUNNING]) == {running.id}
+    assert await found(states=[JobState.SUCCEEDED]) == {done.id}
+    assert await found(states=[JobState.FAILED]) == {bad.id}
+    assert await found(states=[JobState.CANCELLED]) == {gone.id}
+    assert await found(states=[JobState.QUEUED]) == {job.id for job in jobs[4:]}
+    assert await found(states=[JobState.QUEUED], user_ids=["a"], kind="y") == {jobs[4].id, jobs[5].id}
+    assert await found(states=[JobState.FAILED], kind="y") == set()
 
 
 async def test_jobs_are_found_by_text_in_id_payload_error_and_result(store: Store) -> None:

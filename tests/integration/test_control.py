@@ -205,13 +205,13 @@ async def test_jobs_are_found_page_by_page(control: Control) -> None:
     ids = [(await control.submit(request(payload={"text": f"งาน {n}"}))).job_id for n in range(5)]
     await control.submit(request(user="user-2"))
     seen: list[str] = []
-    query = JobQuery(user_id="user-1", limit=2)
+    query = JobQuery(user_ids=["user-1"], limit=2)
     while True:
         page = await control.find(query)
         seen += [record.id for record in page.jobs]
         if page.cursor is None:
             break
-        query = JobQuery(user_id="user-1", limit=2, cursor=page.cursor)
+        query = JobQuery(user_ids=["user-1"], limit=2, cursor=page.cursor)
     assert seen == ids[::-1]
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from worker.clock import Clock
@@ -10,9 +10,14 @@ from worker.job import AttemptRecord, Job, JobRecord, NewJob
 from worker.notification import Notification
 from worker.queue import (
     Accepted,
+    AuditEntry,
+    AuditPage,
+    AuditQuery,
     CancelAnswer,
     Claimed,
+    DeliveryRecord,
     Figures,
+    JobIds,
     JobPage,
     JobQuery,
     NotificationRecord,
@@ -21,6 +26,7 @@ from worker.queue import (
     Settlement,
 )
 from worker.queues import (
+    sqlite_audit,
     sqlite_claims,
     sqlite_history,
     sqlite_intake,
@@ -37,7 +43,7 @@ from worker.queues.sqlite_examine import examine
 from worker.queues.sqlite_files import OpenFiles, make_file, make_folder
 from worker.queues.sqlite_ledger import Ledger
 from worker.queues.sqlite_orders import Cancellation
-from worker.queues.sqlite_outbox import Refusal, Resend
+from worker.queues.sqlite_outbox import Refusal, Resend, Shown
 from worker.queues.sqlite_reader import Reader
 from worker.queues.sqlite_retention import Pruning
 from worker.queues.sqlite_room import Room, wal_pages_for
@@ -141,9 +147,17 @@ class SqliteStore:
     async def get(self, job_id: str) -> JobRecord | None:
         return await self._people.read(sqlite_reads.get, job_id)
 
+    async def get_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        return await self._people.read(sqlite_reads.get_many, job_ids)
+
     async def find(self, query: JobQuery) -> JobPage:
-        """ValueError: the cursor is none of ours."""
         return await self._people.read(sqlite_reads.find, query)
+
+    async def find_ids(self, query: JobQuery) -> JobIds:
+        return await self._people.read(sqlite_reads.find_ids, query)
+
+    async def counts_by_kind(self) -> Mapping[str, int]:
+        return await self._machine.read(sqlite_reads.counts_by_kind)
 
     async def figures(self) -> Figures:
         return await self._machine.read(sqlite_reads.figures, self.path, self._clock.now(), self.max_bytes)
@@ -199,14 +213,31 @@ class SqliteStore:
         *,
         state: str | None = None,
         user_id: str | None = None,
+        job_id: str | None = None,
         before: int | None = None,
         limit: int = 50,
     ) -> list[NotificationRecord]:
-        """ValueError: there is no such state."""
-        return await self._people.read(sqlite_reads.notifications, state, user_id, before, limit)
+        return await self._people.read(sqlite_reads.notifications, state, user_id, job_id, before, limit)
+
+    async def deliveries(self, job_id: str) -> list[DeliveryRecord]:
+        return await self._people.read(sqlite_reads.deliveries, job_id)
+
+    async def shown(self, notification_ids: Sequence[str], at: float) -> None:
+        await self._writer.submit(sqlite_outbox.shown, Shown(notification_ids, at), in_a_hurry=False)
 
     def on_message(self, listener: Callable[[Sequence[OutboxMessage]], None]) -> None:
         self._message_listeners.append(listener)
+
+    # -- the audit trail -----------------------------------------------------------------------------------
+
+    async def audit(self, entry: AuditEntry) -> None:
+        await self._writer.submit(sqlite_audit.write, entry)
+
+    async def audit_trail(self, query: AuditQuery) -> AuditPage:
+        return await self._people.read(sqlite_audit.trail, query)
+
+    async def prune_audit(self, before: float, limit: int) -> int:
+        return await self._writer.submit(sqlite_audit.prune, Pruning(before, limit), in_a_hurry=False)
 
     # -- life ----------------------------------------------------------------------------------------------
 

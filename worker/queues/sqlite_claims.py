@@ -80,6 +80,7 @@ def _allowed(ledger: Ledger, limit: int) -> tuple[int, bool]:
 def _count_claimed(ledger: Ledger, jobs: Sequence[Job]) -> None:
     counts = ledger.counts
     ledger.move(JobState.QUEUED, JobState.RUNNING, len(jobs))
+    counts.kinds.subtract(job.kind for job in jobs)
     counts.held += len(jobs)
     if jobs and jobs[0].suspect:
         counts.suspects -= 1
@@ -145,6 +146,7 @@ def release(ledger: Ledger, calls: Sequence[GivenBack]) -> list[None]:
         released = [job for job, row in zip(jobs, rows, strict=True) if _RELEASE.run(ledger.connection, [row])]
     for job, suspect in released:
         ledger.move(JobState.RUNNING, JobState.QUEUED)
+        ledger.counts.kinds[job.kind] += 1
         ledger.counts.suspects += job.suspect or suspect
         ledger.let_go(job.owner)
     ledger.counts.work = ledger.counts.work or bool(released)

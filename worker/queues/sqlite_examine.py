@@ -18,6 +18,13 @@ _RULES = {
         WHERE queued <> queued_now OR running <> running_now OR succeeded <> succeeded_now OR failed <> failed_now
             OR cancelled <> cancelled_now OR suspects <> suspects_now
     """,
+    "the counts by kind differ from the jobs": """
+        SELECT 1 FROM (SELECT kind, count(*) AS waiting FROM jobs WHERE state = 'queued' GROUP BY kind) AS now
+        LEFT JOIN (SELECT told.key AS kind, told.value AS waiting FROM tally, json_each(kinds) AS told) AS counted
+        ON counted.kind = now.kind WHERE counted.waiting IS NOT now.waiting
+        UNION ALL SELECT 1 FROM tally, json_each(kinds) AS told
+        WHERE told.value <> (SELECT count(*) FROM jobs WHERE state = 'queued' AND jobs.kind = told.key)
+    """,
     "the counts differ from the notifications": """
         SELECT 1 FROM tally, (
             SELECT count(*) FILTER (WHERE outbox.dead IS NULL AND id > (SELECT delivered FROM tally)) AS pending_now,

@@ -76,6 +76,7 @@ def _insert(ledger: Ledger, jobs: Sequence[NewJob]) -> None:
     _INSERT_PAYLOADS.run(ledger.connection, [(seq, job.payload) for seq, job in enumerate(jobs, first)])
     ledger.counts.last_seq += len(jobs)
     ledger.counts.jobs[JobState.QUEUED] += len(jobs)
+    ledger.counts.kinds.update(job.kind for job in jobs)
     ledger.counts.work = True
 
 

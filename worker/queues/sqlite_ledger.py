@@ -6,10 +6,13 @@ and a rollback takes both back.
 
 import contextlib
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import orjson
 
 from worker.clock import Clock
 from worker.job import JobState
@@ -38,6 +41,8 @@ class Counts:
 
     jobs: dict[str, int]
     """By state."""
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Queued jobs by kind; on disk too."""
     suspects: int = 0
     """Queued jobs that must run alone."""
     pending: int = 0
@@ -63,17 +68,19 @@ class Counts:
     """How often jobs in backoff were moved; the clock they were moved to must then be on disk, or it happens twice."""
 
     def copy(self) -> "Counts":
-        return replace(self, jobs=dict(self.jobs))
+        return replace(self, jobs=dict(self.jobs), kinds=Counter(self.kinds))
 
 
 def read_counts(connection: sqlite3.Connection) -> tuple[Counts, float]:
     """The counts as they are on disk, and the wall clock when they were written."""
     row = connection.execute(
-        "SELECT queued, running, succeeded, failed, cancelled, suspects, pending, dead, delivered, clock FROM tally"
+        "SELECT queued, running, succeeded, failed, cancelled, suspects, pending, dead, delivered, clock, kinds "
+        "FROM tally"
     ).fetchone()
     states = (JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
     jobs = {state.value: count for state, count in zip(states, row[:5], strict=True)}
-    return Counts(jobs, *row[5:9]), row[9]
+    suspects, pending, dead, delivered, clock, kinds = row[5:]
+    return Counts(jobs, Counter(orjson.loads(kinds)), suspects, pending, dead, delivered), clock
 
 
 @dataclass(slots=True)
@@ -183,14 +190,15 @@ class Ledger:
     @staticmethod
     def _on_disk(counts: Counts) -> tuple[Any, ...]:
         return (
-            counts.jobs, counts.suspects, counts.pending, counts.dead, counts.delivered, counts.times_set_back
+            counts.jobs, counts.kinds, counts.suspects, counts.pending, counts.dead, counts.delivered,
+            counts.times_set_back,
         )  # fmt: skip
 
     def _write_tally(self) -> None:
         counts = self.counts
         self.connection.execute(
             "UPDATE tally SET queued = ?, running = ?, succeeded = ?, failed = ?, cancelled = ?, suspects = ?, "
-            "pending = ?, dead = ?, delivered = ?, clock = ?",
+            "pending = ?, dead = ?, delivered = ?, clock = ?, kinds = ?",
             (
                 *counts.jobs.values(),
                 counts.suspects,
@@ -198,6 +206,7 @@ class Ledger:
                 counts.dead,
                 counts.delivered,
                 self.clock.now(),
+                orjson.dumps({kind: waiting for kind, waiting in counts.kinds.items() if waiting}).decode(),
             ),
         )
 

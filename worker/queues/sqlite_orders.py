@@ -24,10 +24,12 @@ def cancel(ledger: Ledger, calls: Sequence[Cancellation]) -> list[CancelAnswer]:
 
 
 def _cancel(ledger: Ledger, call: Cancellation) -> CancelAnswer:
-    row = ledger.connection.execute("SELECT seq, state, run, suspect FROM jobs WHERE id = ?", (call.job_id,)).fetchone()
+    row = ledger.connection.execute(
+        "SELECT seq, state, run, suspect, kind FROM jobs WHERE id = ?", (call.job_id,)
+    ).fetchone()
     if row is None:
         return "unknown"
-    seq, state, run, suspect = row
+    seq, state, run, suspect, kind = row
     if run != call.run:
         return "changed"
     if state in TERMINAL:
@@ -37,6 +39,7 @@ def _cancel(ledger: Ledger, call: Cancellation) -> CancelAnswer:
         return "requested"
     _end_waiting(ledger, seq, call)
     ledger.counts.suspects -= suspect
+    ledger.counts.kinds[kind] -= 1
     return "cancelled"
 
 
@@ -56,10 +59,10 @@ def retry(ledger: Ledger, calls: Sequence[str]) -> list[RetryAnswer]:
 
 
 def _retry(ledger: Ledger, job_id: str) -> RetryAnswer:
-    row = ledger.connection.execute("SELECT seq, state FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    row = ledger.connection.execute("SELECT seq, state, kind FROM jobs WHERE id = ?", (job_id,)).fetchone()
     if row is None:
         return "unknown"
-    seq, state = row
+    seq, state, kind = row
     if state not in TERMINAL:
         return "active"
     keep_ended(ledger, seq)
@@ -71,5 +74,6 @@ def _retry(ledger: Ledger, job_id: str) -> RetryAnswer:
         (ledger.clock.now(), seq),
     )
     ledger.move(state, JobState.QUEUED)
+    ledger.counts.kinds[kind] += 1
     ledger.counts.work = True
     return "queued"

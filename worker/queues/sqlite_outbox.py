@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from worker.notification import Notification, redelivered
 from worker.queue import OutboxMessage
 from worker.queues.sqlite_ledger import Ledger
-from worker.queues.sqlite_schema import RowStatement
+from worker.queues.sqlite_schema import RowStatement, json_list
 
 _INSERT = RowStatement(
     "INSERT INTO outbox (notification_id, job_id, run, user_id, sequence, created_at, body) "
@@ -69,6 +69,22 @@ def dead(ledger: Ledger, calls: Sequence[Refusal]) -> list[None]:
         ).rowcount
         ledger.counts.pending -= changed
         ledger.counts.dead += changed
+    return [None for _ in calls]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    notification_ids: Sequence[str]
+    at: float
+
+
+def shown(ledger: Ledger, calls: Sequence[Shown]) -> list[None]:
+    for call in calls:
+        ledger.connection.execute(
+            "INSERT INTO shown (notification_id, at) SELECT value, ? FROM json_each(?) WHERE true "
+            "ON CONFLICT DO UPDATE SET times = times + 1",
+            (call.at, json_list(call.notification_ids)),
+        )
     return [None for _ in calls]
 
 

@@ -107,7 +107,8 @@ def _target(path: Path) -> Connection:
 # -- copying -----------------------------------------------------------------------------------------------
 
 _TABLES = {
-    "jobs": "seq", "payloads": "seq", "outbox": "id", "deliveries": "up_to", "attempts": "id", "pauses": "number"
+    "jobs": "seq", "payloads": "seq", "outbox": "id", "deliveries": "up_to", "attempts": "id", "pauses": "number",
+    "shown": "place", "audit": "id",
 }  # fmt: skip
 
 
@@ -256,7 +257,8 @@ def _count_anew(source: Connection, target: Connection, now: float) -> None:
     target.execute(
         "UPDATE tally SET queued = ?, running = ?, succeeded = ?, failed = ?, cancelled = ?, delivered = ?, clock = ?, "
         "suspects = (SELECT count(*) FROM jobs WHERE state = 'queued' AND suspect = 1), "
-        "dead = (SELECT count(*) FROM outbox WHERE dead = 1)",
+        "dead = (SELECT count(*) FROM outbox WHERE dead = 1), kinds = (SELECT json_group_object(kind, waiting) FROM "
+        "(SELECT kind, count(*) AS waiting FROM jobs WHERE state = 'queued' GROUP BY kind))",
         (*counts, delivered, now),
     )
     target.execute("UPDATE tally SET pending = (SELECT count(*) FROM outbox WHERE dead IS NULL AND id > delivered)")

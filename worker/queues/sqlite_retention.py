@@ -63,9 +63,14 @@ def _delete_jobs(ledger: Ledger, messages: list[int]) -> None:
 
 def _delete_messages(ledger: Ledger, messages: list[int]) -> None:
     rows = ledger.connection.execute(
-        "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?)) RETURNING dead", (json_list(messages),)
+        "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?)) RETURNING notification_id, dead",
+        (json_list(messages),),
     ).fetchall()
-    ledger.counts.dead -= sum(1 for (dead,) in rows if dead)
+    ledger.counts.dead -= sum(1 for _, dead in rows if dead)
+    ledger.connection.execute(
+        "DELETE FROM shown WHERE notification_id IN (SELECT value FROM json_each(?))",
+        (json_list(notification_id for notification_id, _ in rows),),
+    )
     ledger.connection.execute(
         "DELETE FROM deliveries WHERE up_to < coalesce((SELECT min(id) FROM outbox), ?)", (ledger.counts.delivered,)
     )

@@ -144,6 +144,33 @@ _VERSION_2 = (
         at REAL NOT NULL
     ) STRICT
     """,
+    # In the row that every commit writes anyway.
+    "ALTER TABLE tally ADD COLUMN kinds TEXT NOT NULL DEFAULT '{}'",
+    f"""
+    UPDATE tally SET kinds = (SELECT json_group_object(kind, waiting) FROM (
+        SELECT kind, count(*) AS waiting FROM jobs WHERE lane IN ({READY}, {SCHEDULED}, {BACKOFF}) GROUP BY kind))
+    """,  # noqa: S608
+    # By id, because a browser names nothing else; few notifications are ever looked at.
+    """
+    CREATE TABLE shown (
+        place INTEGER PRIMARY KEY,
+        notification_id TEXT NOT NULL UNIQUE,
+        at REAL NOT NULL,
+        times INTEGER NOT NULL DEFAULT 1
+    ) STRICT
+    """,
+    """
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        actor TEXT NOT NULL,
+        action TEXT NOT NULL,
+        target TEXT NOT NULL,
+        detail BLOB
+    ) STRICT
+    """,
+    "CREATE INDEX audit_actor ON audit (actor)",
+    "CREATE INDEX audit_action ON audit (action)",
 )
 
 MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1, _VERSION_2)

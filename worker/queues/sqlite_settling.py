@@ -116,6 +116,7 @@ def _count_settled(ledger: Ledger, job: Job, outcome: Outcome) -> None:
             counts.jobs["cancelled"] += 1
         case Retry():
             counts.jobs["queued"] += 1
+            counts.kinds[job.kind] += 1
             counts.suspects += outcome.suspect
             counts.work = True
     ledger.let_go(job.owner)
