@@ -385,6 +385,34 @@ test("the place is noted after the page was told, not before", async () => {
   assert.deepEqual([before, client.statistics.lastSeq], [0, 1]);
 });
 
+const reads = (socket) => socket.sent.filter(({ type }) => type === "read").map(({ data }) => data.seq);
+
+test("the hub is told now and then how far the page has come", async () => {
+  const { client, clock, last, page } = await connected();
+  for (const seq of [1, 2, 3]) last().says("notification", news(seq));
+  await clock.pass(499);
+  assert.deepEqual(reads(last()), []);
+  await clock.pass(1);
+  assert.deepEqual(reads(last()), [3]);
+  last().says("notification", news(4));
+  page.dispatchEvent(new Event("pagehide"));
+  assert.deepEqual(reads(last()), [3, 4]);
+  last().says("notification", news(5));
+  last().ends(1006);
+  await clock.pass(5000);
+  last().welcomes({ recovered: true });
+  await clock.pass(5000);
+  assert.deepEqual([reads(last()), client.statistics.lastSeq], [[], 5]);
+});
+
+test("another user's numbers are not taken for one's own", async () => {
+  const { client, clock, last } = await connected();
+  last().says("notification", { ...news(7), epoch: "of bob" });
+  last().says("notification", { ...news(1), epoch: "e" });
+  await clock.pass(1000);
+  assert.deepEqual([client.statistics.lastSeq, client.statistics.notifications, reads(last())], [1, 2, [1]]);
+});
+
 test("progress is handed on together, and never after the job's end", async () => {
   const { clock, last, of } = await connected();
   last().says("progress", { jobId: "j1", percent: 10 });

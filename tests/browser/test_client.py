@@ -2,13 +2,17 @@
 
 import pytest
 
-from tests.support.chromium import got, record, until
+from tests.support.chromium import a_doomed_page, got, record, until
+from tests.support.eventually import eventually
 from tests.support.hub import message, progress
+from worker.hub.events import ClientConnected, ClientDisconnected
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CONNECTED = "() => window.socket.state === 'connected'"
 COUNTED = "(n) => window.count >= n"
+PING = b"\x89\x01?"
+"""A WebSocket frame."""
 
 
 async def a_page(context, url):
@@ -205,3 +209,70 @@ async def test_closing_is_for_good_and_opening_again_goes_on_where_it_was(runnin
     await page.evaluate("() => window.socket.open()")
     await until(page, COUNTED, 1)
     assert await got(page) == ids(1)
+
+
+async def test_what_a_tab_was_sent_that_died_before_its_welcome_is_given_to_the_next(running, context):
+    """Its browser takes what is sent, and answers WebSocket pings, while the page hangs."""
+    publisher = await running.publisher()
+    for number in (1, 2, 3):
+        await publisher.publish(message(number))
+    async with a_doomed_page(context, running.url, running.token()):
+        connected = await running.happened(ClientConnected, lambda event: event.user_id == "ann")
+        assert connected.replayed == 3
+        client = running.hub._core.clients[connected.client_id]
+        client.peer.write(PING)
+        await eventually(lambda: client.last_pong is not None)
+    await running.happened(ClientDisconnected, lambda event: event.client_id == client.id)
+    page = await a_page(context, running.url)
+    await record(page, running.token())
+    await until(page, COUNTED, 3)
+    assert await got(page) == ids(1, 2, 3)
+
+
+async def test_a_new_tab_is_not_told_again_what_another_has_handled(running, context):
+    first = await a_page(context, running.url)
+    await record(first, running.token())
+    await until(first, CONNECTED)
+    publisher = await running.publisher()
+    for number in (1, 2, 3):
+        await publisher.publish(message(number))
+    await until(first, COUNTED, 3)
+    (client,) = running.hub._core.clients_of("ann")
+    await eventually(lambda: client.proven == 3)
+    second = await a_page(context, running.url)
+    await record(second, running.token())
+    await until(second, CONNECTED)
+    await publisher.publish(message(4))
+    await until(second, COUNTED, 1)
+    assert await got(second) == ids(4)
+
+
+async def test_a_page_that_is_closed_says_what_it_has_read(running, context):
+    page = await a_page(context, running.url)
+    await record(page, running.token())
+    await until(page, CONNECTED)
+    (client,) = running.hub._core.clients_of("ann")
+    publisher = await running.publisher()
+    await publisher.publish(message(1))
+    await until(page, COUNTED, 1)
+    await page.goto("about:blank")
+    await running.happened(ClientDisconnected, lambda event: event.client_id == client.id)
+    assert client.proven == 1
+
+
+async def test_watching_another_users_job_does_not_move_ones_own_place(running, context):
+    page = await a_page(context, running.url)
+    await record(page, running.token("root", admin=True))
+    await until(page, CONNECTED)
+    publisher = await running.publisher()
+    await publisher.publish(message(1), "root")
+    await until(page, COUNTED, 1)
+    await page.evaluate("() => { window.socket.join('task:job-7'); window.socket.send('echo', 'in'); }")
+    await until(page, "() => window.heard.some(([name, said]) => name === 'message' && said.type === 'echo')")
+    for number in (5, 6, 7):
+        await publisher.publish(message(number), "bob")
+    await until(page, COUNTED, 2)
+    assert await page.evaluate("() => window.socket.statistics.lastSeq") == 1
+    await page.evaluate("() => window.socket.reconnect()")
+    await until(page, "() => window.socket.statistics.connections === 2")
+    assert await page.evaluate("() => [window.socket.statistics.gaps, window.count]") == [0, 2]

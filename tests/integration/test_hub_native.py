@@ -226,6 +226,7 @@ async def test_types_can_be_chosen(running):
     await publisher.publish(progress("job-1", 5.0))
     await publisher.publish(message(1))
     assert [said["type"] for said in await _after_a_batch(ann)] == ["notification"]
+    await ann.say("read", {"seq": 1})
     await ann.say("subscribe", "*")
     await ann.say("unsubscribe", "notification")
     await ann.rest()

@@ -1,6 +1,7 @@
 """The hub with python-socketio's client and with bare WebSockets: delivery, catching up, limits, farewell."""
 
 import asyncio
+import contextlib
 import time
 
 import jwt
@@ -17,8 +18,10 @@ from tests.support.hub import EVENT, PATH, Browser, Closed, event_of, message, p
 from worker.errors import StoreLocked
 from worker.hub.engine import Timing
 from worker.hub.events import ClientDisconnected, ClientRefused, HubStopped, InboxFailed
+from worker.hub.guard import Caps
 from worker.hub.keys import further_keys
 from worker.hub.peer import Bounds
+from worker.listen import Listener
 
 OPEN_PATH = f"{PATH}/?EIO=4&transport=websocket"
 
@@ -88,6 +91,7 @@ async def test_one_who_says_where_it_was_gets_what_it_missed(running):
     await publisher.publish(message(1))
     _, _, user = await ann.next()
     assert user == {"userId": "ann", "epoch": welcome["epoch"], "seq": 1}
+    await ann.call("org-socket:read", {"seq": 1})
     await ann.client.disconnect()
     # Another socket of hers is given the next two; this one has still missed them.
     other = await running.browser("ann")
@@ -503,25 +507,102 @@ async def test_answers_to_questions_never_asked_prove_nothing(running):
     assert len(await again.rest()) == 1
 
 
-async def test_the_native_door_asks_by_websocket_pings(running):
-    ann, publisher = await running.native("ann"), await running.publisher()
+async def test_who_keeps_a_place_is_not_asked_and_its_pongs_prove_nothing(running):
+    raw, publisher = await running.raw(), await running.publisher()
+    await raw.enter({"token": running.token("ann"), "lastSeq": None})
     await publisher.publish(message(1))
-    await ann.hear("notification")
-    # aiohttp's client answers the ping as it reads on.
-    await ann.rest()
-    again = await running.browser("ann")
-    assert await again.rest() == []
-
-
-async def test_a_made_up_answer_at_the_native_door_proves_nothing(running):
-    ann, publisher = await running.native("ann"), await running.publisher()
-    await ann.socket.pong(b"999")
-    await ann.socket.pong(b"-1")
-    await ann.socket.pong(b"9" * 30)
-    await ann.rest()
-    await publisher.publish(message(1))
+    await raw.send("3")
+    await raw.send('427["anything"]')
+    frames = []
+    while not frames or not frames[-1].startswith("437"):
+        frames.append(await raw.socket.receive_str())
+    assert "2" not in frames
     again = await running.browser("ann")
     assert [event[1] for event in await again.rest()] == [message(1)]
+
+
+async def test_who_keeps_a_place_says_itself_what_it_has_read(running):
+    ann, publisher = await running.browser("ann", lastSeq=None), await running.publisher()
+    await ann.next()
+    for number in (1, 2, 3):
+        await publisher.publish(message(number))
+    assert await ann.call("org-socket:read", {"seq": 2}) == {"ok": True}
+    again = await running.browser("ann")
+    assert [event[1] for event in await again.rest()] == [message(3)]
+
+
+async def test_what_was_not_given_cannot_be_said_to_be_read(running):
+    ann, publisher = await running.browser("ann", lastSeq=None), await running.publisher()
+    await ann.next()
+    await publisher.publish(message(1))
+    for claim in ({"seq": 2}, {"seq": -1}, {"seq": True}, {"seq": "1"}, {"seq": 1.0}, {}, None, 1):
+        assert (await ann.call("org-socket:read", claim))["ok"] is False
+    again = await running.browser("ann")
+    assert [event[1] for event in await again.rest()] == [message(1)]
+
+
+@pytest.mark.parametrize("auth", [{}, {"lastSeq": None}])
+async def test_a_websocket_pong_proves_nothing_at_the_native_door(running, auth):
+    """A browser answers pings by itself, also for a page that hangs."""
+    ann, publisher = await running.native("ann", **auth), await running.publisher()
+    await publisher.publish(message(1))
+    await ann.hear("notification")
+    for payload in (b"", b"1", b"999", b"-1", b"9" * 30):
+        await ann.socket.pong(payload)
+    await ann.rest()
+    again = await running.browser("ann")
+    assert [event[1] for event in await again.rest()] == [message(1)]
+
+
+@pytest.mark.parametrize("auth", [{}, {"lastSeq": None}])
+async def test_a_native_client_says_itself_what_it_has_read(running, auth):
+    ann, publisher = await running.native("ann", **auth), await running.publisher()
+    for number in (1, 2, 3):
+        await publisher.publish(message(number))
+        await ann.hear("notification")
+    await ann.say("read", {"seq": 2})
+    assert await ann.rest() == []
+    again = await running.browser("ann")
+    assert [event[1] for event in await again.rest()] == [message(3)]
+
+
+async def test_a_native_client_cannot_have_read_what_it_was_not_given(running):
+    ann, publisher = await running.native("ann"), await running.publisher()
+    watcher = await running.native("ann", "/ws/tasks/job-1")
+    await publisher.publish(message(1))
+    await ann.hear("notification")
+    await watcher.hear("notification")
+    # A job's watcher is given no place in the inbox.
+    for client, claim in ((ann, 2), (ann, None), (ann, True), (watcher, 1)):
+        await client.say("read", {"seq": claim})
+        assert (await client.hear("error"))["data"]["code"] == "malformed"
+    again = await running.browser("ann")
+    assert [event[1] for event in await again.rest()] == [message(1)]
+
+
+async def test_a_listener_that_comes_again_is_not_told_the_same(running):
+    publisher = await running.publisher()
+    for numbers in ((1, 2), (3,)):
+        for number in numbers:
+            await publisher.publish(message(number))
+        listener = Listener(running.url, PATH, EVENT, lambda: running.token("ann"))
+        heard = []
+        async with contextlib.aclosing(listener.messages()) as messages:
+            async for got in messages:
+                heard.append(got.message)
+                if len(heard) == len(numbers):
+                    break
+        assert heard == [message(number) for number in numbers]
+
+
+async def test_saying_what_was_read_costs_none_of_the_users_messages(tmp_path):
+    caps = Caps(user_messages=0.001, user_burst=3, messages=1000, message_burst=1000)
+    async with running_hub(tmp_path, caps=caps) as running:
+        ann, page = await running.native("ann"), await running.browser("ann", lastSeq=None)
+        for _ in range(20):
+            await ann.say("read", {"seq": 0})
+            assert await page.call("org-socket:read", {"seq": 0}) == {"ok": True}
+        assert await ann.rest() == []
 
 
 async def test_a_client_that_never_reads_costs_little(running):

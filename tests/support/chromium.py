@@ -1,5 +1,6 @@
 """Debian's Chromium, driven by Playwright: pages of our own, and what they hear kept across reloads."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -110,6 +111,39 @@ async def a_profile(chromium: Any, **options: Any) -> AsyncIterator[Any]:
 async def record(page: Any, token: str, **options: Any) -> None:
     """Open a client in this page that keeps what it is notified of in the browser's storage."""
     await page.evaluate(_RECORDER, {"token": token, "options": {**FAST, **options}})
+
+
+_HANG = """
+async (token) => {
+  const { ResilientWebSocket } = await import("/page/resilient-websocket.js");
+  class Hanging extends WebSocket {
+    send(text) {
+      super.send(text);
+      for (;;);
+    }
+  }
+  const socket = new ResilientWebSocket({ token, remember: "local" }, { WebSocket: Hanging });
+  setTimeout(() => socket.open());
+}
+"""
+
+
+@contextlib.asynccontextmanager
+async def a_doomed_page(context: Any, url: str, token: str) -> AsyncIterator[None]:
+    """A page that says who it is and then hangs, so that it handles nothing it is sent; at the end it is killed."""
+    page = await context.new_page()
+    await page.goto(f"{url}/page/status.html")
+    crashed = asyncio.Event()
+    page.once("crash", lambda _: crashed.set())
+    tools = await context.new_cdp_session(page)
+    await page.evaluate(_HANG, token)
+    yield
+    # The thread that answers this is not the one that hangs; the answer itself never comes.
+    ending = asyncio.ensure_future(tools.send("Page.crash"))
+    async with asyncio.timeout(10):
+        await crashed.wait()
+    ending.cancel()
+    await asyncio.gather(ending, return_exceptions=True)
 
 
 async def got(page: Any, *, local: bool = False) -> list[str]:

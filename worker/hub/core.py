@@ -65,8 +65,9 @@ class Client:
     dialect: Dialect
     farewell: Callable[[int, str], None]
     """Tells the client in its door's words why it is ended."""
-    ask: Callable[[], None]
-    """Pings it; whoever hears the answer calls Core.proved() with the `given` of the time of asking."""
+    ask: Callable[[], None] | None
+    """Pings it; whoever hears the answer calls Core.proved() with the `given` of the time of asking. None: its answer
+    would prove nothing, or it keeps a place; it says itself what it has read."""
     since: float
     since_monotonic: float
     clock: Clock
@@ -80,7 +81,7 @@ class Client:
     given: int = 0
     """The newest seq it was given."""
     proven: int = 0
-    """The newest seq it has certainly read: it has answered a ping that came after it."""
+    """The newest seq it has certainly read: it said so, or has answered a ping that came after it."""
     asking: bool = False
     """A ping is out to prove what was given."""
 
@@ -158,12 +159,17 @@ class Core:
     def proved(self, client: Client, seq: int) -> None:
         """The client has answered a ping that was sent when it had been given `seq`."""
         client.ponged()
-        client.asking = False
-        user = client.identity.user
-        if user is not None and client.proven < seq <= client.given:
-            client.proven = seq
-            self.inbox.was_read(user, seq)
-        self._owes_proof(client)
+        if client.ask is not None:
+            client.asking = False
+            self._was_read(client, seq)
+            self._owes_proof(client)
+
+    def has_read(self, client: Client, data: Any) -> None:
+        """The client says that it has read all up to here: {seq}. Malformed: it was never given that."""
+        seq = data.get("seq") if isinstance(data, dict) else None
+        if not isinstance(seq, int) or isinstance(seq, bool) or not 0 <= seq <= client.given:
+            raise Malformed("malformed: seq is none that was given here")
+        self._was_read(client, seq)
 
     def fault(self, client: Client, reason: str) -> None:
         """The client sent what it may not."""
@@ -266,9 +272,15 @@ class Core:
             del self._by_user[user]
             self.inbox.forget(user)
 
+    def _was_read(self, client: Client, seq: int) -> None:
+        user = client.identity.user
+        if user is not None and client.proven < seq <= client.given:
+            client.proven = seq
+            self.inbox.was_read(user, seq)
+
     def _owes_proof(self, client: Client) -> None:
         """Ask whether it has read what it was given, one question at a time."""
-        if not client.asking and client.given > client.proven:
+        if client.ask is not None and not client.asking and client.given > client.proven:
             client.asking = True
             client.ask()
 
@@ -337,6 +349,8 @@ class Core:
     async def _replay(self, client: Client, page: Page) -> None:
         try:
             for stored in page.messages:
+                # Before it is written: the client may say that it has read it while we wait for it to take the rest.
+                client.given = stored.seq
                 await client.peer.write_patiently(client.dialect.word(stored.news, (stored.epoch, stored.seq)))
         except ConnectionError:
             # Its end is noticed where it is read from.

@@ -9,7 +9,6 @@ from typing import Final
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82
 _CLOSE: Final = 0x88
-_PING: Final = 0x89
 _PONG: Final = 0x8A
 _MAX_REASON_BYTES: Final = 123
 
@@ -22,11 +21,6 @@ def text_frame(payload: bytes) -> bytes:
 def binary_frame(payload: bytes) -> bytes:
     """One binary message."""
     return _header(_BINARY, len(payload)) + payload
-
-
-def ping_frame(payload: bytes = b"") -> bytes:
-    """A question; the answer repeats its payload (at most 125 bytes)."""
-    return _header(_PING, len(payload)) + payload
 
 
 def pong_frame(payload: bytes) -> bytes:

@@ -17,7 +17,7 @@ from worker.clock import Clock, rfc3339
 from worker.hub.acceptor import TOO_FAST, UNAUTHORIZED, Acceptor, Line
 from worker.hub.auth import Authority, Identity, Refused
 from worker.hub.core import NOTIFICATION, PROGRESS, TOO_MANY, Client, Core, Dialect
-from worker.hub.frames import ping_frame, text_frame
+from worker.hub.frames import text_frame
 from worker.hub.guard import Refusal
 from worker.hub.keeping import Page
 from worker.hub.news import News, without_trace
@@ -37,6 +37,7 @@ _MAX_NAME: Final = 128
 _MAX_TOPICS: Final = 50
 _MAX_ORIGINAL: Final = 2048
 _EVERYTHING: Final = "*"
+_READ: Final = "read"
 
 Cancel = Callable[[str, str, bool], Awaitable[str]]
 """Asks the queue to cancel (job id, user, is admin); the answer is a word for the client. Somebody else's job
@@ -169,6 +170,7 @@ class NativeDoor:
             "unsubscribe": self._unsubscribe,
             "cancel": self._cancel,
             "shown": self._shown,
+            _READ: self._read,
             "auth": self._refresh,
         }
 
@@ -221,21 +223,17 @@ class NativeDoor:
         if client is not None:
             client.received += 1
             self._core.counters.messages_in += 1
-            if not self._may_talk(client):
-                client.end(TOO_FAST, "too many messages")
-                return
         try:
-            kind, content = _read(data, binary=binary)
-            self._obey(line, kind, content)
+            kind, content = _parse(data, binary=binary)
+            if client is None or kind == _READ or self._may_talk(client):
+                self._obey(line, kind, content)
+            else:
+                client.end(TOO_FAST, "too many messages")
         except Malformed as exc:
             self._fault(line, str(exc), data)
 
-    def ponged(self, line: NativeLine, payload: bytes) -> None:
-        if line.client is None:
-            return
-        if payload.isdigit() and len(payload) < 20:
-            self._core.proved(line.client, int(payload))
-        else:
+    def ponged(self, line: NativeLine, _: bytes) -> None:
+        if line.client is not None:
             line.client.ponged()
 
     def ended(self, line: NativeLine, code: int, reason: str) -> None:
@@ -293,18 +291,14 @@ class NativeDoor:
             peer=line.peer,
             dialect=dialect,
             farewell=lambda code, reason: self._send(line, "error", {"code": code, "message": reason}),
-            ask=lambda: self._ask(line),
+            # A WebSocket pong is the browser's, not the page's: it comes from a page that hangs, too.
+            ask=None,
             since=self._core.clock.now(),
             since_monotonic=self._core.clock.monotonic(),
             clock=self._core.clock,
             topics=line.topics,
             batch=ProgressBatch(line.peer),
         )
-
-    def _ask(self, line: NativeLine) -> None:
-        if line.client is not None:
-            # The answer repeats what had been given when it was asked.
-            line.peer.write(ping_frame(b"%d" % line.client.given))
 
     def _welcome(self, line: NativeLine, identity: Identity, page: Page | None) -> None:
         data: dict[str, Any] = {"clientId": line.id, "userId": identity.user}
@@ -397,6 +391,9 @@ class NativeDoor:
         line.topics.remove(topic)
         self._send(line, "unsubscribed", {"type": topic})
 
+    def _read(self, _: NativeLine, client: Client, data: Any) -> None:
+        self._core.has_read(client, data)
+
     def _shown(self, _: NativeLine, client: Client, data: Any) -> None:
         self._core.shown(client, data)
 
@@ -451,7 +448,7 @@ def _message(kind: str, data: Any, clock: Clock) -> bytes:
     return orjson.dumps({"type": kind, "timestamp": rfc3339(clock.now()), "data": data})
 
 
-def _read(data: bytes, *, binary: bool) -> tuple[str, Any]:
+def _parse(data: bytes, *, binary: bool) -> tuple[str, Any]:
     if binary:
         raise Malformed("malformed: messages are text")
     try:

@@ -21,6 +21,8 @@ CLOSING: Final = "org-socket:closing"
 """Before the hub ends a socket: {code, reason}."""
 REFRESH: Final = "org-socket:refresh"
 """From a client: {token}, a newer token of the same user; the answer is as for publishing."""
+READ: Final = "org-socket:read"
+"""From one who keeps a place: {seq}; it has handled everything up to there."""
 SHOWN: Final = "org-socket:shown"
 """From a page: {notificationId}; it has shown this one."""
 _ACCEPTED: Final = b'[{"ok":true}]'
@@ -77,8 +79,7 @@ class OrgSpace:
         client: Client = seat.owner
         client.received += 1
         self._core.counters.messages_in += 1
-        user = client.identity.user
-        if not client.identity.may_publish and user is not None and not self._guard.may_talk(user):
+        if packet.data[0] != READ and not self._may_talk(client):
             self._core.fault(client, "too many messages of this user")
             client.end(TOO_FAST, "too many messages")
             return
@@ -106,7 +107,8 @@ class OrgSpace:
             peer=seat.connection.peer,
             dialect=EventDialect(trace=self._traces or identity.is_admin, numbered="lastSeq" in auth),
             farewell=lambda code, reason: seat.emit(CLOSING, {"code": code, "reason": reason}),
-            ask=lambda: seat.connection.ping(self._core.clock.monotonic()),
+            # Who keeps a place says himself what he has read.
+            ask=None if "lastSeq" in auth else lambda: seat.connection.ping(self._core.clock.monotonic()),
             since=self._core.clock.now(),
             since_monotonic=self._core.clock.monotonic(),
             clock=self._core.clock,
@@ -123,6 +125,9 @@ class OrgSpace:
         name = packet.data[0]
         if name == REFRESH:
             self._refresh(seat, client, packet)
+        elif name == READ:
+            self._core.has_read(client, packet.data[1] if len(packet.data) == 2 else None)
+            _acknowledge(seat, packet)
         elif name == SHOWN:
             self._core.shown(client, packet.data[1] if len(packet.data) == 2 else None)
             _acknowledge(seat, packet)
@@ -133,6 +138,10 @@ class OrgSpace:
         else:
             news = read_news(packet.data, packet.raw)
             self._core.publish(news, lambda result: _published(seat, packet.id, result))
+
+    def _may_talk(self, client: Client) -> bool:
+        user = client.identity.user
+        return client.identity.may_publish or user is None or self._guard.may_talk(user)
 
     def _refresh(self, seat: Seat, client: Client, packet: Packet) -> None:
         argument = packet.data[1] if len(packet.data) == 2 else None

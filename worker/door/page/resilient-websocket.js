@@ -27,6 +27,7 @@ const OPEN = 1;
 const NO_STATUS = 1006;
 const KEPT_IDS = 200;
 const KEEP_IDS_AFTER = 250;
+const SAY_READ_AFTER = 500;
 const LONGEST_TIMER = 2 ** 31 - 1;
 const TOKEN_TRIES = 3;
 
@@ -259,7 +260,7 @@ export class ResilientWebSocket extends EventTarget {
   }
 
   async #connect() {
-    const session = (this.#session = { socket: null, welcomedAt: null, heardAt: 0, token: null });
+    const session = (this.#session = { socket: null, welcomedAt: null, heardAt: 0, token: null, epoch: null });
     this.#nextAttemptAt = null;
     this.#after("deadline", this.#options.timeout, () => this.#lost(session, NO_STATUS, "timeout"));
     try {
@@ -315,6 +316,7 @@ export class ResilientWebSocket extends EventTarget {
     const isBack = this.#figures.connections > 0;
     this.#figures.connections += 1;
     this.#figures.connectedSince = new Date().toISOString();
+    session.epoch = typeof data.epoch === "string" ? data.epoch : null;
     this.#stand(data);
     this.#restore();
     this.#turn("connected");
@@ -352,7 +354,7 @@ export class ResilientWebSocket extends EventTarget {
     const { type, data } = message;
     if (type === "pong") this.#ponged(data);
     else if (type === "progress") this.#progress.put(data?.jobId, data);
-    else if (type === "notification") this.#notified(message);
+    else if (type === "notification") this.#notified(session, message);
     else {
       if (type === "error") {
         this.#figures.errors += 1;
@@ -362,11 +364,12 @@ export class ResilientWebSocket extends EventTarget {
     }
   }
 
-  #notified(message) {
+  #notified(session, message) {
     const { epoch, seq, payload } = message.data;
-    const isNumbered = Number.isSafeInteger(seq);
+    // Whoever watches a job of somebody else's hears the numbers of that one's inbox.
+    const isOurs = Number.isSafeInteger(seq) && epoch === session.epoch;
     const isRepeated =
-      (isNumbered && this.#place.isPast(epoch, seq)) ||
+      (isOurs && this.#place.isPast(epoch, seq)) ||
       (payload?.notificationId !== undefined && !this.#seen.isNew(payload.notificationId, payload.redelivery));
     if (isRepeated) this.#figures.duplicates += 1;
     else {
@@ -379,8 +382,22 @@ export class ResilientWebSocket extends EventTarget {
       }
     }
     // Only now: a page that ends in between is given it again.
-    if (isNumbered) this.#place.set(epoch, seq);
+    if (isOurs) this.#moveTo(epoch, seq);
     if (!isRepeated && !this.#timers.has("ids")) this.#after("ids", KEEP_IDS_AFTER, () => this.#keepIds());
+  }
+
+  #moveTo(epoch, seq) {
+    this.#place.set(epoch, seq);
+    if (!this.#timers.has("read")) this.#after("read", SAY_READ_AFTER, () => this.#sayRead());
+  }
+
+  /** Tell the hub how far this page has come, for tabs to come that have no place of their own. */
+  #sayRead() {
+    this.#stop("read");
+    if (!this.#isUp()) return; // the next auth says it
+    const wait = this.#pace.take();
+    if (wait) this.#after("read", wait, () => this.#sayRead());
+    else this.#write({ type: "read", data: { seq: this.#place.lastSeq } });
   }
 
   #progressed(values) {
@@ -460,7 +477,7 @@ export class ResilientWebSocket extends EventTarget {
   #forget(code, reason) {
     const { socket } = this.#session;
     this.#session = null;
-    for (const name of ["deadline", "ping", "pong", "pump", "renew"]) this.#stop(name);
+    for (const name of ["deadline", "ping", "pong", "pump", "read", "renew"]) this.#stop(name);
     if (socket === null) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     try {
@@ -513,8 +530,14 @@ export class ResilientWebSocket extends EventTarget {
     this.#hear(page, "online", () => (told(), this.#nudge()));
     this.#hear(page, "offline", () => (told(), this.#probe()));
     this.#hear(page, "pageshow", () => this.#nudge());
-    this.#hear(page, "pagehide", () => this.#keepIds());
+    this.#hear(page, "pagehide", () => this.#hidden());
     this.#hear(page.document, "visibilitychange", () => page.document.visibilityState === "visible" && this.#nudge());
+  }
+
+  /** Perhaps the last moment of this page. */
+  #hidden() {
+    this.#keepIds();
+    if (this.#timers.has("read")) this.#sayRead();
   }
 
   #hear(target, name, handler) {
