@@ -13,14 +13,23 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
 
 from worker.clock import Clock, rfc3339
 from worker.errors import InvalidPayload, KeyConflict, MissingUser, NotFound, NotPossible, UnknownKind
 from worker.events import Emit, JobsAccepted, WaitingJobCancelled
 from worker.handler import Registry, explain
-from worker.job import TERMINAL, JobRecord, JobState, NewJob, new_job_id
+from worker.job import TERMINAL, JobRecord, JobState, NewJob, new_job_ids
 from worker.notification import Wire, cancelled_before_run
 from worker.queue import Accepted, Figures, JobPage, JobQuery, NotificationRecord, Store
 
@@ -63,6 +72,24 @@ def parse_request(data: bytes | str | dict[str, Any]) -> JobRequest:
         raise InvalidPayload(f"job: {explain(exc)}") from None
 
 
+_REQUESTS = TypeAdapter(list[JobRequest])
+
+
+def parse_requests(entries: list[Any]) -> list[JobRequest]:
+    """A batch, checked at once; InvalidPayload says which entry is at fault, and what with."""
+    try:
+        return _REQUESTS.validate_python(entries)
+    except ValidationError:
+        return [_entry(number, entry) for number, entry in enumerate(entries)]
+
+
+def _entry(number: int, entry: Any) -> JobRequest:
+    try:
+        return parse_request(entry)
+    except InvalidPayload as exc:
+        raise InvalidPayload(f"jobs[{number}]: {exc}") from None
+
+
 @dataclass(slots=True)
 class Control:
     """The operations. `interrupt` and `how_far` reach the running worker, if there is one in this process."""
@@ -93,14 +120,19 @@ class Control:
     ) -> list[Accepted]:
         """All of them in one commit; nothing is stored when one is invalid."""
         chosen = keys or [None] * len(requests)
-        jobs = [self._job(request, scope, key) for request, key in zip(requests, chosen, strict=True)]
+        now = self.clock.now()
+        ids = new_job_ids(now, len(requests))
+        jobs = [
+            self._job(job_id, request, scope, key, now)
+            for job_id, request, key in zip(ids, requests, chosen, strict=True)
+        ]
         answers = await self.store.enqueue(jobs)
         kinds = [job.kind for job, answer in zip(jobs, answers, strict=True) if answer.state == "created"]
         if kinds:
             self.emit(JobsAccepted(kinds))
         return answers
 
-    def _job(self, request: JobRequest, scope: str, key: str | None) -> NewJob:
+    def _job(self, job_id: str, request: JobRequest, scope: str, key: str | None, now: float) -> NewJob:
         handler = self.registry.get(request.task_type)
         if handler is None:
             raise UnknownKind(f"unknown task type {request.task_type!r}; there are: {', '.join(sorted(self.registry))}")
@@ -109,9 +141,8 @@ class Control:
         user = request.user_id or self.default_user
         if user is None:
             raise MissingUser("the job names no user (userId) and WebSocket:DefaultUserId is not set")
-        now = self.clock.now()
         return NewJob(
-            id=new_job_id(now),
+            id=job_id,
             kind=request.task_type,
             user_id=user,
             payload=payload,

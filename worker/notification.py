@@ -4,7 +4,7 @@ import hashlib
 import uuid
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 import orjson
 import regex
@@ -37,8 +37,7 @@ class Wire:
     include_result: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(NamedTuple):
     """An encoded notification that lacks only the user's next sequence number.
 
     The number is drawn inside the transaction that ends the run, so the body is kept in two halves

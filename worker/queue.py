@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from worker.job import AttemptRecord, Job, JobRecord, JobState, NewJob
 from worker.notification import Notification
@@ -30,8 +30,7 @@ class Claimed:
     tells when it lets go. May lie in the past."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """The end of an attempt, and the news of it."""
 
     attempt: Attempt
@@ -39,8 +38,7 @@ class Settlement:
     notification: Notification | None
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxMessage:
+class OutboxMessage(NamedTuple):
     """A notification on its way. `id` gives the order; it is never used twice."""
 
     id: int

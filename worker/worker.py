@@ -132,7 +132,7 @@ class Worker:
         for job in self._ahead:
             if job.id == job_id:
                 self._ahead.remove(job)
-                self.executor.start(replace(job, cancel_requested=True), self._done)  # ends at once
+                self.executor.start(job._replace(cancel_requested=True), self._done)  # ends at once
                 return True
         return self.executor.cancel(job_id)
 
@@ -262,7 +262,7 @@ class Worker:
             self.emit(LoopFailed(f"wording the end of job {attempt.job.id}", exc, 0.0))
             reason = "The job ended, but its result cannot be told"
             failure = Failure(type(exc).__name__, reason, None, new_error_id(), retryable=False)
-            return self._settlement(replace(attempt, result=None, failure=failure))
+            return self._settlement(attempt._replace(result=None, failure=failure))
 
     async def _until_idle(self, seconds: float, *, patient: bool = False) -> None:
         """Until nothing runs and all is settled, the time is over, or a patient wait is hurried."""
@@ -279,5 +279,5 @@ class Worker:
 def _still_suspect(settlement: Settlement) -> Settlement:
     """A job charged with the service's death keeps running alone until it ends in another way."""
     if isinstance(settlement.outcome, Retry):
-        return replace(settlement, outcome=replace(settlement.outcome, suspect=True))
+        return settlement._replace(outcome=replace(settlement.outcome, suspect=True))
     return settlement

@@ -397,7 +397,7 @@ async def test_an_error_that_is_no_proper_text_does_not_keep_a_job_from_ending(s
     settlement = failed(job)
     assert isinstance(settlement.outcome, Failed)
     broken = replace(settlement.outcome.failure, message="ไฟล์ \udce0\udcb8 หาย")
-    assert await store.settle([replace(settlement, outcome=Failed(broken))]) == [True]
+    assert await store.settle([settlement._replace(outcome=Failed(broken))]) == [True]
     assert (await _record(store, job.id)).error == "ไฟล์ \\udce0\\udcb8 หาย"
 
 

@@ -542,8 +542,7 @@ async def test_a_disk_with_too_little_left_is_full_before_it_is(tmp_path: Path, 
     state = os.statvfs(tmp_path)
     free = state.f_bavail * state.f_frsize
     store = await opened(max_bytes=1 << 60)
-    huge = a_job()
-    object.__setattr__(huge, "payload", _Vast(free))
+    huge = a_job()._replace(payload=_Vast(free))
     with pytest.raises(StoreFull, match="make room"):
         await store.enqueue([huge])
 

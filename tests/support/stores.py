@@ -1,7 +1,7 @@
 """What store tests are made of: a clock that obeys, jobs, and the ends of attempts."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 
 import orjson
@@ -138,7 +138,7 @@ def cancel_news(record: JobRecord, at: float = START) -> Notification:
 
 def stale(job: Job, *, owner: str | None = None, claim: int | None = None) -> Job:
     """The same job in the hands of somebody who has lost it."""
-    return replace(job, owner=owner or job.owner, claim=job.claim if claim is None else claim)
+    return job._replace(owner=owner or job.owner, claim=job.claim if claim is None else claim)
 
 
 def sequence_in(body: bytes) -> int:

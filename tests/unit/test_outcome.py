@@ -103,7 +103,7 @@ def test_a_poison_job_is_convicted_after_its_attempts() -> None:
     job = a_job(attempt=1, max_attempts=3, suspect=True)
     ends = []
     for attempt in (1, 2, 3):
-        [verdict] = judge([replace(job, attempt=attempt)], 0.0)
+        [verdict] = judge([job._replace(attempt=attempt)], 0.0)
         assert verdict.charged is not None
         ends.append(type(decide(verdict.charged, POLICY, 0.0, 0.0)))
     assert ends == [Retry, Retry, Failed]
