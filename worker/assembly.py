@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_pascal
 import worker.handlers
 from config.layers import Loaded
 from config.settings import HandlersSettings, Settings
+from worker.children import ChildSetup
 from worker.clock import Clock
 from worker.control import Control
 from worker.errors import NotFound
@@ -29,6 +30,7 @@ from worker.hub.keys import further_keys
 from worker.hub.native import Cancel
 from worker.hub.server import Hub
 from worker.notification import Wire
+from worker.outcome import RetryPolicy
 from worker.queue import Store
 from worker.queues.sqlite import SqliteStore, open_store
 
@@ -55,6 +57,20 @@ def registry_of(settings: Settings) -> Registry:
 def wire_of(settings: Settings) -> Wire:
     link = settings.web_socket
     return Wire(link.event, link.max_payload, link.include_stack_trace, link.include_result)
+
+
+def policy_of(settings: Settings) -> RetryPolicy:
+    return RetryPolicy(settings.worker.backoff_delay / 1000, cap=settings.worker.max_backoff_delay / 1000)
+
+
+def child_setup_of(loaded: Loaded, registry: Registry) -> ChildSetup:
+    """What child processes are told when they start."""
+    settings = loaded.settings
+    return ChildSetup(
+        modules=[worker.handlers.__name__, *settings.worker.handlers],
+        sections={name: section.model_dump(mode="json") for name, section in sections_of(loaded, registry).items()},
+        secrets=sorted(secrets_in(settings)),
+    )
 
 
 def control_of(loaded: Loaded, store: Store, clock: Clock) -> Control:

@@ -44,7 +44,14 @@ class Invocation:
 
         `defaults` are settings that those of the command line may still override; `environ` is added to ours.
         """
-        loaded = load(
+        loaded = self.read(defaults, environ)
+        for warning in loaded.warnings:
+            say(f"warning: {warning}")
+        return loaded
+
+    def read(self, defaults: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Loaded:
+        """The same without telling of warnings: they travel in the result."""
+        return load(
             [*defaults, *self.settings],
             environ={**os.environ, **(environ or {})},
             cwd=Path.cwd(),
@@ -52,9 +59,6 @@ class Invocation:
             content_root=self.content_root,
             environment=self.environment,
         )
-        for warning in loaded.warnings:
-            say(f"warning: {warning}")
-        return loaded
 
 
 def say(text: str) -> None:
@@ -204,8 +208,15 @@ def run_service(context: typer.Context) -> None:
     """Run the service: worker, HTTP door, and the hub when Hub:Enabled."""
     loaded = context.obj.load()
     from worker import service
+    from worker.renewal import Source
 
-    in_loop(service.serve_for_ever(loaded, start_logs(loaded), service.Stopping(hard=True)))
+    logs = start_logs(loaded)
+
+    def log_anew(renewed: Loaded) -> None:
+        logs.info = start_logs(renewed).info
+
+    source = Source(context.obj.read, log_anew)
+    in_loop(service.serve_for_ever(loaded, logs, service.Stopping(hard=True), source))
 
 
 @app.command()

@@ -53,6 +53,23 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsReloaded:
+    """Read anew; keys as `Worker:Concurrency`."""
+
+    applied: tuple[str, ...]
+    waiting: tuple[str, ...]
+    """Changed as well, but hold only after a restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFailed:
+    """The settings cannot be used as they are now; those from before hold."""
+
+    reason: str
+    """One line."""
+
+
+@dataclass(frozen=True, slots=True)
 class JobsAccepted:
     """Newly on disk; said once for each call of intake."""
 

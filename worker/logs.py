@@ -110,6 +110,19 @@ class Logs:
             event.outbox_depth,
         )
 
+    @tell.register
+    def _(self, event: events.SettingsReloaded) -> None:
+        applied = ", ".join(event.applied) or "nothing has changed"
+        _line("INFO", "⚙️", "settings_reloaded", "settings read anew: {}", applied)
+        if event.waiting:
+            waiting = ", ".join(event.waiting)
+            _line("WARNING", "⚠️", "restart_to_apply", "restart to apply: {}; until then the old values hold", waiting)
+
+    @tell.register
+    def _(self, event: events.ReloadFailed) -> None:
+        text = "the settings were not reloaded, those from before hold: {}"
+        _line("ERROR", "❌", "reload_failed", text, event.reason)
+
     # -- jobs ----------------------------------------------------------------------------------------------
 
     @tell.register

@@ -30,3 +30,23 @@ class ProgressTeller:
         if len(self._last) > _MANY:
             self._last = {job_id: last for job_id, last in self._last.items() if now - last < INTERVAL}
         self.send(progress(job.id, job.kind, job.user_id, percent, note, self.event))
+
+
+@dataclass(slots=True)
+class ProgressFan:
+    """Hands progress to whoever wants it at the moment; at first nobody does."""
+
+    _takers: tuple[Callable[[Job, float, str], None], ...] = ()
+
+    def __call__(self, job: Job, percent: float, note: str) -> None:
+        for taker in self._takers:
+            taker(job, percent, note)
+
+    def add(self, taker: Callable[[Job, float, str], None]) -> Callable[[], None]:
+        """From now on it is told; calling what this gives ends it."""
+        self._takers = (*self._takers, taker)
+
+        def remove() -> None:
+            self._takers = tuple(known for known in self._takers if known is not taker)
+
+        return remove

@@ -11,22 +11,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import worker.handlers
 from config.layers import Loaded
 from worker import __version__
 from worker.assembly import (
     cancel_own,
+    child_setup_of,
     control_of,
     hub_is_ours,
     hub_of,
     opened_store,
+    policy_of,
     registry_of,
     secrets_in,
     sections_of,
     turned_away,
     wire_of,
 )
-from worker.children import ChildPool, ChildSetup
+from worker.children import ChildPool
 from worker.clock import Clock
 from worker.control import Control
 from worker.door.access import Access, ApiKey, admin_key
@@ -44,7 +45,6 @@ from worker.events import (
     ServiceStarted,
     ServiceStopped,
     ServiceStopping,
-    Warned,
 )
 from worker.executor import Executor
 from worker.hub.server import Hub
@@ -54,11 +54,12 @@ from worker.orgsocket.history import EVENTS as LINK_EVENTS
 from worker.orgsocket.history import History
 from worker.orgsocket.link import State
 from worker.orgsocket.peers import Peers
-from worker.outcome import Retry, RetryPolicy
-from worker.progress import ProgressTeller
+from worker.outcome import Retry
+from worker.progress import ProgressFan, ProgressTeller
 from worker.queue import Store
 from worker.redact import Redactor
 from worker.relay import Relay
+from worker.renewal import Adoption, Renewal, Source
 from worker.systemd import Systemd
 from worker.tally import Tally
 from worker.worker import Worker
@@ -130,7 +131,7 @@ class Stopping:
 class Parts:
     """Everything that lives while the service runs."""
 
-    loaded: Loaded
+    renewal: Renewal
     clock: Clock
     emit: Emitter
     store: Store
@@ -145,6 +146,13 @@ class Parts:
     started: asyncio.Event
     tally: Tally
     history: History
+    pruner: Pruner
+    progress: ProgressFan
+
+    @property
+    def loaded(self) -> Loaded:
+        """The settings in force."""
+        return self.renewal.loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +164,14 @@ class Running:
     parts: Parts
 
 
-async def serve_for_ever(loaded: Loaded, emit: Emit, stopping: Stopping) -> None:
+async def serve_for_ever(loaded: Loaded, emit: Emit, stopping: Stopping, source: Source | None = None) -> None:
     """`serve`, by HostOptions:BackgroundServiceExceptionBehavior: StopHost ends with what went wrong, Ignore builds
     the service anew after a pause. A WorkerError ends it always: it names what somebody has to mend."""
     settings = loaded.settings
     pause = settings.web_socket.task_delay_on_error / 1000
     while True:
         try:
-            return await serve(loaded, Emitter(emit), stopping=stopping)
+            return await serve(loaded, Emitter(emit), stopping=stopping, source=source)
         except WorkerError:
             raise
         except Exception as exc:
@@ -179,12 +187,13 @@ async def serve(
     *,
     stopping: Stopping | None = None,
     on_ready: Callable[[Running], None] | None = None,
+    source: Source | None = None,
 ) -> None:
     """Run the service until it is asked to stop. WorkerError says why it could not start or had to end."""
     clock, stopping = Clock(), stopping or Stopping()
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened_store(loaded, clock, emit))
-        parts = await _build(stack, loaded, clock, emit, store, stopping)
+        parts = await _build(stack, loaded, clock, emit, store, stopping, source)
         url, path = await _open_doors(stack, parts)
         await parts.worker.recover()
         stack.enter_context(_signals(parts))
@@ -193,7 +202,13 @@ async def serve(
 
 
 async def _build(
-    stack: contextlib.AsyncExitStack, loaded: Loaded, clock: Clock, emit: Emitter, store: Store, stopping: Stopping
+    stack: contextlib.AsyncExitStack,
+    loaded: Loaded,
+    clock: Clock,
+    emit: Emitter,
+    store: Store,
+    stopping: Stopping,
+    source: Source | None,
 ) -> Parts:
     settings = loaded.settings
     control = control_of(loaded, store, clock)
@@ -205,11 +220,12 @@ async def _build(
         content_root=loaded.content_root,
         peers=Peers(loaded.state_dir / PEERS_FILE),
     )
-    executor = await _executor(stack, loaded, clock, emit, channel)
+    progress = ProgressFan()
+    executor = await _executor(stack, loaded, clock, emit, progress)
     job_worker = Worker(
         queue=store,
         executor=executor,
-        policy=RetryPolicy(settings.worker.backoff_delay / 1000, cap=settings.worker.max_backoff_delay / 1000),
+        policy=policy_of(settings),
         wire=wire_of(settings),
         clock=clock,
         emit=emit,
@@ -227,8 +243,12 @@ async def _build(
     history = History(clock.now)
     emit.add(history, *LINK_EVENTS)
     pulse = Pulse(emit, clock, on_beat=_beats(systemd, clock, tally))
+    pruner = Pruner(store, settings.queue.retention / 1000, clock, emit)
+    renewal = Renewal(loaded, source, emit, clock, systemd)
+    teller = ProgressTeller(channel.progress, settings.web_socket.event, clock)
+    renewal.add(Adoption(loaded, job_worker, control, channel, relay, pruner, progress, teller))
     return Parts(
-        loaded,
+        renewal,
         clock,
         emit,
         store,
@@ -243,34 +263,30 @@ async def _build(
         asyncio.Event(),
         tally,
         history,
+        pruner,
+        progress,
     )
 
 
 async def _executor(
-    stack: contextlib.AsyncExitStack, loaded: Loaded, clock: Clock, emit: Emitter, channel: OrgSocket
+    stack: contextlib.AsyncExitStack, loaded: Loaded, clock: Clock, emit: Emitter, progress: ProgressFan
 ) -> Executor:
     settings = loaded.settings
     registry = registry_of(settings)
     sections = sections_of(loaded, registry)
-    secrets = secrets_in(settings)
-    setup = ChildSetup(
-        modules=[worker.handlers.__name__, *settings.worker.handlers],
-        sections={name: section.model_dump(mode="json") for name, section in sections.items()},
-        secrets=sorted(secrets),
-    )
-    children = ChildPool(settings.worker.processes, setup)
+    processes = min(settings.worker.processes, settings.worker.concurrency)
+    children = ChildPool(processes, child_setup_of(loaded, registry))
     stack.push_async_callback(children.close)
-    teller = ProgressTeller(channel.progress, settings.web_socket.event, clock)
     return Executor(
         registry=registry,
         children=children,
         clock=clock,
-        redact=Redactor.of(secrets),
+        redact=Redactor.of(secrets_in(settings)),
         emit=emit,
         timeout=settings.worker.timeout / 1000,
         overrides=settings.worker.execution,
         sections=sections,
-        on_progress=teller if settings.web_socket.progress else None,
+        on_progress=progress,
     )
 
 
@@ -362,15 +378,14 @@ async def _live(parts: Parts, running: Running, on_ready: Callable[[Running], No
     """From READY to the last flushed notification."""
     stop = parts.stopping.event
     over = asyncio.Event()
-    settings = parts.loaded.settings
-    pruner = Pruner(parts.store, settings.queue.retention / 1000, parts.clock, parts.emit)
     async with _unwrapped(), asyncio.TaskGroup() as group:
         behind = [
             group.create_task(parts.pulse.run(over)),
             group.create_task(parts.worker.run_settling()),
             group.create_task(parts.relay.run(over)),
+            group.create_task(parts.renewal.run()),
         ]
-        group.create_task(pruner.run(stop))
+        group.create_task(parts.pruner.run(stop))
         group.create_task(Watch(parts.store).run(stop))
         claiming = group.create_task(parts.worker.run(stop))
         _say_ready(parts, running, on_ready)
@@ -431,14 +446,14 @@ def _first(exc: BaseException) -> BaseException:
 
 @contextlib.contextmanager
 def _signals(parts: Parts) -> Any:
-    """SIGTERM and SIGINT stop, a second one hurries; SIGTSTP makes quiet; SIGHUP is told that reload is to come."""
+    """SIGTERM and SIGINT stop, a second one hurries; SIGTSTP makes quiet; SIGHUP reads the settings anew."""
     loop = asyncio.get_running_loop()
     stopping = parts.stopping
     table: dict[signal.Signals, Callable[[], None]] = {
         signal.SIGTERM: lambda: stopping.ask("SIGTERM"),
         signal.SIGINT: lambda: stopping.ask("SIGINT"),
         signal.SIGTSTP: lambda: _quiet(parts),
-        signal.SIGHUP: lambda: parts.emit(Warned("settings are read at start only; restart to apply changes")),
+        signal.SIGHUP: parts.renewal.ask,
     }
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -506,6 +521,12 @@ async def health_of(parts: Parts) -> Health:
             "Degraded" if figures.outbox_dead else "Healthy",
             data={"depth": figures.outbox_depth, "dead": figures.outbox_dead, "oldestAge": figures.oldest_outbox_age},
         )
+    problem, reloads = parts.renewal.problem, parts.renewal.outcome
+    entries["settings"] = Entry(
+        "Degraded" if problem else "Healthy",
+        f"reload refused: {problem}" if problem else "",
+        {"reloads": reloads.succeeded, "failedReloads": reloads.failed},
+    )
     link = connection_of(parts)
     entries["link"] = Entry("Healthy" if link["state"] == State.CONNECTED else "Degraded", data=link)
     if parts.hub is not None:

@@ -49,9 +49,9 @@ class OrgSocket:
         self._settings = settings
         self._clock = clock or Clock()
         self._root = content_root or Path()
-        self._auth = auth or (lambda: credentials_of(settings, self._root))
+        self._auth = auth or (lambda: credentials_of(self._settings, self._root))
         self._peers = peers or Peers()
-        self._limits = _limits(settings, pulse=pulse, fast=fast)
+        self._pulse, self._fast = pulse, fast
         self._tally = Tally()
         self._link = Link(settings.url.rstrip("/"), settings.reconnection_attempts, emit, self._clock.now)
         self._spread = spread
@@ -61,6 +61,13 @@ class OrgSocket:
         """Another server than the settings name, from the next attempt on: the hub in this process, with its key."""
         self._link.url = url.rstrip("/")
         self._auth = lambda: {"token": token()}
+
+    def adopt(self, settings: WebSocketSettings) -> None:
+        """Other settings, from the next attempt and the next pause on; the server stays the one of the start."""
+        self._settings = settings
+        self._link.attempts_allowed = settings.reconnection_attempts
+        if self._supervisor is not None:
+            self._supervisor.adopt(_backoff(settings, self._spread), _patience(settings))
 
     # -- Notifier ------------------------------------------------------------------------------------------
 
@@ -116,7 +123,8 @@ class OrgSocket:
 
     def _session(self) -> Session:
         self._peers.remember()
-        return Session(self._limits, self._peers.of(self._link.url), self._clock, self._tally, self)
+        limits = _limits(self._settings, pulse=self._pulse, fast=self._fast)
+        return Session(limits, self._peers.of(self._link.url), self._clock, self._tally, self)
 
     async def _terms(self) -> Terms:
         return await asyncio.to_thread(self._read_terms)  # files may lie on a network that hangs

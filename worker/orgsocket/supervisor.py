@@ -55,6 +55,10 @@ class Supervisor:
         self._terms = terms
         self._asked = asyncio.Event()
 
+    def adopt(self, backoff: Backoff, patience: Patience) -> None:
+        """Other pauses, from the next one on."""
+        self._backoff, self._patience = backoff, patience
+
     def reconnect(self) -> None:
         """A fresh session now, whatever the link is doing."""
         self._asked.set()
