@@ -293,11 +293,15 @@ def job_view(record: JobRecord) -> dict[str, Any]:
 def accepted_view(accepted: Accepted) -> dict[str, Any]:
     """The answer to a submitted job."""
     base = f"/api/v1/jobs/{accepted.job_id}"
+    return answered(accepted) | {"links": {"self": base, "cancel": f"{base}/cancel", "retry": f"{base}/retry"}}
+
+
+def answered(accepted: Accepted) -> dict[str, Any]:
+    """The answer to one job of a batch, where links would be most of it."""
     return {
         "jobId": accepted.job_id,
         "status": "conflict" if accepted.state == "conflict" else JobState.QUEUED.value,
         "created": accepted.state == "created",
-        "links": {"self": base, "cancel": f"{base}/cancel", "retry": f"{base}/retry"},
     }
 
 

@@ -1,7 +1,7 @@
 """Routes of jobs and notifications: HTTP in, the same operations as every other door behind."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import orjson
 from aiohttp import web
@@ -12,8 +12,10 @@ from worker.control import (
     JobRequest,
     Moment,
     accepted_view,
+    answered,
     notification_view,
     parse_request,
+    parse_requests,
 )
 from worker.door.access import CALLER
 from worker.door.problems import json_response
@@ -127,9 +129,8 @@ class JobRoutes:
         entries = body.get("jobs") if isinstance(body, Mapping) else None
         if not isinstance(entries, list) or not entries or len(entries) > _LONGEST_BATCH:
             raise InvalidPayload(f'a batch is {{"jobs": [...]}} with 1 to {_LONGEST_BATCH} jobs')
-        jobs = [_entry(number, entry) for number, entry in enumerate(entries)]
-        answers = await self._control.submit_all(jobs, scope=request[CALLER].name)
-        return json_response({"jobs": [accepted_view(answer) for answer in answers]}, 202)
+        answers = await self._control.submit_all(parse_requests(entries), scope=request[CALLER].name)
+        return json_response({"jobs": [answered(answer) for answer in answers]}, 202)
 
     async def find(self, request: web.Request) -> web.Response:
         page = await self._control.find(_job_query(query_of(request, JobsQuery)))
@@ -161,13 +162,6 @@ class JobRoutes:
 
     async def resend(self, request: web.Request) -> web.Response:
         return json_response({"id": await self._control.resend(request.match_info["id"])}, 202)
-
-
-def _entry(number: int, entry: Any) -> JobRequest:
-    try:
-        return parse_request(entry)
-    except InvalidPayload as exc:
-        raise InvalidPayload(f"jobs[{number}]: {exc}") from None
 
 
 def _job_query(query: JobsQuery) -> JobQuery:
