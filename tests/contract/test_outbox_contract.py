@@ -1,7 +1,6 @@
 """Every Store carries notifications like this, whatever it is made of."""
 
 import asyncio
-from dataclasses import replace
 
 import orjson
 import pytest
@@ -89,7 +88,7 @@ async def test_a_call_that_fails_halfway_draws_no_number_and_counts_nothing(stor
     first, second, third = (await store.claim(3)).jobs
     broken = success(second)
     assert broken.notification is not None
-    broken = replace(broken, notification=replace(broken.notification, user_id="\ud800"))
+    broken = broken._replace(notification=broken.notification._replace(user_id="\ud800"))
     failure, neighbour = await asyncio.gather(
         store.settle([success(first), broken]), store.settle([success(third)]), return_exceptions=True
     )

@@ -20,7 +20,7 @@ PAYLOAD = "(SELECT payload FROM payloads WHERE payloads.seq = jobs.seq)"
 """A job's payload, where a statement is about `jobs`."""
 
 _LOOK = f"""
-    SELECT json_group_array(json_array(seq, id, kind, user_id, payload, run, attempt + 1, max_attempts,
+    SELECT json_group_array(json_array(run_at, seq, id, kind, user_id, payload, run, attempt + 1, max_attempts,
         format('%!.17g', created_at), claims + 1, suspect, cancel_requested))
     FROM (SELECT *, CAST({PAYLOAD} AS TEXT) AS payload FROM jobs WHERE lane = {READY}
           ORDER BY rank, run_at, seq LIMIT ?)
@@ -32,8 +32,6 @@ _CLAIM = f"""
         owner = ?, started_at = ? WHERE seq IN (SELECT value FROM json_each(?))
 """  # noqa: S608
 
-_READY = f"SELECT run_at FROM jobs WHERE lane = {READY} ORDER BY rank, run_at LIMIT 1"  # noqa: S608
-
 
 def claim(ledger: Ledger, calls: Sequence[int]) -> list[Claimed]:
     """One statement for all who ask; the first go to whoever asked first."""
@@ -41,25 +39,34 @@ def claim(ledger: Ledger, calls: Sequence[int]) -> list[Claimed]:
     ledger.follow_clock()
     now = ledger.clock.now()
     wanted = [max(limit, 0) for limit in calls]
-    jobs, held_back = _take_due(ledger, sum(wanted), now)
-    next_run_at = None if held_back else _next_run_at(ledger, now)
-    rest = iter(jobs)
+    taken = _take_due(ledger, sum(wanted), now)
+    next_run_at = None if taken.held_back else _next_run_at(ledger, now, taken.ready)
+    rest = iter(taken.jobs)
     return [Claimed(list(islice(rest, limit)), next_run_at) for limit in wanted]
 
 
-def _take_due(ledger: Ledger, limit: int, now: float) -> tuple[list[Job], bool]:
-    """The next due jobs, and whether a suspect holds others back."""
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    jobs: list[Job]
+    held_back: bool
+    """A suspect keeps others waiting."""
+    ready: float | None
+    """The time of the next in the ready lane; None: it is empty."""
+
+
+def _take_due(ledger: Ledger, limit: int, now: float) -> _Taken:
     if not ledger.counts.jobs["queued"]:
-        return [], ledger.counts.suspect_held
+        return _Taken([], ledger.counts.suspect_held, None)
     allowed, held_back = _allowed(ledger, fill_ready(ledger, now, limit))
-    if allowed == 0:
-        return [], held_back
-    (found,) = ledger.connection.execute(_LOOK, (allowed,)).fetchone()
+    # One more than may go: it tells when the next falls due.
+    (found,) = ledger.connection.execute(_LOOK, (allowed + 1,)).fetchone()
     rows = orjson.loads(found)
-    ledger.connection.execute(_CLAIM, (ledger.owner, now, json_list(row[0] for row in rows)))
-    jobs = [_claimed(row, ledger.owner) for row in rows]
+    going, waiting = rows[:allowed], rows[allowed:]
+    if going:
+        ledger.connection.execute(_CLAIM, (ledger.owner, now, json_list(row[1] for row in going)))
+    jobs = [_claimed(row, ledger.owner) for row in going]
     _count_claimed(ledger, jobs)
-    return jobs, held_back
+    return _Taken(jobs, held_back, waiting[0][0] if waiting else None)
 
 
 def _allowed(ledger: Ledger, limit: int) -> tuple[int, bool]:
@@ -87,18 +94,17 @@ def _count_claimed(ledger: Ledger, jobs: Sequence[Job]) -> None:
         counts.suspect_held = True
 
 
-def _next_run_at(ledger: Ledger, now: float) -> float | None:
+def _next_run_at(ledger: Ledger, now: float, ready: float | None) -> float | None:
     if not ledger.counts.jobs[JobState.QUEUED]:
         return None
-    ready = ledger.connection.execute(_READY).fetchone()
     if ready is not None:
-        return min(float(ready[0]), now)  # due even if the clock was set back behind its time
+        return min(ready, now)  # due even if the clock was set back behind its time
     return now if ledger.counts.resumed else later(ledger)
 
 
 def _claimed(row: list[Any], owner: str) -> Job:
     """An array of _LOOK."""
-    _, job_id, kind, user_id, payload, run, attempt, most, created_at, claim, suspect, cancelled = row
+    _, _, job_id, kind, user_id, payload, run, attempt, most, created_at, claim, suspect, cancelled = row
     return Job(
         job_id, kind, user_id, payload.encode(), run, attempt, most, float(created_at), owner, claim,
         bool(suspect), bool(cancelled),

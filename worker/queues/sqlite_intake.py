@@ -5,6 +5,7 @@ of them go into one statement. Where that finds anything unusual it raises, and 
 at a time, each in a savepoint.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -74,6 +75,7 @@ def _insert(ledger: Ledger, jobs: Sequence[NewJob]) -> None:
     else:
         _INSERT_PLAIN.run(ledger.connection, [_plain_row(seq, job, now) for seq, job in enumerate(jobs, first)])
     _INSERT_PAYLOADS.run(ledger.connection, [(seq, job.payload) for seq, job in enumerate(jobs, first)])
+    ledger.wait_until(min((job.run_at for job in jobs if job.run_at > now), default=math.inf))
     ledger.counts.last_seq += len(jobs)
     ledger.counts.jobs[JobState.QUEUED] += len(jobs)
     ledger.counts.kinds.update(job.kind for job in jobs)

@@ -4,6 +4,7 @@ Nothing is moved when its time comes, or when somebody pauses a kind: the next c
 time, so that neither costs the writer more the more jobs wait.
 """
 
+import math
 from collections.abc import Sequence
 
 from worker.queues.sqlite_ledger import Ledger
@@ -39,8 +40,11 @@ _BRING_DUE = f"""
 
 def later(ledger: Ledger) -> float | None:
     """When the first job falls due that is not in the ready lane yet; None: no job waits for a time."""
-    times = [run_at for run_at in ledger.connection.execute(_LATER).fetchone() if run_at is not None]
-    return min(times, default=None)
+    counts = ledger.counts
+    if counts.later == -math.inf:
+        times = [run_at for run_at in ledger.connection.execute(_LATER).fetchone() if run_at is not None]
+        counts.later = min(times, default=math.inf)
+    return None if counts.later == math.inf else counts.later
 
 
 def _bring_due(ledger: Ledger, now: float) -> None:
@@ -48,6 +52,7 @@ def _bring_due(ledger: Ledger, now: float) -> None:
     if first is not None and first <= now:
         for lane in (SCHEDULED, BACKOFF):
             ledger.connection.execute(_BRING_DUE, (lane, now))
+        ledger.counts.later = -math.inf
 
 
 # -- kinds that are paused -----------------------------------------------------------------------------------

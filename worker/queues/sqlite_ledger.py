@@ -5,6 +5,7 @@ and a rollback takes both back.
 """
 
 import contextlib
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -60,6 +61,8 @@ class Counts:
     """The number of each paused kind's pause. Replaced when it changes, never changed itself; so is `resumed`."""
     resumed: frozenset[int] = frozenset()
     """Pauses that are over, but may still have jobs in their lane."""
+    later: float = -math.inf
+    """No job of the scheduled and backoff lanes falls due before this (wall clock); -inf: look, inf: there is none."""
     work: bool = False
     """A job may have fallen due."""
     clock_offset: float = 0.0
@@ -228,6 +231,10 @@ class Ledger:
             counts.suspect_held = False
             counts.work = True
 
+    def wait_until(self, run_at: float) -> None:
+        """A job went into the scheduled or the backoff lane."""
+        self.counts.later = min(self.counts.later, run_at)
+
     def unfinished(self) -> int:
         return self.counts.jobs[JobState.QUEUED] + self.counts.jobs[JobState.RUNNING]
 
@@ -273,6 +280,7 @@ class Ledger:
     def _set_back(self, seconds: float) -> None:
         if seconds < -_JUMP_SECONDS:
             self.connection.execute("UPDATE jobs SET run_at = run_at + ? WHERE lane = ?", (seconds, BACKOFF))
+            self.counts.later = -math.inf
             self.counts.times_set_back += 1
 
     def _disown(self) -> None:

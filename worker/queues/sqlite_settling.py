@@ -115,6 +115,7 @@ def _count_settled(ledger: Ledger, job: Job, outcome: Outcome) -> None:
         case Cancelled():
             counts.jobs["cancelled"] += 1
         case Retry():
+            ledger.wait_until(outcome.run_at)
             counts.jobs["queued"] += 1
             counts.kinds[job.kind] += 1
             counts.suspects += outcome.suspect
