@@ -124,7 +124,7 @@ class Adoption:
     pruner: Pruner
     progress: ProgressFan
     tell_progress: Callable[[Job, float, str], None]
-    """Sends "Task Progress" over the link."""
+    """Sends progress over the link."""
     _silence: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
