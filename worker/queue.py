@@ -166,6 +166,18 @@ class Figures:
     `size_bytes` reaches `max_bytes`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A piece of work on the search index."""
+
+    done: int
+    """Ended runs that can be searched now."""
+    left: int
+    """Those that wait to be; until then they are found all the same, with more effort."""
+    seconds: float
+    """How long it took."""
+
+
 CancelAnswer = Literal["cancelled", "requested", "ended", "unknown", "changed"]
 """cancelled: it waited and is cancelled now, with its notification. requested: it runs, the wish is on disk.
 ended: it had ended before. unknown: no such job. changed: its run or state moved meanwhile, ask again."""
@@ -333,6 +345,11 @@ class AuditTrail(Protocol):
 
 class Store(JobQueue, Outbox, AuditTrail, Protocol):
     """All of them on one file, or in one database."""
+
+    async def index(self) -> Indexed:
+        """Bring the search index on by a small piece, beside claims and intake. Nobody need call it, but then searches
+        among many jobs take long. Nothing done and nothing left: up to date, or there is none."""
+        ...
 
     async def close(self) -> None:
         """Write what waits, then close. Nothing else may be called after."""

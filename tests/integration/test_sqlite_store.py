@@ -28,9 +28,10 @@ from worker.errors import (
 )
 from worker.job import JobState
 from worker.queue import JobQuery
-from worker.queues import sqlite_reads
+from worker.queues import sqlite_find
 from worker.queues.sqlite import SqliteStore, open_store
 from worker.queues.sqlite_schema import connect_reader
+from worker.queues.sqlite_search import SearchFile
 from worker.queues.sqlite_writer import RIDE_SECONDS
 
 MAX_BYTES = 1 << 30
@@ -705,8 +706,8 @@ async def test_a_search_that_takes_too_long_gives_a_short_page_and_goes_on(path:
     for _ in range(5):
         await store.enqueue([a_job() for _ in range(5000)])
     connection = connect_reader(path)
-    hurried = sqlite_reads.find(connection, JobQuery(text="needle"), seconds=0.0)
-    rest = sqlite_reads.find(connection, JobQuery(text="needle", cursor=hurried.cursor), seconds=0.0)
+    hurried = sqlite_find.find(connection, SearchFile(path), JobQuery(text="needle"), seconds=0.0)
+    rest = sqlite_find.find(connection, SearchFile(path), JobQuery(text="needle", cursor=hurried.cursor), seconds=0.0)
     connection.close()
     assert (hurried.jobs, len(rest.jobs), rest.cursor) == ([], 1, None)
 
@@ -729,8 +730,9 @@ async def test_no_search_reads_all_jobs_at_once(path: Path, opened: OpenedStores
     """By the plan: an index, or a range of `seq`; never a scan from end to end."""
     await opened()
     connection = connect_reader(path)
-    plan = sqlite_reads._plan(connection, query)
-    steps = connection.execute(f"EXPLAIN QUERY PLAN {plan.statement}", (*plan.parameters, 1, 10, 50)).fetchall()
+    asked = sqlite_find.filter_of(query)
+    statement = sqlite_find.statement(sqlite_find.index_for(connection, query), asked)
+    steps = connection.execute(f"EXPLAIN QUERY PLAN {statement}", (*asked.parameters, 1, 10, 50)).fetchall()
     connection.close()
     details = " ".join(step[-1] for step in steps)
     assert "SEARCH jobs" in details

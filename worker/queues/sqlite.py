@@ -17,6 +17,7 @@ from worker.queue import (
     Claimed,
     DeliveryRecord,
     Figures,
+    Indexed,
     JobIds,
     JobPage,
     JobQuery,
@@ -28,25 +29,30 @@ from worker.queue import (
 from worker.queues import (
     sqlite_audit,
     sqlite_claims,
+    sqlite_find,
     sqlite_history,
     sqlite_intake,
     sqlite_lanes,
+    sqlite_news,
     sqlite_orders,
     sqlite_outbox,
     sqlite_reads,
+    sqlite_records,
     sqlite_retention,
+    sqlite_search,
     sqlite_settling,
 )
 from worker.queues.lock import StoreLock
 from worker.queues.sqlite_claims import GivenBack
 from worker.queues.sqlite_examine import examine
 from worker.queues.sqlite_files import OpenFiles, make_file, make_folder
+from worker.queues.sqlite_index import SearchIndex
 from worker.queues.sqlite_ledger import Ledger
 from worker.queues.sqlite_orders import Cancellation
 from worker.queues.sqlite_outbox import Refusal, Resend, Shown
 from worker.queues.sqlite_reader import Reader
 from worker.queues.sqlite_retention import Pruning
-from worker.queues.sqlite_room import Room, wal_pages_for
+from worker.queues.sqlite_room import Room, measured, wal_pages_for
 from worker.queues.sqlite_schema import (
     connect_writer,
     migrate,
@@ -54,6 +60,7 @@ from worker.queues.sqlite_schema import (
     require_sqlite,
     wal_reset_warning,
 )
+from worker.queues.sqlite_search import SearchFile
 from worker.queues.sqlite_writer import Writer
 
 _PRUNE_SECONDS = 0.02
@@ -89,6 +96,10 @@ class SqliteStore:
         self.max_bytes = max_bytes
         self.created = False
         """Whether there was no store at `path` before."""
+        self.search_warning = sqlite_search.warning()
+        """What an operator should know about searching; None: nothing."""
+        self._index_needs = 0
+        """Bytes the search index had when it had to go."""
         self.sqlite_warning = wal_reset_warning(sqlite3.sqlite_version_info)
         """What an operator should know about this SQLite; None: nothing."""
         self._clock = clock
@@ -100,7 +111,10 @@ class SqliteStore:
         self._writer = Writer(path, self._open_ledger, self._committed, self._unlock)
         # Two, so that a search by a person cannot keep the relay waiting.
         self._machine = Reader(path, "store-reader")
-        self._people = Reader(path, "store-search")
+        self._search = SearchFile(path)
+        self._people = Reader(path, "store-search", self._search.close)
+        self._index = SearchIndex(path)
+        self._indexer = Reader(path, "store-indexer", self._index.close)
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
@@ -145,16 +159,16 @@ class SqliteStore:
         return await self._people.read(sqlite_history.attempts, job_id)
 
     async def get(self, job_id: str) -> JobRecord | None:
-        return await self._people.read(sqlite_reads.get, job_id)
+        return await self._people.read(sqlite_records.get, job_id)
 
     async def get_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
-        return await self._people.read(sqlite_reads.get_many, job_ids)
+        return await self._people.read(sqlite_records.get_many, job_ids)
 
     async def find(self, query: JobQuery) -> JobPage:
-        return await self._people.read(sqlite_reads.find, query)
+        return await self._people.read(sqlite_find.find, self._search, query)
 
     async def find_ids(self, query: JobQuery) -> JobIds:
-        return await self._people.read(sqlite_reads.find_ids, query)
+        return await self._people.read(sqlite_find.find_ids, self._search, query)
 
     async def counts_by_kind(self) -> Mapping[str, int]:
         return await self._machine.read(sqlite_reads.counts_by_kind)
@@ -173,6 +187,17 @@ class SqliteStore:
             chunk = max(10, int(asked * min(2.0, _PRUNE_SECONDS / max(pruned.seconds, 1e-6))))
         return done
 
+    async def index(self) -> Indexed:
+        """Where the index would leave the store too little room, it waits, or goes: it can be built again."""
+        if sqlite_search.unavailable() is not None:
+            return Indexed(0, 0, 0.0)
+        room = await self._machine.read(measured, self.path, self.max_bytes)
+        if room.under_cap < self.max_bytes // 16:
+            self._index_needs = max(self._index_needs, await self._indexer.read(self._index.give_up))
+        if room.under_cap < self.max_bytes // 8 + self._index_needs:
+            return Indexed(0, 0, 0.0)
+        return await self._indexer.read(self._index.advance)
+
     async def check(self) -> None:
         assert self._files is not None
         await self._machine.read(sqlite_reads.check, self._files)
@@ -189,7 +214,7 @@ class SqliteStore:
     # -- the outbox ----------------------------------------------------------------------------------------
 
     async def pending(self, after: int, limit: int) -> list[OutboxMessage]:
-        return await self._machine.read(sqlite_reads.pending, after, limit)
+        return await self._machine.read(sqlite_news.pending, after, limit)
 
     async def delivered(self, up_to: int) -> None:
         """On disk when it returns, but in no hurry: it waits up to 20 ms for a transaction to ride on."""
@@ -200,7 +225,7 @@ class SqliteStore:
 
     async def resend(self, notification_id: str) -> OutboxMessage | None:
         while True:
-            message_id = await self._people.read(sqlite_reads.message_id_of, notification_id)
+            message_id = await self._people.read(sqlite_news.message_id_of, notification_id)
             if message_id is None:
                 return None
             message = await self._writer.submit(sqlite_outbox.resend, Resend(notification_id, message_id))
@@ -217,10 +242,10 @@ class SqliteStore:
         before: int | None = None,
         limit: int = 50,
     ) -> list[NotificationRecord]:
-        return await self._people.read(sqlite_reads.notifications, state, user_id, job_id, before, limit)
+        return await self._people.read(sqlite_news.notifications, self._search, state, user_id, job_id, before, limit)
 
     async def deliveries(self, job_id: str) -> list[DeliveryRecord]:
-        return await self._people.read(sqlite_reads.deliveries, job_id)
+        return await self._people.read(sqlite_news.deliveries, self._search, job_id)
 
     async def shown(self, notification_ids: Sequence[str], at: float) -> None:
         await self._writer.submit(sqlite_outbox.shown, Shown(notification_ids, at), in_a_hurry=False)
@@ -249,6 +274,7 @@ class SqliteStore:
 
     async def _close(self) -> None:
         # The readers first: whoever closes last checkpoints, and that is the writer's right alone.
+        await self._indexer.close()
         await self._people.close()
         await self._machine.close()
         await self._writer.close()

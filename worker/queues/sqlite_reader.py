@@ -17,8 +17,10 @@ _Answer = TypeVar("_Answer")
 class Reader:
     """One read at a time, never in the event loop. The file must exist before the first."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, on_close: Callable[[], None] = lambda: None) -> None:
+        """`on_close` is called in the thread at its end, to close what else was opened there."""
         self._path = path
+        self._on_close = on_close
         self._connection: Connection | None = None
         self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -58,5 +60,6 @@ class Reader:
             raise known from exc
 
     def _disconnect(self) -> None:
+        self._on_close()
         if self._connection is not None:
             self._connection.close()

@@ -59,7 +59,8 @@ class Measured:
     """Bytes, at one moment."""
 
     used: int
-    """The pages in use and the write-ahead log; pages freed by pruning are room, though the file keeps its size."""
+    """The pages in use, the write-ahead log, the search index; pages freed by pruning are room, though the
+    file keeps its size."""
     free: int
     """On the disk."""
     under_cap: int
@@ -77,7 +78,7 @@ def measured(connection: sqlite3.Connection, path: Path, max_bytes: int) -> Meas
     # The log counts with the size it may grow to before it is brought into the file.
     log = wal_bytes(wal_of(path))
     log_to_come = max(wal_pages_for(max_bytes) * PAGE_BYTES - log, 0)
-    used = _page_bytes(connection) + log
+    used = _page_bytes(connection) + log + search_bytes(path)
     disk = os.statvfs(path.parent)
     free = disk.f_bavail * disk.f_frsize
     return Measured(used, free, max_bytes - reserve - used - log_to_come, free - reserve)
@@ -88,6 +89,12 @@ def _page_bytes(connection: sqlite3.Connection) -> int:
     (unused,) = connection.execute("PRAGMA freelist_count").fetchone()
     (page_size,) = connection.execute("PRAGMA page_size").fetchone()
     return int((pages - unused) * page_size)
+
+
+def search_bytes(path: Path) -> int:
+    """What the search index takes beside the store at `path`."""
+    search = path.with_name(f"{path.name}.search")
+    return wal_bytes(search) + wal_bytes(wal_of(search))
 
 
 def wal_of(path: Path) -> Path:

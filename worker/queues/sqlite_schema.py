@@ -150,6 +150,9 @@ _VERSION_2 = (
     UPDATE tally SET kinds = (SELECT json_group_object(kind, waiting) FROM (
         SELECT kind, count(*) AS waiting FROM jobs WHERE lane IN ({READY}, {SCHEDULED}, {BACKOFF}) GROUP BY kind))
     """,  # noqa: S608
+    # Whose the search index beside it is: a store that was recovered is another.
+    "ALTER TABLE tally ADD COLUMN store TEXT NOT NULL DEFAULT ''",
+    "UPDATE tally SET store = lower(hex(randomblob(16)))",
     # By id, because a browser names nothing else; few notifications are ever looked at.
     """
     CREATE TABLE shown (

@@ -1,0 +1,185 @@
+"""The outbox as it is read: by the relay, and by people."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from worker.queue import DeliveryRecord, NotificationRecord, OutboxMessage
+from worker.queues.sqlite_schema import Connection, json_list
+from worker.queues.sqlite_search import Look, SearchFile
+
+_END = 1 << 62
+"""Above every id."""
+
+_PIECE = 1_000
+"""Messages of a user looked at together."""
+
+_ALL_DEAD = 20_000
+"""Up to so many dead messages are looked through for a user's."""
+
+
+def pending(connection: Connection, after: int, limit: int) -> list[OutboxMessage]:
+    rows = connection.execute(
+        "SELECT id, notification_id, job_id, user_id, body FROM outbox "
+        "WHERE id > max(?, (SELECT delivered FROM tally)) AND dead IS NULL ORDER BY id LIMIT ?",
+        (after, max(limit, 0)),
+    )
+    return [OutboxMessage(*row) for row in rows]
+
+
+def message_id_of(connection: Connection, notification_id: str) -> int | None:
+    """Looks through the ids from the newest on: resending is done by hand, and no index is worth its price."""
+    row = connection.execute(
+        "SELECT id FROM outbox INDEXED BY outbox_age WHERE notification_id = ? ORDER BY created_at DESC LIMIT 1",
+        (notification_id,),
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+_STATES = {
+    "pending": "dead IS NULL AND outbox.id > delivered",
+    "delivered": "dead IS NULL AND outbox.id <= delivered",
+    "dead": "dead = 1",
+}
+
+_STATE = "CASE WHEN dead = 1 THEN 'dead' WHEN outbox.id > delivered THEN 'pending' ELSE 'delivered' END"
+
+_DELIVERED_AT = (
+    "CASE WHEN dead IS NULL AND outbox.id <= delivered "
+    "THEN (SELECT at FROM deliveries WHERE up_to >= outbox.id ORDER BY up_to LIMIT 1) END"
+)
+
+_RECORD = (
+    f"SELECT id, notification_id, job_id, user_id, sequence, {_STATE}, created_at, {_DELIVERED_AT}, redelivery, "  # noqa: S608
+    "reason, body FROM (SELECT delivered FROM tally) CROSS JOIN outbox"
+)
+
+_DELIVERY = (
+    f"SELECT outbox.notification_id, run, sequence, {_STATE}, created_at, {_DELIVERED_AT}, shown.at, "  # noqa: S608
+    "coalesce(shown.times, 0), redelivery, reason FROM (SELECT delivered FROM tally) CROSS JOIN outbox "
+    "LEFT JOIN shown ON shown.notification_id = outbox.notification_id"
+)
+
+
+def notifications(
+    connection: Connection,
+    search: SearchFile,
+    state: str | None,
+    user_id: str | None,
+    job_id: str | None,
+    before: int | None,
+    limit: int,
+) -> list[NotificationRecord]:
+    """Newest first. ValueError: no such state."""
+    if state is not None and state not in _STATES:
+        raise ValueError(f"no notification is {state[:40]!r}; states are {', '.join(_STATES)}")
+    terms, values = ["1" if state is None else _STATES[state]], []
+    for term, value in (("user_id = ?", user_id), ("job_id = ?", job_id)):
+        if value is not None:
+            terms.append(term)
+            values.append(value)
+    where, below, limit = " AND ".join(terms), _END if before is None else before, max(limit, 0)
+    with search.look() as look:
+        connection.execute("BEGIN")
+        try:
+            return _notifications(connection, look, (user_id, job_id), state, where, values, below, limit)
+        finally:
+            connection.execute("COMMIT")
+
+
+def _notifications(
+    connection: Connection,
+    look: Look | None,
+    whose: tuple[str | None, str | None],
+    state: str | None,
+    where: str,
+    values: list[str],
+    below: int,
+    limit: int,
+) -> list[NotificationRecord]:
+    user_id, job_id = whose
+    helps = look is not None and look.store == _store(connection) and not _few_dead(connection, state)
+    indexed = look.up_to if look is not None and helps and (user_id or job_id) is not None else 0
+    rows = _newer(connection, state, where, values, indexed, below, limit)
+    if look is not None and indexed:
+        for ids in _pieces(connection, look, user_id, job_id, min(below, indexed + 1)):
+            if len(rows) >= limit:
+                break
+            rows += connection.execute(
+                f"{_RECORD} WHERE id IN (SELECT value FROM json_each(?)) AND {where} "  # noqa: S608
+                "ORDER BY id DESC LIMIT ?",
+                (json_list(ids), *values, limit - len(rows)),
+            )
+    return [NotificationRecord(*row) for row in rows]
+
+
+def _newer(
+    connection: Connection, state: str | None, where: str, values: list[str], after: int, below: int, limit: int
+) -> list[Any]:
+    """Those the index does not know."""
+    index = "INDEXED BY outbox_dead" if state == "dead" and _few_dead(connection, state) else "NOT INDEXED"
+    return connection.execute(
+        f"{_RECORD} {index} WHERE {where} AND id > ? AND id < ? ORDER BY id DESC LIMIT ?",
+        (*values, after, below, limit),
+    ).fetchall()
+
+
+def _few_dead(connection: Connection, state: str | None) -> bool:
+    if state != "dead":
+        return False
+    (dead,) = connection.execute("SELECT dead FROM tally").fetchone()
+    return bool(dead <= _ALL_DEAD)
+
+
+def _pieces(
+    connection: Connection, look: Look, user_id: str | None, job_id: str | None, below: int
+) -> Iterator[list[int]]:
+    """Message ids below `below`, falling."""
+    seq = None if job_id is None else _seq_of(connection, job_id)
+    if job_id is not None and seq is None:
+        return
+    while True:
+        if seq is not None:
+            ids = look.messages_of_job(seq, below, _PIECE)
+        else:
+            assert user_id is not None
+            ids = look.messages_of_user(user_id, below, _PIECE)
+        if not ids:
+            return
+        yield ids
+        below = ids[-1]
+
+
+def deliveries(connection: Connection, search: SearchFile, job_id: str) -> list[DeliveryRecord]:
+    """The oldest run first."""
+    with search.look() as look:
+        connection.execute("BEGIN")
+        try:
+            return _deliveries(connection, look, job_id)
+        finally:
+            connection.execute("COMMIT")
+
+
+def _deliveries(connection: Connection, look: Look | None, job_id: str) -> list[DeliveryRecord]:
+    seq = _seq_of(connection, job_id)
+    if seq is None:
+        return []
+    known, after = [], 0
+    if look is not None and look.store == _store(connection):
+        known, after = look.messages_of_job(seq, _END, _PIECE), look.up_to
+    # At most the newest run's can be further on than the index, and that run ended when its message was written.
+    rows = connection.execute(
+        f"{_DELIVERY} WHERE job_id = ? "  # noqa: S608
+        "AND (outbox.id IN (SELECT value FROM json_each(?)) OR outbox.id > ?) ORDER BY run",
+        (job_id, json_list(known), after),
+    )
+    return [DeliveryRecord(*row) for row in rows]
+
+
+def _seq_of(connection: Connection, job_id: str) -> int | None:
+    row = connection.execute("SELECT seq FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _store(connection: Connection) -> str:
+    (store,) = connection.execute("SELECT store FROM tally").fetchone()
+    return str(store)

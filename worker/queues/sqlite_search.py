@@ -1,0 +1,224 @@
+"""The search index: a file of its own beside the store, which can be thrown away and is then built again.
+
+It covers runs that have ended, up to a place in the outbox, for that is the order in which they ended. A full-text
+index of trigrams finds any three characters that stand together, in Thai too, where no spaces part the words; and as
+it can tell which jobs have two things in common, state, kind, user and organisation are written into it as well, each
+as a word of three characters that nobody types. What it finds are candidates: the store itself has the last word, so
+that rows which changed or went since do no harm.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from worker.queues.sqlite_room import wal_of
+from worker.queues.sqlite_schema import BUSY_SECONDS, Connection
+
+FORMAT = 1
+"""Another one is thrown away and built again."""
+
+SHELF = 1 << 17
+"""Jobs to a table: with the last of its jobs a table goes whole, for no single row can be taken out."""
+
+BLOCK = 1 << 10
+"""Jobs of which only the earliest and the latest time of creation are noted."""
+
+STATE, KIND, USER, ORGANIZATION = range(4)
+"""The fields whose values are written as marks."""
+
+TABLES = (
+    "CREATE TABLE about (store TEXT NOT NULL, up_to INTEGER NOT NULL) STRICT",
+    "CREATE TABLE shelves (number INTEGER PRIMARY KEY) STRICT",
+    "CREATE TABLE names (number INTEGER PRIMARY KEY, field INTEGER NOT NULL, name TEXT NOT NULL, "
+    "UNIQUE (field, name)) STRICT",
+    "CREATE TABLE told (seq INTEGER, message INTEGER, PRIMARY KEY (seq, message)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE received (user INTEGER, message INTEGER, PRIMARY KEY (user, message)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE blocks (number INTEGER PRIMARY KEY, earliest REAL NOT NULL, latest REAL NOT NULL) STRICT",
+    f"PRAGMA user_version = {FORMAT}",
+)
+
+# Without positions and sizes it takes a third of the room; that the characters stand together is seen in the store.
+SHELF_TABLE = (
+    "CREATE VIRTUAL TABLE shelf_{number} USING fts5(words, state, kind, user, organization, "
+    "content = '', tokenize = 'trigram', detail = none, columnsize = 0)"
+)
+
+MARK = "char(983040 + {field}, 987136 + ({number} >> 15), 987136 + ({number} & 32767))"
+"""A name's number as three characters of a plane that is nobody's."""
+
+_MOST_TRIGRAMS = 24
+"""Of a long text as many are asked for, spread over it."""
+
+
+@cache
+def unavailable() -> str | None:
+    """Why there can be no index; None: there can."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute(SHELF_TABLE.format(number=0))
+        except sqlite3.OperationalError as exc:
+            return str(exc)
+    return None
+
+
+def warning() -> str | None:
+    """What to say where there can be none; None: nothing."""
+    reason = unavailable()
+    if reason is None:
+        return None
+    return f"this SQLite has no full-text search for parts of words ({reason}): searches among many jobs take longer"
+
+
+def search_of(path: Path) -> Path:
+    """The index of the store at `path`."""
+    return path.with_name(f"{path.name}.search")
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The index's files; the first is the database."""
+    search = search_of(path)
+    return search, wal_of(search), search.with_name(f"{search.name}-shm")
+
+
+# -- reading -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The index at one moment."""
+
+    connection: Connection
+    store: str
+    """Whose index it is."""
+    up_to: int
+    """The last message of which it knows."""
+
+    def shelves(self, first: int, below: int) -> list[int]:
+        """Those with jobs of which `seq` lies in [first, below), the newest first."""
+        rows = self.connection.execute(
+            "SELECT number FROM shelves WHERE number BETWEEN ? AND ? ORDER BY number DESC",
+            (first // SHELF, (below - 1) // SHELF),
+        )
+        return [number for (number,) in rows]
+
+    def candidates(self, shelf: int, match: str, first: int, below: int, limit: int) -> list[int]:
+        """`seq` in [first, below), falling."""
+        rows = self.connection.execute(
+            f"SELECT rowid FROM shelf_{shelf:d} WHERE shelf_{shelf:d} MATCH ? AND rowid >= ? AND rowid < ? "  # noqa: S608
+            "ORDER BY rowid DESC LIMIT ?",
+            (match, first, below, limit),
+        )
+        return [seq for (seq,) in rows]
+
+    def mark(self, field: int, name: str) -> str | None:
+        """None: no job has it."""
+        row = self.connection.execute(
+            f"SELECT {MARK.format(field='field', number='number')} FROM names WHERE field = ? AND name = ?",  # noqa: S608
+            (field, name),
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def created_between(self, since: float | None, until: float | None) -> tuple[int, int]:
+        """Where such jobs can lie, as `seq` in [first, below)."""
+        first, last = self.connection.execute(
+            "SELECT min(number), max(number) FROM blocks WHERE latest >= ? AND earliest < ?",
+            (float("-inf") if since is None else since, float("inf") if until is None else until),
+        ).fetchone()
+        return (0, 0) if first is None else (first * BLOCK, (last + 1) * BLOCK)
+
+    def messages_of_job(self, seq: int, below: int, limit: int) -> list[int]:
+        """Message ids below `below`, falling."""
+        rows = self.connection.execute(
+            "SELECT message FROM told WHERE seq = ? AND message < ? ORDER BY message DESC LIMIT ?", (seq, below, limit)
+        )
+        return [message for (message,) in rows]
+
+    def messages_of_user(self, user_id: str, below: int, limit: int) -> list[int]:
+        """Message ids below `below`, falling."""
+        rows = self.connection.execute(
+            "SELECT message FROM received WHERE user = (SELECT number FROM names WHERE field = ? AND name = ?) "
+            "AND message < ? ORDER BY message DESC LIMIT ?",
+            (USER, user_id, below, limit),
+        )
+        return [message for (message,) in rows]
+
+
+class SearchFile:
+    """The index of a store, for one reading thread. Where there is none, or it is broken, there is nothing to see."""
+
+    def __init__(self, path: Path) -> None:
+        """`path` is the store's."""
+        self._path = search_of(path)
+        self._connection: Connection | None = None
+        self._identity: tuple[int, int] | None = None
+
+    @contextlib.contextmanager
+    def look(self) -> Iterator[Look | None]:
+        """Take it before the look at the store, which then can only be further on. None: there is no index."""
+        connection = self._opened()
+        try:
+            look = None if connection is None else _begin(connection)
+        except sqlite3.DatabaseError:
+            self.close()
+            look = None
+        try:
+            yield look
+        finally:
+            if look is not None and look.connection.in_transaction:
+                look.connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._identity = None
+
+    def _opened(self) -> Connection | None:
+        try:
+            state = self._path.stat()
+        except OSError:
+            self.close()
+            return None
+        if self._identity != (state.st_dev, state.st_ino):  # it was thrown away and begun anew
+            self.close()
+            self._connection = sqlite3.connect(
+                f"{self._path.as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_SECONDS
+            )
+            self._identity = (state.st_dev, state.st_ino)
+        return self._connection
+
+
+def _begin(connection: Connection) -> Look | None:
+    connection.execute("BEGIN")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    row = connection.execute("SELECT store, up_to FROM about").fetchone() if version == FORMAT else None
+    if row is None:
+        connection.execute("ROLLBACK")
+        return None
+    return Look(connection, *row)
+
+
+# -- what to ask it ----------------------------------------------------------------------------------------
+
+
+def matching_text(variants: Collection[str]) -> str | None:
+    """Which jobs may hold one of the texts; None: they are too short to tell."""
+    terms = [_all_trigrams(text) for text in variants]
+    known = [term for term in terms if term is not None]
+    return f"({' OR '.join(known)})" if len(known) == len(terms) else None
+
+
+def _all_trigrams(text: str) -> str | None:
+    starts = range(len(text) - 2)
+    if not starts:
+        return None
+    step = max(1, -(-len(starts) // _MOST_TRIGRAMS))
+    chosen = dict.fromkeys(text[start : start + 3] for start in (*starts[::step], starts[-1]))
+    return f"({' AND '.join(quoted(trigram) for trigram in chosen)})"
+
+
+def quoted(term: str) -> str:
+    """As a string of the query language, in which no character has a meaning but the quote itself."""
+    return '"{}"'.format(term.replace('"', '""'))
