@@ -10,13 +10,14 @@ import pytest
 HERE = Path(__file__).parent
 
 
-def test_the_parts_and_the_state_machine_hold_in_node():
+@pytest.mark.parametrize(("script", "count"), [("parts.test.mjs", 54), ("dashboard.test.mjs", 10)])
+def test_the_modules_hold_in_node(script, count):
     node = shutil.which("node")
     if node is None:
-        reason = "Node 20 is needed for tests/browser/parts.test.mjs"
+        reason = f"Node 20 is needed for tests/browser/{script}"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     done = subprocess.run(
-        [node, "--test", "--test-reporter=spec", str(HERE / "parts.test.mjs")],
+        [node, "--test", "--test-reporter=spec", str(HERE / script)],
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -25,4 +26,4 @@ def test_the_parts_and_the_state_machine_hold_in_node():
     )
     assert done.returncode == 0, done.stdout[-4000:]
     # A file that runs no test at all succeeds, too.
-    assert "pass 54" in done.stdout
+    assert f"pass {count}" in done.stdout

@@ -1,12 +1,14 @@
 """The static files at /page/: what is served, with which headers, and what is not."""
 
+import gzip
 import re
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from tests.support.hub import running_hub
-from worker.door.pages import add_page
+from worker.door.pages import add_dashboard, add_page
 
 FILES = {
     "icon.svg": "image/svg+xml",
@@ -22,9 +24,25 @@ FILES = {
 }
 
 
+DASHBOARD = {
+    "": "text/html",
+    "page/dashboard/app.js": "text/javascript",
+    "page/dashboard/base.css": "text/css",
+    "page/dashboard/i18n/words-th.js": "text/javascript",
+    "page/dashboard/views/overview.js": "text/javascript",
+}
+FIRST_PAINT = 100_000
+"""Bytes, packed: all that the dashboard's first page loads, and room to grow."""
+
+
+def both(app: web.Application) -> None:
+    add_dashboard(app)
+    add_page(app)
+
+
 @pytest.fixture
 async def session(tmp_path):
-    async with running_hub(tmp_path, mount=add_page) as running, aiohttp.ClientSession(running.url) as session:
+    async with running_hub(tmp_path, mount=both) as running, aiohttp.ClientSession(running.url) as session:
         yield session
 
 
@@ -62,6 +80,13 @@ async def test_what_the_browser_has_already_is_not_sent_again(session):
         "%00",
         "status.html/",
         ".",
+        "dashboard",
+        "dashboard/",
+        "dashboard/index.html",
+        "dashboard/../../pages.py",
+        "dashboard/%2e%2e/%2e%2e/pages.py",
+        "dashboard/views/",
+        "dashboard/views/nothing.js",
     ],
 )
 async def test_nothing_else_is_served(session, name):
@@ -76,3 +101,62 @@ async def test_the_page_needs_no_inline_script_or_style(session):
     async with session.get("/page/status.html") as answer:
         page = await answer.text()
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", page)
+
+
+@pytest.mark.parametrize(("path", "kind"), DASHBOARD.items())
+async def test_the_dashboard_comes_with_the_same_headers(session, path, kind):
+    async with session.get(f"/{path}") as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == f"{kind}; charset=utf-8"
+        assert "require-trusted-types-for 'script'" in answer.headers["Content-Security-Policy"]
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+        page = await answer.text()
+    if kind == "text/html":
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", page)
+
+
+async def test_a_lone_hub_serves_no_dashboard(tmp_path):
+    async with running_hub(tmp_path, mount=add_page) as running, aiohttp.ClientSession(running.url) as session:
+        for path in ("/", "/page/dashboard/app.js", "/page/dashboard/index.html"):
+            async with session.get(path) as answer:
+                assert answer.status == 404
+
+
+async def test_who_takes_gzip_gets_it_under_a_tag_of_its_own(session):
+    path = "/page/dashboard/app.js"
+    async with session.get(path, headers={"Accept-Encoding": "identity"}) as answer:
+        plain, tag = await answer.read(), answer.headers["ETag"]
+        assert "Content-Encoding" not in answer.headers
+    async with session.get(path, headers={"Accept-Encoding": "gzip"}, auto_decompress=False) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert answer.headers["Vary"] == "Accept-Encoding"
+        assert gzip.decompress(await answer.read()) == plain
+        assert answer.headers["ETag"] != tag
+    async with session.get(path, headers={"Accept-Encoding": "gzip", "If-None-Match": tag}) as answer:
+        assert answer.status == 200
+
+
+async def test_all_that_the_first_page_loads_is_small(session):
+    """The page, and whatever it names, and what that imports, and so on; later pages load theirs when opened."""
+    wanted, total = ["/"], 0
+    for path in wanted:
+        async with session.get(path, headers={"Accept-Encoding": "gzip"}, auto_decompress=False) as answer:
+            assert answer.status == 200, path
+            body = await answer.read()
+        total += len(body)
+        text = gzip.decompress(body).decode()
+        named = re.findall(r'(?:href|src)="(/page/[^"]+)"', text) if path == "/" else _imports(path, text)
+        wanted += [one for one in dict.fromkeys(named) if one not in wanted]
+    assert "/page/dashboard/views/overview.js" in wanted
+    assert "/page/dashboard/views/settings.js" not in wanted
+    assert len(wanted) > 20
+    assert total < FIRST_PAINT
+
+
+def _imports(path, text):
+    from posixpath import dirname, normpath
+
+    found = re.findall(r'(?:from|^import) "(\.[^"]+)"', text, re.MULTILINE)
+    if path.endswith("dashboard/app.js"):
+        found.append("./views/overview.js")
+    return [normpath(f"{dirname(path)}/{one}") for one in found]

@@ -1,0 +1,89 @@
+// What of the dashboard needs no browser: words, addresses, figures.
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { test } from "node:test";
+
+const PAGE = new URL("../../worker/door/page/dashboard/", import.meta.url);
+const { en } = await import(new URL("i18n/words-en.js", PAGE));
+const { th } = await import(new URL("i18n/words-th.js", PAGE));
+const { match, to, here } = await import(new URL("router.js", PAGE));
+const { gathered, merged, scale, second } = await import(new URL("series.js", PAGE));
+
+const sources = readdirSync(PAGE, { recursive: true })
+  .filter((name) => name.endsWith(".js"))
+  .map((name) => [name, readFileSync(new URL(name, PAGE), "utf-8")]);
+
+test("every word is there in both languages, a function where the other is one", () => {
+  assert.deepEqual(Object.keys(th).sort(), Object.keys(en).sort());
+  for (const [key, word] of Object.entries(en)) {
+    assert.equal(typeof th[key], typeof word, key);
+    if (typeof word === "function") assert.ok(th[key].length <= Math.max(word.length, 3), key);
+  }
+});
+
+test("every word that a page asks for by name is there", () => {
+  const asked = sources.flatMap(([name, text]) => [...text.matchAll(/\bt\("([^"]+)"/g)].map((found) => [name, found[1]]));
+  assert.ok(asked.length > 200);
+  assert.deepEqual(asked.filter(([, key]) => !(key in en)), []);
+});
+
+test("no Thai word has a broken vowel, or a mark without its letter", () => {
+  for (const [key, word] of Object.entries(th)) {
+    const text = typeof word === "function" ? word("1", "2", "3", "4") : word;
+    assert.equal(text, text.normalize("NFC"), key);
+    assert.doesNotMatch(text, /\u0e4d\u0e32|(^|\s)[\u0e31\u0e34-\u0e3a\u0e47-\u0e4e]/, key);
+  }
+});
+
+test("nothing is read as markup, and no style or script stands in a string", () => {
+  const forbidden = /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|setAttribute\("style"|createContextualFragment/;
+  for (const [name, text] of sources) assert.doesNotMatch(text, forbidden, name);
+});
+
+test("every module that is imported is there", () => {
+  for (const [name, text] of sources) {
+    for (const [, target] of text.matchAll(/(?:from|import)\s*\(?"(\.[^"]+)"/g)) {
+      assert.ok(readFileSync(new URL(target, new URL(name, PAGE))), `${name} -> ${target}`);
+    }
+  }
+});
+
+test("an address goes to and fro", () => {
+  const address = to("/jobs", { state: ["failed", "queued"], text: "ราช & <b>", cursor: null, from: "" });
+  assert.deepEqual(here(address), { path: "/jobs", query: { state: ["failed", "queued"], text: ["ราช & <b>"] } });
+  assert.deepEqual(here(""), { path: "/", query: {} });
+  assert.deepEqual(here("#/jobs?text=a?b"), { path: "/jobs", query: { text: ["a?b"] } });
+});
+
+test("a pattern gives its parameters, and nothing else fits", () => {
+  assert.deepEqual(match("/jobs/:id", "/jobs/a%20b"), { id: "a b" });
+  assert.deepEqual(match("/jobs/:id", "/jobs/%zz"), { id: "%zz" });
+  assert.equal(match("/jobs/:id", "/jobs"), null);
+  assert.equal(match("/jobs/:id", "/jobs/"), null);
+  assert.equal(match("/jobs", "/hub"), null);
+});
+
+test("seconds are told once, in order, and the oldest are forgotten", () => {
+  const at = (n) => new Date(1e12 + n * 1000).toISOString();
+  const before = Array.from({ length: 300 }, (_, n) => ({ at: at(n), enqueued: 1 }));
+  const all = merged(before, [{ at: at(299), enqueued: 5 }, { at: at(301), enqueued: 2 }]);
+  assert.equal(all.length, 300);
+  assert.deepEqual(all.slice(-2).map((point) => point.enqueued), [5, 2]);
+  assert.equal(second(at(7)), 1e9 + 7);
+  assert.equal(second(1e9 + 7), 1e9 + 7);
+});
+
+test("intervals end with the last full one and lose nothing of it", () => {
+  const points = Array.from({ length: 20 }, (_, n) => ({ at: 1000 + n, enqueued: 1, succeeded: 1 }));
+  const slots = gathered(points, 20, 5, 1020.5);
+  assert.deepEqual(slots.map((slot) => slot.at), [1000, 1005, 1010, 1015]);
+  assert.deepEqual(slots.map((slot) => slot.succeeded), [5, 5, 5, 5]);
+  assert.deepEqual(gathered(points, 20, 5, 1017).map((slot) => slot.enqueued), [0, 5, 5, 5]);
+});
+
+test("a scale has whole, round numbers up to the highest", () => {
+  assert.deepEqual(scale(0), [0, 1, 2, 3, 4]);
+  assert.deepEqual(scale(37), [0, 10, 20, 30, 40]);
+  assert.deepEqual(scale(450), [0, 100, 200, 300, 400, 500]);
+  for (const highest of [1, 9, 99, 101, 12345]) assert.ok(scale(highest).at(-1) >= highest);
+});

@@ -1,0 +1,105 @@
+/**
+ * The HTTP API, same origin, with the session's cookie. Knows no page.
+ * @module
+ */
+
+/** An answer that was an error, or none at all (status 0). */
+export class Problem extends Error {
+  /** @param {number} status @param {string} detail @param {Record<string, any>} [body] */
+  constructor(status, detail, body = {}) {
+    super(detail);
+    this.name = "Problem";
+    this.status = status;
+    this.body = body;
+  }
+}
+
+/** Tells `signedout` when a session has ended, `reach` (detail: boolean) when the service goes and comes back. */
+export const events = new EventTarget();
+let reachable = true;
+
+/** @param {boolean} now */
+function reach(now) {
+  if (now === reachable) return;
+  reachable = now;
+  events.dispatchEvent(new CustomEvent("reach", { detail: now }));
+}
+
+/**
+ * @param {string} path
+ * @param {{method?: string, query?: Record<string, any>, body?: any, headers?: Record<string, string>, signal?: AbortSignal}} [options]
+ * @returns {Promise<any>} the JSON of the answer. Problem: it was an error.
+ */
+export async function call(path, { method = "GET", query, body, headers = {}, signal } = {}) {
+  let answer;
+  try {
+    answer = await fetch(path + search(query), {
+      method,
+      signal,
+      credentials: "same-origin",
+      headers: body === undefined ? headers : { "Content-Type": "application/json", ...headers },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    reach(false);
+    throw new Problem(0, "");
+  }
+  reach(true);
+  return read(answer, path);
+}
+
+async function read(answer, path) {
+  const kind = answer.headers.get("Content-Type") ?? "";
+  const body = kind.includes("json") ? await answer.json().catch(() => ({})) : {};
+  if (answer.ok) return body;
+  if (answer.status === 401 && path !== "/api/v1/session") events.dispatchEvent(new Event("signedout"));
+  throw new Problem(answer.status, body.detail ?? body.title ?? answer.statusText, body);
+}
+
+/** A query string; lists repeat their name, empty values are left out. @param {Record<string, any>} [query] */
+export function search(query = {}) {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== null && one !== undefined && one !== "") params.append(name, String(one));
+    }
+  }
+  const text = params.toString();
+  return text && `?${text}`;
+}
+
+/** @param {string} path @param {Record<string, any>} [query] @param {AbortSignal} [signal] */
+export const get = (path, query, signal) => call(path, { query, signal });
+/** @param {string} path @param {any} [body] @param {Record<string, string>} [headers] */
+export const post = (path, body = {}, headers = {}) => call(path, { method: "POST", body, headers });
+/** @param {string} path @param {any} body */
+export const patch = (path, body) => call(path, { method: "PATCH", body });
+/** @param {string} path */
+export const remove = (path) => call(path, { method: "DELETE" });
+
+/**
+ * A job with its files, the job first. By XMLHttpRequest: fetch does not tell how far an upload is.
+ * @param {Record<string, any>} job @param {Record<string, File>} files @param {string} key idempotency key
+ * @param {(percent: number) => void} progress
+ * @returns {Promise<any>}
+ */
+export function upload(job, files, key, progress) {
+  const form = new FormData();
+  form.append("job", new Blob([JSON.stringify(job)], { type: "application/json" }));
+  for (const [field, file] of Object.entries(files)) form.append(field, file, file.name);
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", "/api/v1/jobs/upload");
+    request.setRequestHeader("Idempotency-Key", key);
+    request.responseType = "json";
+    request.upload.addEventListener("progress", (event) => event.lengthComputable && progress((100 * event.loaded) / event.total));
+    request.addEventListener("error", () => reject(new Problem(0, "")));
+    request.addEventListener("load", () => {
+      const body = request.response ?? {};
+      if (request.status < 300) resolve(body);
+      else reject(new Problem(request.status, body.detail ?? body.title ?? request.statusText, body));
+    });
+    request.send(form);
+  });
+}

@@ -1,0 +1,41 @@
+/**
+ * Who looks, and what they may. The key itself is never kept here: the service gives a cookie no script can read.
+ * @module
+ */
+
+import { call, get, post, remove } from "./api.js";
+
+/** @type {{name: string, scopes: string[], userId: string | null, hub: {path: string, token: string} | null, expiresAt?: string} | null} */
+let current = null;
+
+/** The session, or null when a key is needed. */
+export async function load() {
+  try {
+    current = await get("/api/v1/session");
+  } catch (problem) {
+    if (problem.status !== 401 && problem.status !== 403) throw problem;
+    current = null;
+  }
+  return current;
+}
+
+/** @param {string} key */
+export async function signIn(key) {
+  await post("/api/v1/session", { key });
+  return load();
+}
+
+export async function signOut() {
+  await remove("/api/v1/session").catch(() => {});
+  current = null;
+}
+
+/** The hub's token, fresh: it is asked for at each connection. */
+export async function hubToken() {
+  const session = await call("/api/v1/session");
+  return session.hub?.token ?? null;
+}
+
+export const session = () => current;
+/** @param {string} scope */
+export const may = (scope) => Boolean(current && (current.scopes.includes(scope) || current.scopes.includes("admin")));

@@ -1,0 +1,194 @@
+/**
+ * A new job: a roster dropped anywhere on the page, or a form made from what a kind of job says it takes.
+ * @module
+ */
+
+import { get, post, upload } from "../api.js";
+import { dialog } from "../components/dialog.js";
+import { icon } from "../components/icons.js";
+import { bar, busy, button, iconButton, kindName, segmented, trouble, waiting, wordsOf } from "../components/parts.js";
+import { h, newId, put, say } from "../dom.js";
+import { bytes, number, t } from "../i18n/words.js";
+import { watch } from "../news.js";
+import { go } from "../router.js";
+import { session } from "../session.js";
+import { INSIGNIA } from "./insignia.js";
+import { payloadForm } from "./schema.js";
+
+const ERA = 543;
+const SNIFFED = 4096;
+
+/** The round of this year, in the Buddhist calendar. */
+export const thisRound = (now = new Date()) => now.getFullYear() + ERA;
+
+/** @type {{element: HTMLDialogElement, add: (files: Iterable<File>) => void} | null} */
+let open = null;
+
+/** Files may fall anywhere. @param {AbortSignal} signal */
+export function catchDrops(signal) {
+  const veil = h("div.drop-veil", { hidden: true }, h("div.drop-card", icon("upload"), h("p.strong", t("drop")), h("p", t("drop.hint"))));
+  document.body.append(veil);
+  signal.addEventListener("abort", () => veil.remove());
+  let depth = 0;
+  const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+  const show = (isOver) => (veil.hidden = !isOver);
+  addEventListener("dragenter", (event) => carriesFiles(event) && show((depth += 1) > 0), { signal });
+  addEventListener("dragleave", (event) => carriesFiles(event) && show((depth = Math.max(0, depth - 1)) > 0), { signal });
+  addEventListener("dragover", (event) => carriesFiles(event) && event.preventDefault(), { signal });
+  addEventListener(
+    "drop",
+    (event) => {
+      if (!carriesFiles(event)) return;
+      event.preventDefault();
+      show((depth = 0) > 0);
+      openSubmit([...(event.dataTransfer?.files ?? [])]);
+    },
+    { signal },
+  );
+}
+
+/** @param {File[]} [files] */
+export function openSubmit(files = []) {
+  if (open) return open.add(files);
+  const body = h("div");
+  const roster = rosterForm(() => open?.element.close());
+  const choose = segmented(t("new.what"), [["roster", t("new.roster")], ["other", t("new.other")]], "roster", (value) => put(body, value === "roster" ? roster.element : otherForm(() => open?.element.close())));
+  put(body, roster.element);
+  const element = dialog(t("new"), h("div.stack", choose, body), { class: "submit", onclose: () => (open = null) });
+  open = { element, add: (more) => (put(body, roster.element), roster.add(more)) };
+  roster.add(files);
+  roster.focus();
+}
+
+/** What a file is, by the names of its columns: a history has no birth dates. @param {File} file */
+async function isHistory(file) {
+  const start = (await file.slice(0, SNIFFED).text()).split("\n")[0].toLowerCase();
+  const isNamed = /history|ประวัติ/i.test(file.name);
+  const hasDecorations = /decoration|เครื่องราช|received/.test(start);
+  const hasPeople = /birth|เกิด|salary|เงินเดือน/.test(start);
+  return !hasPeople && (hasDecorations || isNamed);
+}
+
+function rosterForm(close) {
+  /** @type {Record<string, File | null>} */
+  const files = { roster: null, history: null };
+  // One key for this form: pressed twice or sent again after a broken line, it is one job.
+  let key = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
+  const ids = { round: newId("round"), organization: newId("organization") };
+  const round = h("select", { id: ids.round }, [-2, -1, 0, 1].map((offset) => thisRound() + offset).map((year) => h("option", { value: year, selected: year === thisRound() }, t("round", year))));
+  const organization = h("input", { id: ids.organization, maxlength: 200, autocomplete: "organization", placeholder: t("new.optional") });
+  const slots = { roster: slot("roster", true), history: slot("history", false) };
+  const fault = h("div");
+  const far = h("div", { hidden: true });
+  const start = button(t("new.start"), { type: "submit", class: "main big wide", disabled: true, "data-start": "" }, "play");
+  const element = h(
+    "form.stack",
+    { onsubmit: (event) => (event.preventDefault(), busy(start, send)) },
+    h("div.slots", slots.roster.element, slots.history.element),
+    h("div.fields", h("div.field", h("label", { for: ids.round }, t("new.round")), round), h("div.field", h("label", { for: ids.organization }, t("new.organization")), organization)),
+    fault,
+    far,
+    start,
+  );
+
+  function slot(name, isNeeded) {
+    const input = h("input.hidden-visually", { type: "file", accept: ".csv,.json,text/csv,application/json", "aria-label": t(`new.${name}`), "data-slot": name, onchange: () => take(name, input.files[0] ?? null) });
+    const words = h("span.slot-words");
+    const made = h("label.slot", input, icon("file"), words);
+    const drop = iconButton(t("new.remove"), "close", { class: "quiet small slot-remove", hidden: true, onclick: () => ((input.value = ""), take(name, null)) });
+    return {
+      element: h("div.slot-place", made, drop),
+      input,
+      draw() {
+        const file = files[name];
+        made.classList.toggle("is-filled", Boolean(file));
+        drop.hidden = !file;
+        put(words, h("span.strong.cut", file?.name ?? t(`new.${name}`)), h("span.note", file ? bytes(file.size) : t(isNeeded ? "new.rosterHint" : "new.historyHint")));
+      },
+    };
+  }
+
+  function take(name, file) {
+    files[name] = file;
+    key = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
+    put(fault);
+    for (const one of Object.values(slots)) one.draw();
+    start.disabled = !files.roster;
+  }
+
+  async function add(list) {
+    for (const file of list) take((await isHistory(file)) ? "history" : "roster", file);
+    if (files.roster) start.focus();
+  }
+
+  async function send() {
+    put(fault);
+    far.hidden = false;
+    const payload = { round: Number(round.value), ...(organization.value.trim() ? { organization: organization.value.trim() } : {}) };
+    const chosen = Object.fromEntries(Object.entries(files).filter(([, file]) => file));
+    try {
+      const accepted = await upload({ taskType: INSIGNIA, ...asUser(), payload }, /** @type {any} */ (chosen), key, (percent) => put(far, bar({ percent }, t("new.sending")), h("p.note", percent < 100 ? t("new.sent", number(percent)) : t("new.storing"))));
+      started(accepted, INSIGNIA, close);
+    } catch (problem) {
+      far.hidden = true;
+      put(fault, trouble(problem));
+    }
+  }
+
+  for (const one of Object.values(slots)) one.draw();
+  return { element, add, focus: () => (files.roster ? start : slots.roster.input).focus() };
+}
+
+const asUser = () => (session()?.userId ? { userId: session()?.userId } : {});
+
+function started(accepted, kind, close) {
+  watch(accepted.jobId, kind);
+  close();
+  document.dispatchEvent(new Event("jobschanged"));
+  go(`/jobs/${accepted.jobId}`);
+}
+
+/** Any other kind of job. */
+function otherForm(close) {
+  const place = h("div", waiting(3));
+  get("/api/v1/kinds").then(
+    ({ kinds }) => put(place, kinds.length ? kindForm(kinds, close) : t("new.noKinds")),
+    (problem) => put(place, trouble(problem)),
+  );
+  return place;
+}
+
+function kindForm(kinds, close) {
+  const id = newId("kind");
+  const select = h("select", { id }, kinds.map(({ taskType }) => h("option", { value: taskType }, kindName(taskType))));
+  const place = h("div");
+  const user = h("input", { value: session()?.userId ?? "", maxlength: 200, autocomplete: "off" });
+  const later = h("input", { type: "datetime-local" });
+  const priority = h("input", { type: "number", min: -100, max: 100, value: 0 });
+  const fault = h("p.fault", { role: "alert" });
+  const start = button(t("new.start"), { type: "submit", class: "main big wide" }, "play");
+  let form = draw();
+  let key = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
+  select.addEventListener("change", () => ((form = draw()), (key = crypto.randomUUID?.() ?? String(Math.random()))));
+
+  function draw() {
+    const kind = kinds.find(({ taskType }) => taskType === select.value);
+    const made = payloadForm(kind?.payloadSchema ?? {});
+    put(place, made.element, kind?.paused && h("p.note", t("new.paused")));
+    return made;
+  }
+
+  async function send() {
+    say(fault, "");
+    try {
+      const job = { taskType: select.value, payload: form.value(), ...(user.value.trim() ? { userId: user.value.trim() } : {}), ...(later.value ? { runAt: new Date(later.value).toISOString() } : {}), ...(Number(priority.value) ? { priority: Number(priority.value) } : {}) };
+      started(await post("/api/v1/jobs", job, { "Idempotency-Key": key }), select.value, close);
+    } catch (problem) {
+      say(fault, problem instanceof SyntaxError ? t("new.notJson", problem.message) : wordsOf(problem).filter(Boolean).join(" · "));
+      key = crypto.randomUUID?.() ?? String(Math.random());
+    }
+  }
+
+  const more = h("details", h("summary", t("new.more")), h("div.fields.pad", h("label.field", t("col.user"), user), h("label.field", t("new.later"), later), h("label.field", t("col.priority"), priority)));
+  return h("form.stack", { onsubmit: (event) => (event.preventDefault(), busy(start, send)) }, h("div.field", h("label", { for: id }, t("new.kind")), select), place, more, fault, start);
+}
