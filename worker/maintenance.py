@@ -11,25 +11,34 @@ from dataclasses import dataclass, field
 from worker.clock import Clock
 from worker.errors import StoreFull
 from worker.events import Emit, LoopBlocked, LoopFailed, Pruned
-from worker.queue import JobQueue
+from worker.queue import JobQueue, Outbox, Store
+
+_BUSY = 300.0
+"""Ends of runs a second above which the machine has better to do than to index."""
+
+_SHARE_WHEN_BUSY = 0.05
+"""Of a processor; otherwise it is half of one."""
 
 
 @dataclass(slots=True)
 class Pruner:
-    """Deletes runs that ended longer ago than the retention, a small chunk at a time."""
+    """Deletes runs that ended longer ago than the retention, a small chunk at a time; and old audit entries."""
 
-    queue: JobQueue
+    queue: Store
     retention: float
     """Seconds."""
     clock: Clock
     emit: Emit
     interval: float = 60.0
     chunk: int = 200
+    audit_retention: float = float("inf")
+    """Seconds; what people did is kept for longer than what it was done to."""
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 await self._sweep(stop)
+                await self._sweep_audit(stop)
             except Exception as exc:  # noqa: BLE001 -- housekeeping must not take the service down
                 self.emit(LoopFailed("pruning old jobs", exc, self.interval))
             await _sleep_or(stop, self.interval)
@@ -44,6 +53,93 @@ class Pruner:
         if total:
             self.emit(Pruned(total))
 
+    async def _sweep_audit(self, stop: asyncio.Event) -> None:
+        before = self.clock.now() - self.audit_retention
+        while not stop.is_set() and await self.queue.prune_audit(before, self.chunk) == self.chunk:
+            pass
+
+
+@dataclass(slots=True)
+class Receipts:
+    """Writes down which notifications browsers have shown, a second's worth at a time; nothing waits for it."""
+
+    outbox: Outbox
+    clock: Clock
+    emit: Emit
+    interval: float = 1.0
+    most: int = 10_000
+    """Remembered while the store is busy; what comes on top is forgotten, for it is news to nobody but the curious."""
+    _shown: dict[str, None] = field(default_factory=dict)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, notification_id: str) -> None:
+        """A browser has shown it."""
+        if len(self._shown) < self.most:
+            self._shown[notification_id] = None
+            self._news.set()
+
+    async def run(self) -> None:
+        """Until cancelled; then once more."""
+        try:
+            while True:
+                await self._news.wait()
+                await asyncio.sleep(self.interval)
+                await self.write()
+        finally:
+            await self.write()
+
+    async def write(self) -> None:
+        """What was noted since the last time."""
+        self._news.clear()
+        shown, self._shown = list(self._shown), {}
+        if not shown:
+            return
+        try:
+            await self.outbox.shown(shown, self.clock.now())
+        except Exception as exc:  # noqa: BLE001 -- housekeeping must not take the service down
+            self.emit(LoopFailed("recording what was shown", exc, 0.0))
+
+
+@dataclass(slots=True)
+class Indexer:
+    """Keeps the search index close behind the jobs, and out of their way."""
+
+    store: Store
+    clock: Clock
+    emit: Emit
+    gather: float = 0.5
+    """Seconds for which news is gathered before it is indexed."""
+    idle: float = 60.0
+    """Seconds after which it is looked at even without news: old parts may go."""
+    _left: int = 0
+    _at: float = 0.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        news = asyncio.Event()
+        self.store.on_message(lambda _messages: news.set())
+        self._at = self.clock.monotonic()
+        while not stop.is_set():
+            news.clear()
+            try:
+                pause = await self._step()
+            except Exception as exc:  # noqa: BLE001 -- searches are slower without it, and nothing else
+                self.emit(LoopFailed("indexing for searches", exc, self.idle))
+                pause = self.idle
+            if pause is None:
+                await _first_of(stop, news, self.idle)
+                pause = self.gather
+            await _sleep_or(stop, pause)
+
+    async def _step(self) -> float | None:
+        """One piece; how long to leave the machine to others after it, None: until there is news."""
+        piece = await self.store.index()
+        now = self.clock.monotonic()
+        arrived = (piece.left + piece.done - self._left) / max(now - self._at, 1e-3)
+        self._left, self._at = piece.left, now
+        if not piece.left:
+            return None
+        return piece.seconds * (1 / _SHARE_WHEN_BUSY if arrived > _BUSY else 1)
+
 
 @dataclass(slots=True)
 class Watch:
@@ -57,6 +153,15 @@ class Watch:
             with contextlib.suppress(StoreFull):
                 await self.queue.check()
             await _sleep_or(stop, self.interval)
+
+
+async def _first_of(stop: asyncio.Event, news: asyncio.Event, seconds: float) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in (stop, news)]
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
 
 
 async def _sleep_or(stop: asyncio.Event, seconds: float) -> None:

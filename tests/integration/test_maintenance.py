@@ -10,12 +10,14 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.hearing import Heard
 from tests.support.sqlite_store import Gate, a_store, told
+from tests.support.stores import HandClock
 from worker.clock import Clock
 from worker.errors import StoreFull, StoreReplaced
 from worker.events import LoopBlocked, LoopFailed, Pruned
-from worker.maintenance import Pruner, Pulse, Watch
-from worker.queue import JobQuery
+from worker.maintenance import Indexer, Pruner, Pulse, Watch
+from worker.queue import AuditEntry, AuditQuery, Indexed, JobQuery
 from worker.queues.sqlite import SqliteStore
+from worker.queues.sqlite_search import SearchFile
 
 
 @pytest.fixture
@@ -88,3 +90,63 @@ def _stand_still(seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         time.sleep(0.01)
+
+
+async def test_the_search_index_follows_the_jobs(store: SqliteStore) -> None:
+    heard, stop = Heard(), asyncio.Event()
+    await told(store, 100)
+    indexing = asyncio.ensure_future(Indexer(store, Clock(), heard, gather=0.01).run(stop))
+    searching = SearchFile(store.path)
+    await eventually(lambda: _indexed(searching) == 100)
+    await told(store, 3)
+    await eventually(lambda: _indexed(searching) == 103)
+    searching.close()
+    await stopped(indexing, stop)
+    assert heard.events == []
+
+
+def _indexed(searching: SearchFile) -> int:
+    with searching.look() as look:
+        return 0 if look is None else look.up_to
+
+
+async def test_indexing_goes_on_after_an_error(store: SqliteStore) -> None:
+    gate, heard, stop = Gate(store, "index"), Heard(), asyncio.Event()
+    gate.errors = [OSError("disk")]
+    indexing = asyncio.ensure_future(Indexer(gate, Clock(), heard, idle=0.01).run(stop))  # type: ignore[arg-type]
+    [failed] = await heard.until(LoopFailed)
+    assert failed.where == "indexing for searches"
+    await gate.reached.wait()
+    await stopped(indexing, stop)
+
+
+@pytest.mark.parametrize(("arriving", "pause"), [(100, 1.0), (100_000, 20.0)])
+async def test_indexing_leaves_a_busy_machine_to_the_jobs(arriving: int, pause: float) -> None:
+    class Busy:
+        """`arriving` runs end each second."""
+
+        left = 1000
+
+        async def index(self) -> Indexed:
+            self.left += arriving - 50
+            return Indexed(50, self.left, 0.02)
+
+    hands = HandClock()
+    indexer = Indexer(Busy(), hands.clock, Heard())  # type: ignore[arg-type]
+    for _ in range(2):
+        hands.pass_time(1.0)
+        measured = await indexer._step()
+    assert measured == pytest.approx(0.02 * pause)
+
+
+async def test_old_entries_of_the_audit_trail_go(store: SqliteStore) -> None:
+    now = time.time()
+    for age in (100.0, 90.0, 10.0):
+        await store.audit(AuditEntry(now - age, "key", "cancel", "job"))
+    heard, stop = Heard(), asyncio.Event()
+    gate = Gate(store, "prune_audit")
+    pruning = asyncio.ensure_future(Pruner(gate, 50.0, Clock(), heard, chunk=1, audit_retention=50.0).run(stop))  # type: ignore[arg-type]
+    await eventually(lambda: len(gate.calls) == 3)
+    await stopped(pruning, stop)
+    assert len((await store.audit_trail(AuditQuery())).entries) == 1
+    assert heard.events == []
