@@ -381,6 +381,13 @@ class InsigniaSettings(Section):
     bad_row_limit: Percent = Field(5.0, description="Share of unreadable rows above which a roster is refused")
 
 
+class UploadsSettings(Section):
+    """Files that come with a job; they lie in uploads/ below Insignia:DataDirectory, and go with their job."""
+
+    max_bytes: Bytes = Field(64 * 1024**2, ge=1, le=256 * 1024**2, description="Largest upload, all its files together")
+    total_bytes: Bytes = Field(10 * 1024**3, ge=1, description="All uploads that are kept; beyond it none is taken")
+
+
 class HttpTargetSettings(Section):
     """Addresses that jobs of kind http may call, and what is sent there."""
 
@@ -535,6 +542,7 @@ class Settings(BaseSettings):
     hub: HubSettings = Field(HubSettings(), description="The built-in org-socket server")
     http: HttpSettings = Field(HttpSettings(), description="The one port: hub, HTTP API, health")
     insignia: InsigniaSettings = Field(InsigniaSettings(), description="The insignia job")
+    uploads: UploadsSettings = Field(UploadsSettings(), description="Files that come with a job")
     handlers: HandlersSettings = Field(HandlersSettings(), description="Jobs that need no Python: http and command")
     host_options: HostOptionsSettings = Field(HostOptionsSettings(), description="The host's life")
     logging: LoggingSettings = Field(LoggingSettings(), description="What is logged, and how")

@@ -3,11 +3,12 @@
 import contextlib
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from aiohttp import web
 from pydantic import BaseModel, SecretStr
 from pydantic.alias_generators import to_pascal
 
@@ -17,6 +18,9 @@ from config.settings import HandlersSettings, Settings
 from worker.children import ChildSetup
 from worker.clock import Clock
 from worker.control import Control
+from worker.door.files import FileRoutes, WordRoutes
+from worker.door.routes import RouteSet
+from worker.door.uploads import UploadRoutes
 from worker.errors import NotFound
 from worker.events import (
     Emit,
@@ -29,10 +33,13 @@ from worker.hub.guard import Caps
 from worker.hub.keys import further_keys
 from worker.hub.native import Cancel
 from worker.hub.server import Hub
+from worker.job import JobRecord
 from worker.notification import Wire
 from worker.outcome import RetryPolicy
 from worker.queue import Store
 from worker.queues.sqlite import SqliteStore, open_store
+from worker.results import Results
+from worker.uploads import Known, Uploads
 
 
 def secrets_in(value: Any) -> set[str]:
@@ -187,6 +194,37 @@ def _handlers(loaded: Loaded) -> HandlersSettings:
         return handlers
     http = handlers.http.model_copy(update={"ca_file": str(loaded.resolve_content(ca_file))})
     return handlers.model_copy(update={"http": http})
+
+
+def uploads_of(loaded: Loaded) -> Uploads:
+    """The files that come with jobs, below the folder of rosters."""
+    settings = loaded.settings
+    return Uploads(
+        loaded.resolve_state(settings.insignia.data_directory),
+        max_bytes=settings.uploads.max_bytes,
+        total_bytes=settings.uploads.total_bytes,
+    )
+
+
+def file_routes_of(loaded: Loaded, control: Control, uploads: Uploads) -> list[RouteSet]:
+    """Jobs with files in, files and rows out."""
+    settings = loaded.settings.insignia
+    criteria = None if settings.criteria_path is None else loaded.resolve_content(settings.criteria_path)
+    results = Results(loaded.resolve_state(settings.output_directory), uploads, criteria)
+
+    async def job_of(request: web.Request) -> JobRecord:
+        return await control.show(request.match_info["id"])
+
+    return [UploadRoutes(control, uploads), FileRoutes(results, job_of), WordRoutes(results)]
+
+
+def known_in(store: Store) -> Known:
+    """Which of these jobs the store has."""
+
+    async def known(job_ids: Sequence[str]) -> set[str]:
+        return {record.id for record in await store.get_many(job_ids)}
+
+    return known
 
 
 def turned_away(emit: Emit) -> Callable[[str, str], None]:

@@ -14,9 +14,11 @@ from aiohttp import web
 from config.layers import Loaded
 from worker.assembly import (
     control_of,
+    file_routes_of,
     hub_of,
     opened_store,
     turned_away,
+    uploads_of,
     wire_of,
 )
 from worker.clock import Clock
@@ -51,11 +53,14 @@ async def serve_commands(
 
     clock = Clock()
     async with opened_store(loaded, clock, emit) as store:
+        control, uploads = control_of(loaded, store, clock), uploads_of(loaded)
+        await uploads.measure()
         door = Door(
             sets=[
-                JobRoutes(control_of(loaded, store, clock)),
+                JobRoutes(control),
                 StatusRoutes(_no_service),
                 ConnectionRoutes(lambda: {"state": State.DISCONNECTED.value}, lambda: None),
+                *file_routes_of(loaded, control, uploads),
             ],
             is_draining=lambda: False,
             on_error=lambda _id, _path, _exc: None,

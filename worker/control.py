@@ -132,6 +132,14 @@ class Control:
             self.emit(JobsAccepted(kinds))
         return answers
 
+    async def submit_as(self, job_id: str, request: JobRequest, *, scope: str = "", key: str | None = None) -> Accepted:
+        """The same under an id its files already lie under. A conflict is an answer: the files may be the same."""
+        job = self._job(job_id, request, scope, key, self.clock.now())
+        [answer] = await self.store.enqueue([job])
+        if answer.state == "created":
+            self.emit(JobsAccepted([job.kind]))
+        return answer
+
     def _job(self, job_id: str, request: JobRequest, scope: str, key: str | None, now: float) -> NewJob:
         handler = self.registry.get(request.task_type)
         if handler is None:

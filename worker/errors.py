@@ -19,6 +19,16 @@ class InvalidPayload(Discard):
     """The payload does not fit the handler's model."""
 
 
+class WrongContent(Discard):
+    """A file is not what it has to be."""
+
+
+class TooLarge(WorkerError):
+    """What was sent is larger than allowed."""
+
+    exit_code = 65
+
+
 class UnknownKind(Discard):
     """No handler is registered for the job's kind."""
 

@@ -17,14 +17,17 @@ from worker.assembly import (
     cancel_own,
     child_setup_of,
     control_of,
+    file_routes_of,
     hub_is_ours,
     hub_of,
+    known_in,
     opened_store,
     policy_of,
     registry_of,
     secrets_in,
     sections_of,
     turned_away,
+    uploads_of,
     wire_of,
 )
 from worker.children import ChildPool
@@ -42,6 +45,7 @@ from worker.events import (
     Emit,
     JobSettled,
     LoopFailed,
+    Pruned,
     ServiceStarted,
     ServiceStopped,
     ServiceStopping,
@@ -62,6 +66,7 @@ from worker.relay import Relay
 from worker.renewal import Adoption, Renewal, Source
 from worker.systemd import Systemd
 from worker.tally import Tally
+from worker.uploads import Sweeper
 from worker.worker import Worker
 
 ADMIN_KEY_FILE = "admin.key"
@@ -147,6 +152,7 @@ class Parts:
     tally: Tally
     history: History
     pruner: Pruner
+    sweeper: Sweeper
     progress: ProgressFan
 
     @property
@@ -244,6 +250,9 @@ async def _build(
     emit.add(history, *LINK_EVENTS)
     pulse = Pulse(emit, clock, on_beat=_beats(systemd, clock, tally))
     pruner = Pruner(store, settings.queue.retention / 1000, clock, emit)
+    sweeper = Sweeper(uploads_of(loaded), known_in(store), emit)
+    await sweeper.uploads.measure()
+    emit.add(lambda _event: sweeper.wake.set(), Pruned)
     renewal = Renewal(loaded, source, emit, clock, systemd)
     teller = ProgressTeller(channel.progress, settings.web_socket.event, clock)
     renewal.add(Adoption(loaded, job_worker, control, channel, relay, pruner, progress, teller))
@@ -264,6 +273,7 @@ async def _build(
         tally,
         history,
         pruner,
+        sweeper,
         progress,
     )
 
@@ -354,6 +364,7 @@ def _route_sets(parts: Parts) -> list[RouteSet]:
         JobRoutes(parts.control),
         StatusRoutes(lambda: health_of(parts)),
         ConnectionRoutes(connection, parts.channel.reconnect),
+        *file_routes_of(parts.loaded, parts.control, parts.sweeper.uploads),
     ]
 
 
@@ -386,6 +397,7 @@ async def _live(parts: Parts, running: Running, on_ready: Callable[[Running], No
             group.create_task(parts.renewal.run()),
         ]
         group.create_task(parts.pruner.run(stop))
+        group.create_task(parts.sweeper.run(stop))
         group.create_task(Watch(parts.store).run(stop))
         claiming = group.create_task(parts.worker.run(stop))
         _say_ready(parts, running, on_ready)

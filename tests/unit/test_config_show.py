@@ -30,6 +30,7 @@ def test_every_value_is_shown_in_the_order_of_the_tree(site: Site) -> None:
         "Hub",
         "Http",
         "Insignia",
+        "Uploads",
         "Handlers",
         "HostOptions",
         "Logging",

@@ -16,6 +16,8 @@ STATUS: tuple[tuple[type[errors.WorkerError], int], ...] = (
     (errors.NotFound, 404),
     (errors.KeyConflict, 409),
     (errors.NotPossible, 409),
+    (errors.WrongContent, 415),
+    (errors.TooLarge, 413),
     (errors.UnknownKind, 422),
     (errors.InvalidPayload, 422),
     (errors.MissingUser, 422),

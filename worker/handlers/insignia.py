@@ -57,7 +57,7 @@ class InsigniaPayload(BaseModel):
         return self
 
 
-@handler("insignia_background_processing", execution="process", section="Insignia")
+@handler("insignia_background_processing", execution="process", section="Insignia", files=("roster", "history"))
 def evaluate_round(payload: InsigniaPayload, context: Context) -> dict[str, Any]:
     """Evaluate a round and replace its unconfirmed results. Returns the summary."""
     settings = context.settings or InsigniaSettings()

@@ -74,6 +74,11 @@ def _harmless(char: str) -> bool:
     return unicodedata.category(char)[0] in "LMN" or char in "-_. @"
 
 
+def is_attempt(name: str) -> bool:
+    """Whether a folder of this name holds an attempt that was written to its end."""
+    return not name.startswith(".") and _ATTEMPT.fullmatch(name) is not None
+
+
 def _free(job: Path, name: str) -> Path:
     """A name nobody has taken: a run started again by hand counts its attempts from 1 again."""
     number, folder = 1, job / name

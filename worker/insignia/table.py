@@ -25,6 +25,14 @@ _MAGIC = (
     (b"%PDF", "is a PDF"),
     (b"\x1f\x8b", "is compressed (gzip)"),
     (b"SQLite format 3", "is a database"),
+    (b"\x89PNG", "is a picture"),
+    (b"\xff\xd8\xff", "is a picture"),
+    (b"GIF8", "is a picture"),
+    (b"\x7fELF", "is a program"),
+    (b"#!", "is a script"),
+    (b"{\\rtf", "is a word processor's document (RTF)"),
+    (b"Rar!", "is compressed (RAR)"),
+    (b"7z\xbc\xaf", "is compressed (7z)"),
 )
 _AS_CSV = "open it and save it as CSV UTF-8"
 
@@ -56,14 +64,13 @@ def read_table(path: Path, list_name: str) -> Table:
     In JSON, a list of objects or one object that holds the list as `list_name`.
     """
     data = _bytes_of(path)
-    _refuse_other_formats(path.name, data)
+    refuse_other_formats(path.name, data)
     text = _decoded(path.name, data)
     if not text.strip():
         raise RosterUnreadable(f"{path.name} is empty")
     if text.lstrip().startswith(("[", "{")):
         return _json_table(path.name, text, list_name)
-    if text.lstrip()[:200].lower().startswith(("<!doctype", "<html", "<?xml", "<table")):
-        raise RosterUnreadable(f"{path.name} is a web page or XML, whatever its name says: {_AS_CSV}")
+    refuse_pages(path.name, text)
     return _csv_table(path.name, text)
 
 
@@ -87,7 +94,8 @@ def _bytes_of(path: Path) -> bytes:
         raise RosterUnreadable(f"{path.name} cannot be read: {exc.strerror or type(exc).__name__}") from exc
 
 
-def _refuse_other_formats(name: str, data: bytes) -> None:
+def refuse_other_formats(name: str, data: bytes) -> None:
+    """Told by how the data begins. Raises RosterUnreadable."""
     if not data:
         raise RosterUnreadable(f"{name} is empty")
     for magic, what in _MAGIC:
@@ -99,24 +107,36 @@ def _refuse_other_formats(name: str, data: bytes) -> None:
         raise RosterUnreadable(f"{name} is binary or UTF-16, no text: {_AS_CSV}")
 
 
+def refuse_pages(name: str, text: str) -> None:
+    """Raises RosterUnreadable."""
+    if text.lstrip()[:200].lower().startswith(("<!doctype", "<html", "<?xml", "<table")):
+        raise RosterUnreadable(f"{name} is a web page or XML, whatever its name says: {_AS_CSV}")
+
+
 def _decoded(name: str, data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         if data[: exc.start].isascii():
             return _decoded_thai(name, data)
-        line = data.count(b"\n", 0, exc.start) + 1
-        raise RosterUnreadable(f"{name}: line {line} is damaged (the rest is UTF-8): save it again as UTF-8") from None
+        raise damaged(name, data.count(b"\n", 0, exc.start) + 1) from None
 
 
 def _decoded_thai(name: str, data: bytes) -> str:
     try:
         return data.decode("cp874")
     except UnicodeDecodeError as exc:
-        line = data.count(b"\n", 0, exc.start) + 1
-        raise RosterUnreadable(
-            f"{name}: line {line} is neither UTF-8 nor Thai (code page 874): save it as CSV UTF-8"
-        ) from None
+        raise neither(name, data.count(b"\n", 0, exc.start) + 1) from None
+
+
+def damaged(name: str, line: int) -> RosterUnreadable:
+    """UTF-8 until then."""
+    return RosterUnreadable(f"{name}: line {line} is damaged (the rest is UTF-8): save it again as UTF-8")
+
+
+def neither(name: str, line: int) -> RosterUnreadable:
+    """In no encoding that is read."""
+    return RosterUnreadable(f"{name}: line {line} is neither UTF-8 nor Thai (code page 874): save it as CSV UTF-8")
 
 
 def _json_table(name: str, text: str, list_name: str) -> Table:

@@ -1,0 +1,329 @@
+"""What a job has left, over HTTP: the settled attempt's files and no others, its rows, the words for their codes."""
+
+import json
+import os
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import pytest
+
+import worker.handlers
+from config.settings import InsigniaSettings
+from tests.support.contexts import StandIn
+from tests.support.doors import Ajar, ajar
+from tests.support.sqlite_store import a_store
+from tests.support.stores import settlement
+from worker.clock import Clock
+from worker.control import Control, parse_request
+from worker.door.files import FileRoutes, WordRoutes, _attachment
+from worker.errors import Discard
+from worker.failure import failure_of
+from worker.handler import call, discover
+from worker.insignia import write_sample
+from worker.notification import Wire
+from worker.outcome import Attempt, Failed, Succeeded
+from worker.queues.sqlite import SqliteStore
+from worker.redact import Redactor
+from worker.results import Results
+from worker.uploads import Uploads
+
+KIND = "insignia_background_processing"
+
+
+@dataclass
+class House:
+    door: Ajar
+    store: SqliteStore
+    control: Control
+    uploads: Uploads
+    place: Path
+
+    async def run(self, payload: dict[str, Any], user: str = "user-1") -> tuple[str, dict[str, Any]]:
+        """A job from intake to its settled end: its id and summary."""
+        accepted = await self.control.submit(parse_request({"taskType": KIND, "userId": user, "payload": payload}))
+        return accepted.job_id, await self.attempt()
+
+    async def attempt(self) -> dict[str, Any]:
+        claimed = await self.store.claim(1)
+        [job] = claimed.jobs
+        handler = self.control.registry[KIND]
+        context = StandIn(self.control.sections["Insignia"], job.id, job.user_id, job.attempt)
+        started = time.time()
+        try:
+            result = call(handler, handler.validate(job.payload), context)
+        except Discard as exc:
+            failure = failure_of(exc, Redactor.of([]))
+            attempt = Attempt(job, started, time.time(), 1.0, failure=failure)
+            await self.store.settle([settlement(attempt, Failed(failure))])
+            return {}
+        attempt = Attempt(job, started, time.time(), 1.0, result=orjson.dumps(result))
+        await self.store.settle([settlement(attempt, Succeeded(attempt.result))])
+        summary: dict[str, Any] = result
+        return summary
+
+    async def get(self, path: str, **options: Any) -> tuple[int, Any, Any]:
+        return await self.door.ask("GET", path, **options)
+
+    async def names(self, job_id: str) -> list[str]:
+        status, answer, _ = await self.get(f"/api/v1/jobs/{job_id}/files")
+        assert status == 200
+        return [file["name"] for file in answer["files"]]
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    rosters, output = tmp_path / "rosters", tmp_path / "results"
+    rosters.mkdir()
+    write_sample(rosters / "r.csv", count=400)
+    async with a_store(tmp_path) as store:
+        settings = InsigniaSettings(data_directory=str(rosters), output_directory=str(output))
+        control = Control(store, discover([worker.handlers]), Wire(), Clock(), None, 3, {"Insignia": settings})
+        uploads = Uploads(rosters, max_bytes=1 << 20, total_bytes=1 << 20)
+        results = Results(output, uploads)
+
+        async def job_of(request: Any) -> Any:
+            return await control.show(request.match_info["id"])
+
+        async with ajar([FileRoutes(results, job_of), WordRoutes(results)]) as door:
+            yield House(door, store, control, uploads, tmp_path)
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_files_of_a_round_are_listed_and_fetched(house: House) -> None:
+    job_id, summary = await house.run({"round": 2569, "roster": "r.csv", "organization": "สำนักอนามัย"})
+    _, answer, _ = await house.get(f"/api/v1/jobs/{job_id}/files")
+    assert [file["name"] for file in answer["files"]] == [
+        "bad_rows.csv",
+        "notices.csv",
+        "results.csv",
+        "results.json",
+        "summary.json",
+    ]
+    for file in answer["files"]:
+        status, content, headers = await house.get(file["href"])
+        assert (status, len(content)) == (200, file["size"])
+        assert content == (Path(summary["output"]) / file["name"]).read_bytes()
+        assert headers["Content-Type"] == file["type"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Content-Disposition"].startswith("attachment; ")
+    csv = next(file for file in answer["files"] if file["name"] == "results.csv")
+    _, content, headers = await house.get(csv["href"])
+    assert content.startswith(b"\xef\xbb\xbf"), "or Excel shows rubbish for Thai"
+    assert headers["Content-Disposition"] == (
+        f"attachment; filename=\"___________-2569-results.csv\"; filename*=UTF-8''{quote('สำนักอนามัย')}-2569-results.csv"
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "part"),
+    [
+        ("bytes=0-9", 206, slice(0, 10)),
+        ("bytes=5-", 206, slice(5, None)),
+        ("bytes=-7", 206, slice(-7, None)),
+        ("bytes=99999999-", 416, slice(0, 0)),
+        ("lines=1", 416, slice(0, 0)),
+    ],
+)
+async def test_a_part_of_a_file_can_be_fetched(house: House, asked: str, status: int, part: slice) -> None:
+    job_id, summary = await house.run({"round": 2569, "roster": "r.csv"})
+    whole = (Path(summary["output"]) / "results.csv").read_bytes()
+    answer = await house.get(f"/api/v1/jobs/{job_id}/files/results.csv", headers={"Range": asked})
+    assert answer[0] == status
+    if status == 206:
+        assert answer[1] == whole[part]
+
+
+async def test_head_and_not_modified(house: House) -> None:
+    job_id, summary = await house.run({"round": 2569, "roster": "r.csv"})
+    path = f"/api/v1/jobs/{job_id}/files/results.json"
+    status, content, headers = await house.door.ask("HEAD", path)
+    assert (status, content) == (200, b"")
+    assert int(headers["Content-Length"]) == (Path(summary["output"]) / "results.json").stat().st_size
+    status, content, _ = await house.get(path, headers={"If-None-Match": headers["ETag"]})
+    assert (status, content) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nothing.csv",
+        "..%2f..%2fsecret",
+        "%2e%2e",
+        "..",
+        ".rows.sqlite",
+        "a%00b",
+        "sub",
+        "results.csv%2f",
+        "x" * 300,
+        "%2fetc%2fpasswd",
+    ],
+)
+async def test_no_other_file_can_be_fetched(house: House, name: str) -> None:
+    job_id, summary = await house.run({"round": 2569, "roster": "r.csv"})
+    (house.place / "secret").write_text("secret")
+    (Path(summary["output"]) / "sub").mkdir()
+    status, content, _ = await house.get(f"/api/v1/jobs/{job_id}/files/{name}")
+    assert status == 404
+    assert b"secret" not in orjson.dumps(content) if isinstance(content, dict) else True
+
+
+async def test_links_pipes_and_folders_are_neither_listed_nor_fetched(house: House) -> None:
+    job_id, summary = await house.run({"round": 2569, "roster": "r.csv"})
+    folder = Path(summary["output"])
+    (house.place / "secret").write_text("secret")
+    (folder / "link.csv").symlink_to(house.place / "secret")
+    (folder / "dangling.csv").symlink_to(house.place / "nowhere")
+    (folder / "folder.csv").mkdir()
+    os.mkfifo(folder / "pipe.csv")
+    assert not {"link.csv", "dangling.csv", "folder.csv", "pipe.csv"} & set(await house.names(job_id))
+    for name in ("link.csv", "dangling.csv", "folder.csv", "pipe.csv"):
+        assert (await house.get(f"/api/v1/jobs/{job_id}/files/{name}"))[0] == 404
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+async def test_a_folder_that_became_a_link_leads_nowhere(house: House, depth: int) -> None:
+    job_id, summary = await house.run({"round": 2569, "roster": "r.csv"})
+    folder = Path(summary["output"])
+    step = [folder, *folder.parents][4 - depth]
+    step.rename(house.place / "moved")
+    step.symlink_to(house.place / "moved")
+    assert await house.names(job_id) == []
+    assert (await house.get(f"/api/v1/jobs/{job_id}/files/results.csv"))[0] == 404
+    assert (await house.get(f"/api/v1/jobs/{job_id}/rows"))[0] == 404
+
+
+async def test_files_are_found_where_the_output_directory_was_moved_to(house: House) -> None:
+    job_id, _ = await house.run({"round": 2569, "roster": "r.csv"})
+    (house.place / "results").rename(house.place / "new")
+    (house.place / "results").symlink_to(house.place / "new")
+    assert "results.csv" in await house.names(job_id)
+
+
+@pytest.mark.parametrize(
+    "output", ["/etc", "../../../..", "a/b/c/attempt-1", "/a/2569/{id}/..", "/a/2569/{id}/.attempt-1", "", 7, None]
+)
+async def test_a_result_that_points_elsewhere_shows_nothing(house: House, output: Any) -> None:
+    accepted = await house.control.submit(
+        parse_request({"taskType": KIND, "userId": "u", "payload": {"round": 2569, "officers": []}})
+    )
+    [job] = (await house.store.claim(1)).jobs
+    told = output.replace("{id}", job.id) if isinstance(output, str) else output
+    result = orjson.dumps({"output": told})
+    await house.store.settle([settlement(Attempt(job, 1.0, 2.0, 1.0, result=result), Succeeded(result))])
+    assert await house.names(accepted.job_id) == []
+    assert (await house.get(f"/api/v1/jobs/{accepted.job_id}/rows"))[0] == 404
+
+
+async def test_a_newer_run_of_the_round_takes_the_place_of_the_older(house: House) -> None:
+    first, _ = await house.run({"round": 2569, "roster": "r.csv"})
+    second, _ = await house.run({"round": 2569, "roster": "r.csv"})
+    assert await house.names(first) == []
+    assert "results.csv" in await house.names(second)
+    status, answer, _ = await house.get(f"/api/v1/jobs/{first}/rows")
+    assert (status, "a newer run of the round has replaced it" in answer["detail"]) == (404, True)
+
+
+async def test_of_a_refused_roster_the_bad_rows_can_be_fetched(house: House) -> None:
+    write_sample(house.place / "rosters/bad.csv", count=50)
+    text = (house.place / "rosters/bad.csv").read_text("utf-8-sig")
+    lines = text.splitlines()
+    level = lines[0].split(",").index("level")
+    broken = [",".join("??" if at == level else cell for at, cell in enumerate(line.split(","))) for line in lines[1:]]
+    (house.place / "rosters/bad.csv").write_text("\n".join([lines[0], *broken]), "utf-8")
+    job_id, _ = await house.run({"round": 2569, "roster": "bad.csv"})
+    assert await house.names(job_id) == ["bad_rows.csv"]
+    status, content, _ = await house.get(f"/api/v1/jobs/{job_id}/files/bad_rows.csv")
+    assert (status, content.count(b"??") >= 40) == (200, True)
+    # A later run that fails before it reads anything has no files, the older ones are not its own.
+    (house.place / "rosters/bad.csv").unlink()
+    await house.control.retry(job_id)
+    await house.attempt()
+    assert await house.names(job_id) == []
+
+
+async def test_a_job_that_runs_or_is_of_another_kind_has_none(house: House) -> None:
+    accepted = await house.control.submit(
+        parse_request({"taskType": KIND, "userId": "u", "payload": {"round": 2569, "roster": "r.csv"}})
+    )
+    assert await house.names(accepted.job_id) == []
+    assert (await house.get("/api/v1/jobs/none/files"))[0] == 404
+
+
+async def test_what_a_job_came_with_can_be_fetched_under_its_own_name(house: House) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield (house.place / "rosters/r.csv").read_bytes()
+
+    job_id = "0199a1b2-0000-7000-8000-00000000beef"
+    async with house.uploads.draft() as draft:
+        await draft.receive("roster", "บัญชี 2569.csv", pieces())
+        await draft.keep(job_id, "print")
+    job = parse_request({"taskType": KIND, "userId": "u", "payload": {"round": 2569, **draft.paths(job_id)}})
+    await house.control.submit_as(job_id, job)
+    await house.attempt()
+    _, answer, _ = await house.get(f"/api/v1/jobs/{job_id}/files")
+    assert answer["files"][-1]["field"] == "roster"
+    assert answer["files"][-1]["shown"] == "บัญชี 2569.csv"
+    status, content, headers = await house.get(answer["files"][-1]["href"])
+    assert (status, content) == (200, (house.place / "rosters/r.csv").read_bytes())
+    assert headers["Content-Disposition"].endswith(f"filename*=UTF-8''{quote('บัญชี')}%202569.csv")
+    assert (await house.get(f"/api/v1/jobs/{job_id}/files/.upload.json"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.csv", "attachment; filename=\"a.csv\"; filename*=UTF-8''a.csv"),
+        ('a"b\\c;d.csv', "attachment; filename=\"a_b_c_d.csv\"; filename*=UTF-8''a%22b%5Cc%3Bd.csv"),
+        ("ก้.csv", "attachment; filename=\"__.csv\"; filename*=UTF-8''%E0%B8%81%E0%B9%89.csv"),
+        ("a\r\nb", "attachment; filename=\"a__b\"; filename*=UTF-8''a%0D%0Ab"),
+    ],
+)
+def test_names_survive_the_header(name: str, expected: str) -> None:
+    assert _attachment(name) == expected
+
+
+# -- rows ----------------------------------------------------------------------------------------------------------
+
+
+async def test_rows_are_filtered_searched_and_turned_page_by_page(house: House) -> None:
+    job_id, summary = await house.run({"round": 2569, "roster": "r.csv"})
+    rows = json.loads((Path(summary["output"]) / "results.json").read_text("utf-8"))
+    path, found, cursor = f"/api/v1/jobs/{job_id}/rows", [], None
+    while True:
+        query = {"show": "nominate", "limit": "30"} | ({} if cursor is None else {"cursor": cursor})
+        status, page, _ = await house.get(path, params=query)
+        assert (status, page["matched"]) == (200, summary["nominate"])
+        found += page["rows"]
+        if (cursor := page["cursor"]) is None:
+            break
+    expected = [row["person_id"] for row in rows if row["class"]["decision"] == "nominate"]
+    assert [row["person_id"] for row in found] == expected
+    award = found[0]["class"]["award"]
+    _, page, _ = await house.get(path, params={"class": award})
+    assert page["matched"] == summary["byClass"][award]
+    _, page, _ = await house.get(path, params={"text": rows[5]["person_id"]})
+    assert [row["n"] for row in page["rows"]] == [6]
+
+
+@pytest.mark.parametrize(
+    "query", [{"show": "some"}, {"of": "x"}, {"cursor": "x"}, {"limit": "-1"}, {"sort": "x"}, {"text": "\0"}]
+)
+async def test_a_question_that_makes_no_sense_is_refused(house: House, query: dict[str, str]) -> None:
+    job_id, _ = await house.run({"round": 2569, "roster": "r.csv"})
+    status, answer, _ = await house.get(f"/api/v1/jobs/{job_id}/rows", params=query)
+    assert (status, next(iter(query)) in answer["detail"]) == (422, True)
+
+
+async def test_the_words_are_told_in_both_languages(house: House) -> None:
+    status, words, _ = await house.get("/api/v1/insignia/words")
+    assert status == 200
+    assert words["classes"]["CT5"]["th"] == "เบญจมาภรณ์มงกุฎไทย"
+    assert words["reasons"]["SALARY_TOO_LOW"] == {"th": "เงินเดือนไม่ถึงเกณฑ์", "en": "the salary is too low"}
+    assert set(words["decisions"]) == {"nominate", "not_eligible", "manual_review"}
