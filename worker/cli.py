@@ -281,7 +281,7 @@ def _spare_the_collector() -> None:
     """What is there now stays for good, and a job leaves no cycles: looking for some at every 700th new object took
     a fifteenth of the worker's time."""
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(5_000, 10, 10)
 
 
 async def _leave() -> None:

@@ -14,7 +14,7 @@ from worker.queue import Outbox, OutboxMessage
 READ_AHEAD = 512
 """Messages read at once: one read per window rather than one per message, and memory stays flat."""
 
-_HOLD = 2 * READ_AHEAD
+_HOLD = READ_AHEAD
 """Messages kept in memory before they are taken; those beyond are read when their turn comes."""
 
 
