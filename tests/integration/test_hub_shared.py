@@ -2,23 +2,21 @@
 
 import asyncio
 import contextlib
-import itertools
-from collections import deque
 
-import aiohttp
 import orjson
 import pytest
 from pydantic import SecretStr
 
 from config.settings import HubSettings, JwtSettings
 from tests.support.eventually import eventually
-from tests.support.hub import EVENT, PATH, Closed, Raw, message, progress, running_hub
+from tests.support.hub import EVENT, PATH, message, progress, running_hub
 from tests.support.process import WorkerProcess, free_port
 from tests.support.redis_server import RedisServer
+from tests.support.roaming import RoamingPublisher
 from worker.clock import Clock
 from worker.errors import Unavailable
 from worker.hub.auth import Authority
-from worker.hub.events import ClientDisconnected, InboxForgetful, SharedInboxBack, SharedInboxLost
+from worker.hub.events import ClientDisconnected, InboxFailed, InboxForgetful, SharedInboxBack, SharedInboxLost
 from worker.hub.news import read_news
 from worker.hub.shared import split
 from worker.listen import Listener
@@ -166,13 +164,15 @@ async def test_while_redis_is_away_nothing_is_acknowledged_and_clients_are_asked
     async with hubs(server, tmp_path, 1) as (hub,):
         publisher = await hub.publisher()
         server.kill()
-        await publisher.client.emit(EVENT, (message(1), {"userId": "ann"}))
+        for number in (1, 2, 3):
+            await publisher.client.emit(EVENT, (message(number), {"userId": "ann"}))
         ended = await hub.happened(ClientDisconnected)
         assert ended.code == 1011
         await hub.happened(SharedInboxLost)
         raw = await hub.raw()
         await raw.enter({"token": hub.token()})
         assert await raw.ended() == 1011
+        assert len([event for event in hub.events if isinstance(event, InboxFailed)]) == 1
         server.start()
         await hub.happened(SharedInboxBack)
         publisher, browser = await hub.publisher(), await hub.browser()
@@ -232,52 +232,6 @@ def test_a_publication_is_split_by_its_lengths():
 # -- two processes, a Redis that is killed ---------------------------------------------------------------------------
 
 
-class Publisher:
-    """Sends in order, at most 64 unproven; after a loss it goes to the other hub and sends again what is unproven."""
-
-    def __init__(self, urls, token):
-        self.urls = itertools.cycle(urls)
-        self.token = token
-        self.acknowledged = 0
-        self.sessions = 0
-        self.progressed = asyncio.Event()
-
-    async def send_all(self, bodies):
-        unproven, rest = deque(), deque(enumerate(bodies))
-        while unproven or rest:
-            with contextlib.suppress(Closed, aiohttp.ClientError, OSError, TimeoutError, AssertionError):
-                await self._session(unproven, rest)
-            await asyncio.sleep(0.05)
-
-    async def _session(self, unproven, rest):
-        raw = Raw(aiohttp.ClientSession())
-        try:
-            url = f"{next(self.urls)}{PATH}/?EIO=4&transport=websocket"
-            raw.socket = await raw.session.ws_connect(url)
-            assert (await raw.enter({"token": self.token})).startswith("40")
-            self.sessions += 1
-            for number, body in unproven:
-                await raw.send(f"42{number}{body}")
-            while unproven or rest:
-                while rest and len(unproven) < 64:
-                    unproven.append(rest.popleft())
-                    await raw.send("42{}{}".format(*unproven[-1]))
-                answer = await raw.next()
-                if answer.startswith("43"):
-                    number, _ = unproven.popleft()
-                    assert answer == f'43{number}[{{"ok":true}}]', answer
-                    self.acknowledged += 1
-                    self.progressed.set()
-        finally:
-            await raw.close()
-
-    async def reaches(self, count):
-        async with asyncio.timeout(60):
-            while self.acknowledged < count:
-                self.progressed.clear()
-                await self.progressed.wait()
-
-
 async def received(url, token, count):
     """What one browser shows, in order, across every loss."""
     listener = Listener(url, PATH, EVENT, lambda: token)
@@ -306,7 +260,7 @@ async def test_two_processes_lose_nothing_while_redis_is_killed(server, tmp_path
         bodies = [
             orjson.dumps([EVENT, message(number), {"userId": users[number % 3]}]).decode() for number in range(3 * each)
         ]
-        publisher = Publisher(urls, authority.mint("link", publish=True))
+        publisher = RoamingPublisher(urls, authority.mint("link", publish=True))
         browsers = [asyncio.ensure_future(received(url, authority.mint(user), each)) for url in urls for user in users]
         sending = asyncio.ensure_future(publisher.send_all(bodies))
         for count in (400, 1500):

@@ -1,6 +1,7 @@
 // The real socket.io-client 4, told by its arguments what to do; tells what happens as one JSON line each.
 //   node hub_client.js URL AUTH_JSON        AUTH_JSON may hold "resume": true: then it follows epoch and lastSeq
-// Lines on stdin: {"emit": [event, ...arguments]} emits with an acknowledgement, {"close": true} ends.
+// Lines on stdin: {"emit": [event, ...arguments]} emits with an acknowledgement, {"kick": true} cuts the line,
+// {"close": true} ends.
 const { io } = require("socket.io-client");
 const readline = require("node:readline");
 
@@ -20,6 +21,12 @@ const socket = io(url, {
 socket.on("connect", () => tell("connect", socket.recovered));
 socket.on("disconnect", (reason) => tell("disconnect", reason, socket.active));
 socket.on("connect_error", (error) => tell("connect_error", error.message, error.data ?? null, socket.active));
+let said = null;
+if (resume) {
+  setInterval(() => {
+    if (position.lastSeq !== said) socket.volatile.emit("org-socket:read", { seq: (said = position.lastSeq) });
+  }, 250);
+}
 socket.onAny((event, ...given) => {
   if (event === "org-socket:welcome") {
     if (!given[0].recovered) position.lastSeq = given[0].after;
@@ -35,6 +42,7 @@ readline.createInterface({ input: process.stdin }).on("line", (line) => {
     socket.close();
     process.exit(0);
   }
-  if (order.kick) socket.io.engine.close();
+  // Not engine.close(): called while an attempt is under way, nobody hears of it until the attempt's 20 seconds are over.
+  if (order.kick) socket.io.engine?.transport.ws?.terminate();
   if (order.emit) socket.emit(...order.emit, (answer) => tell("ack", answer));
 });

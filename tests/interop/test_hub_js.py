@@ -17,8 +17,7 @@ class JsClient:
         self._process = process
 
     async def next(self):
-        # On a busy machine a killed hub takes its time to be there again.
-        async with asyncio.timeout(4 * PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             line = await self._process.stdout.readline()
         return json.loads(line)
 

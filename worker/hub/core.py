@@ -109,6 +109,7 @@ class Core:
         self._by_user: dict[str, dict[Client, None]] = {}
         self._replays: set[asyncio.Task[None]] = set()
         self._last_of_job: OrderedDict[str, News] = OrderedDict()
+        self._inbox_fails = False
 
     def enter(self, client: Client) -> None:
         """The client is known; it gets nothing before catch_up() or connected()."""
@@ -285,20 +286,24 @@ class Core:
             client.ask()
 
     def _appended(self, result: Stored | Kept | BaseException | None) -> Published:
-        if result is None:
-            self.counters.repetitions += 1
-            return "repeated"
         if isinstance(result, BaseException):
             self._inbox_failed(result)
             return "failed"
+        self._inbox_fails = False
+        if result is None:
+            self.counters.repetitions += 1
+            return "repeated"
         self.counters.notifications += 1
         if isinstance(result, Stored):
             self.arrived(result)
         return "stored"
 
     def _inbox_failed(self, error: BaseException) -> None:
+        """An outage is told when it begins, not for each of the hundreds that wait."""
         self.counters.errors += 1
-        self.emit(InboxFailed(error))
+        if not self._inbox_fails:
+            self._inbox_fails = True
+            self.emit(InboxFailed(error))
 
     def _fan_out(self, news: News, position: tuple[str, int] | None, topic: str) -> None:
         """Send it to the user's sockets and to the job's watchers, each wording encoded once."""

@@ -80,7 +80,7 @@ class NewsShown:
 
 @dataclass(frozen=True, slots=True)
 class InboxFailed:
-    """The inbox could not be written; publishers are cut off and will send again."""
+    """The inbox could not be written or read; publishers are cut off and will send again. Told once until it works."""
 
     error: BaseException
 

@@ -1,0 +1,121 @@
+"""Publishers and browsers that go to whichever of several hubs is there, and go on where they were."""
+
+import asyncio
+import contextlib
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import aiohttp
+import orjson
+
+from tests.support.hub import EVENT, PATH, Closed, Raw
+
+_WINDOW = 64
+_LOSSES = (Closed, aiohttp.ClientError, OSError, TimeoutError)
+
+
+@contextlib.asynccontextmanager
+async def _entered(url: str, auth: dict[str, Any]) -> AsyncIterator[Raw]:
+    raw = Raw(aiohttp.ClientSession())
+    try:
+        raw.socket = await raw.session.ws_connect(f"{url}{PATH}/?EIO=4&transport=websocket")
+        answer = await raw.enter(auth)
+        if not answer.startswith("40"):
+            raise Closed(None)
+        yield raw
+    finally:
+        await raw.close()
+
+
+class RoamingPublisher:
+    """Sends in order, at most 64 unproven; after a loss it goes to the next hub and sends again what is unproven."""
+
+    def __init__(self, urls: Sequence[str], token: str) -> None:
+        self._urls = itertools.cycle(urls)
+        self._token = token
+        self.acknowledged = 0
+        self.sessions = 0
+        self._progressed = asyncio.Event()
+
+    async def send_all(self, bodies: Sequence[str]) -> None:
+        """The arrays of the events, as JSON."""
+        unproven: deque[tuple[int, str]] = deque()
+        rest = deque(enumerate(bodies))
+        while unproven or rest:
+            with contextlib.suppress(*_LOSSES):
+                await self._session(unproven, rest)
+            await asyncio.sleep(0.05)
+
+    async def reaches(self, count: int) -> None:
+        async with asyncio.timeout(60):
+            while self.acknowledged < count:
+                self._progressed.clear()
+                await self._progressed.wait()
+
+    async def _session(self, unproven: deque[tuple[int, str]], rest: deque[tuple[int, str]]) -> None:
+        async with _entered(next(self._urls), {"token": self._token}) as raw:
+            self.sessions += 1
+            for number, body in unproven:
+                await raw.send(f"42{number}{body}")
+            while unproven or rest:
+                while rest and len(unproven) < _WINDOW:
+                    unproven.append(rest.popleft())
+                    await raw.send("42{}{}".format(*unproven[-1]))
+                answer = await raw.next()
+                if isinstance(answer, str) and answer.startswith("43"):
+                    number, _ = unproven.popleft()
+                    assert answer == f'43{number}[{{"ok":true}}]', answer
+                    self.acknowledged += 1
+                    self._progressed.set()
+
+
+class RoamingBrowser:
+    """A user's page. With `resume` it keeps its place; without it is a client of today, that drops repeated ids."""
+
+    def __init__(self, urls: Sequence[str], token: str, *, resume: bool) -> None:
+        self._urls = itertools.cycle(urls)
+        self._auth: dict[str, Any] = {"token": token}
+        self._resume = resume
+        self.heard: list[int] = []
+        """The numbers in the notification ids: each with `resume`, else each one's first arrival."""
+        self.sessions = 0
+        if resume:
+            self._auth |= {"epoch": None, "lastSeq": None}
+
+    async def hear(self, count: int) -> list[int]:
+        """Until it has heard so many."""
+        while len(self.heard) < count:
+            with contextlib.suppress(*_LOSSES):
+                await self._session(count)
+            await asyncio.sleep(0.05)
+        return self.heard
+
+    async def _session(self, count: int) -> None:
+        async with _entered(next(self._urls), self._auth) as raw:
+            self.sessions += 1
+            while len(self.heard) < count:
+                packet = await _next(raw)
+                if packet.startswith("42"):
+                    self._take(*orjson.loads(packet[2:]))
+
+    def _take(self, event: str, *arguments: Any) -> None:
+        if event == "org-socket:welcome" and not arguments[0]["recovered"]:
+            self._auth |= {"epoch": arguments[0]["epoch"], "lastSeq": arguments[0]["after"]}
+        if event != EVENT:
+            return
+        message, user = arguments
+        number = int(message["payload"]["notificationId"].removeprefix("news-"))
+        if self._resume:
+            self._auth["lastSeq"] = user["seq"]
+            self.heard.append(number)
+        elif number not in self.heard[-1000:]:
+            self.heard.append(number)
+
+
+async def _next(raw: Raw) -> str:
+    """The next packet. Nothing for as long as a hub takes to be killed and found again is a loss, too."""
+    packet = await raw.next()
+    assert isinstance(packet, str)
+    return packet
