@@ -10,7 +10,7 @@ from config.binding import masked
 from config.layers import Loaded
 from config.problems import Origin
 from config.settings import Settings
-from config.shape import Section, Shape, shape_of
+from config.shape import ListOf, MapOf, Section, Shape, shape_of
 from config.tree import Empty, Path, flatten, key_text, unflatten
 
 
@@ -29,6 +29,38 @@ def rows(loaded: Loaded) -> list[Row]:
         Row(key_text(path), _plain(masked(path, value)), loaded.origin(key_text(path)))
         for path, value in leaves(loaded.settings)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained(Row):
+    """A row with what a page tells beside it."""
+
+    default: Any
+    """As JSON has it; None where there is none, as for the elements of a list."""
+    description: str
+
+
+def explained(loaded: Loaded) -> list[Explained]:
+    """The rows, each with its default and its meaning."""
+    usual = {key_text(path): _plain(masked(path, value)) for path, value in leaves(Settings())}
+    descriptions = {key_text(path): _description(path) for path, _ in leaves(loaded.settings)}
+    return [
+        Explained(row.key, row.value, row.origin, usual.get(row.key), descriptions[row.key]) for row in rows(loaded)
+    ]
+
+
+def _description(path: Path) -> str:
+    """Of the last key that has a name of ours: the elements of a list or dictionary share theirs."""
+    shape: Shape = shape_of(Settings)
+    text = ""
+    for segment in path:
+        match shape:
+            case Section(keys):
+                key = keys[str(segment).lower()]
+                shape, text = key.shape, key.info.description or ""
+            case ListOf(item) | MapOf(item):
+                shape = item
+    return text
 
 
 def as_dict(loaded: Loaded) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from config.jsonfile import read_leaves
 from config.settings import Settings
-from config.show import as_dict, leaves, rows
+from config.show import as_dict, explained, leaves, rows
 from tests.support.site import Site
 
 HEX = "ab" * 32
@@ -82,3 +82,17 @@ def test_the_dictionary_is_a_settings_file_of_the_values_in_force(site: Site) ->
 def test_the_leaves_of_the_defaults_are_those_of_no_settings_at_all(site: Site) -> None:
     assert list(leaves(Settings())) == list(leaves(site.load().settings))
     assert read_leaves(json.dumps(as_dict(site.load())["settings"]))
+
+
+def test_a_row_is_explained_by_its_default_and_its_meaning(site: Site) -> None:
+    site.write('{"Worker": {"Concurrency": 3}, "Http": {"ApiKeys": [{"Name": "a", "Sha256": "%s"}]}}' % ("ab" * 32))
+    found = {row.key: row for row in explained(site.load())}
+    assert found.keys() == {row.key for row in rows(site.load())}
+    slots = found["Worker:Concurrency"]
+    assert (slots.value, slots.default, str(slots.origin)) == (3, 10, "appsettings.json:1")
+    assert slots.description == "Jobs run at once"
+    key = found["Http:ApiKeys:0:Sha256"]
+    assert (key.value, key.default) == ("***", None)
+    assert key.description.startswith("SHA-256 of the key")
+    assert found["Logging:LogLevel:Default"].default == "Information"
+    assert all(row.description for row in found.values())

@@ -1,6 +1,7 @@
 """The hub behind its doors: clients, rooms, publishing, catching up. Knows no protocol and no HTTP."""
 
 import asyncio
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
@@ -261,8 +262,13 @@ class Core:
             rooms=len(self.rooms),
             users=len(self._by_user),
             close_codes=dict(counters.close_codes),
-            clients=tuple(map(_figures, self.clients.values())) if clients else (),
+            clients=self.present(len(self.clients)) if clients else (),
         )
+
+    def present(self, limit: int) -> tuple[ClientFigures, ...]:
+        """The first `limit` clients, those that came first."""
+        first = itertools.islice(self.clients.values(), limit)
+        return tuple(_figures(client, self.rooms.of(client)) for client in first)
 
     def _forget(self, client: Client) -> None:
         user = client.identity.user
@@ -410,7 +416,7 @@ def _give(client: Client, news: News, frame: bytes) -> None:
         client.batch.put(news.job_id, frame)
 
 
-def _figures(client: Client) -> ClientFigures:
+def _figures(client: Client, rooms: Iterable[str]) -> ClientFigures:
     return ClientFigures(
         id=client.id,
         user_id=client.identity.user,
@@ -422,4 +428,5 @@ def _figures(client: Client) -> ClientFigures:
         received=client.received,
         dropped=client.peer.dropped,
         waiting_bytes=client.peer.waiting,
+        rooms=tuple(sorted(rooms)),
     )

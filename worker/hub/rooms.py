@@ -1,5 +1,6 @@
 """Who is where. A room exists while somebody is in it."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -27,6 +28,10 @@ class Rooms(Generic[Member]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)
+
+    def sizes(self, limit: int) -> dict[str, int]:
+        """How many are in each of the first `limit` rooms."""
+        return {room: len(members) for room, members in itertools.islice(self._members.items(), limit)}
 
     def enter(self, room: str, member: Member) -> None:
         self._members.setdefault(room, {})[member] = None

@@ -25,7 +25,7 @@ from worker.hub.news import News, Stored
 from worker.hub.orgspace import OrgSpace
 from worker.hub.peer import Bounds
 from worker.hub.signing import secret_of
-from worker.hub.stats import HubFigures
+from worker.hub.stats import ClientFigures, HubFigures
 
 GOING_AWAY: Final = 1001
 _FAREWELL: Final = 0.25
@@ -180,6 +180,21 @@ class Hub:
 
     def figures(self, *, clients: bool = True) -> HubFigures:
         return self._core.figures(clients=clients)
+
+    def present(self, limit: int) -> tuple[ClientFigures, ...]:
+        """The first `limit` clients, those that came first."""
+        return self._core.present(limit)
+
+    def rooms(self, limit: int) -> dict[str, int]:
+        """How many clients are in each of the first `limit` rooms."""
+        return self._core.rooms.sizes(limit)
+
+    def dismiss(self, client_id: str) -> bool:
+        """Close a client's connection, as an operator wants it; it may come back at once. False: it is not here."""
+        client = self._core.clients.get(client_id)
+        if client is not None:
+            client.end(GOING_AWAY, "closed by an operator")
+        return client is not None
 
     def _inbox_of(self, settings: HubSettings, state: Path, limits: Limits | None) -> Inboxes:
         if settings.redis is not None:

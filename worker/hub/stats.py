@@ -18,6 +18,7 @@ class ClientFigures:
     received: int
     dropped: int
     waiting_bytes: int
+    rooms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
