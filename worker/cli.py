@@ -320,6 +320,10 @@ def enqueue(
     key: Annotated[
         str | None, typer.Option("--id", help="Idempotency key: the same again answers with the first job.")
     ] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option("--file", help="FIELD=@PATH: send the file along, as roster=@r.csv. May be given again."),
+    ] = None,
     stdin: Annotated[
         bool, typer.Option("--stdin", help="One {userId?, payload, id?} per line in, one job id per line out.")
     ] = False,
@@ -327,8 +331,9 @@ def enqueue(
 ) -> None:
     """Put a job on disk; prints its id."""
     loaded = context.obj.load()
-    if stdin and (payload is not None or key is not None or wait):
-        raise typer.BadParameter("--stdin takes payloads and ids from its lines, and cannot --wait")
+    if stdin and (payload is not None or key is not None or file or wait):
+        raise typer.BadParameter("--stdin takes payloads and ids from its lines, no files, and cannot --wait")
+    files = dict(_file(text) for text in file or ())
     with store_client(loaded) as client:
         if stdin:
             _enqueue_lines(client, kind, user)
@@ -338,10 +343,19 @@ def enqueue(
             | ({"userId": user} if user else {})
             | ({"id": key} if key else {})
         )
-        accepted = client.ask("POST", "/api/v1/jobs", job)
+        accepted = client.upload(job, files) if files else client.ask("POST", "/api/v1/jobs", job)
         print(accepted["jobId"], flush=True)
     if wait:
         raise typer.Exit(_wait_for(loaded, accepted["jobId"]))
+
+
+def _file(text: str) -> tuple[str, Path]:
+    field, sign, path = text.partition("=@")
+    if not (field.isidentifier() and sign and path):
+        raise typer.BadParameter(f"--file {text}: write FIELD=@PATH, as roster=@r.csv")
+    if not Path(path).is_file():
+        raise Discard(f"there is no file {path}")
+    return field, Path(path)
 
 
 def _payload(text: str | None) -> Any:

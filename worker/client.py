@@ -7,10 +7,11 @@ lock, opens the same socket with the same routes, asks itself, and lets go. One 
 import asyncio
 import contextlib
 import http.client
+import secrets
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from typing import Any
 import orjson
 
 from worker.door.app import SOCKET_NAME, socket_address
-from worker.errors import KeyConflict, NotFound, StoreError, StoreFull, StoreLocked, Unavailable, WorkerError
+from worker.errors import Discard, KeyConflict, NotFound, StoreError, StoreFull, StoreLocked, Unavailable, WorkerError
 
 _TIMEOUT = 90.0
 """Seconds for one answer; longer than the longest `?wait=`."""
+_PIECE = 1 << 18
+"""Bytes of a file that are sent at once."""
 _PATIENCE = 5.0
 """Seconds to wait for a service that holds the lock but does not answer yet: it is starting or stopping."""
 
@@ -52,10 +55,21 @@ class Client:
 
     def ask(self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         """The answer's JSON. Unavailable: no service listens. Refused and its kin: the service's own words."""
-        connection = _UnixConnection(self.path)
         data = None if body is None else body if isinstance(body, bytes) else orjson.dumps(body)
+        return self._exchange(method, target, data, headers or {})
+
+    def upload(self, job: dict[str, Any], files: Mapping[str, Path]) -> Any:
+        """Submit a job with its files, by field of the payload. Discard: one of them cannot be read."""
+        boundary = secrets.token_hex(16)
+        head = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Transfer-Encoding": "chunked"}
+        return self._exchange("POST", "/api/v1/jobs/upload", _form(boundary, job, files), head)
+
+    def _exchange(self, method: str, target: str, data: "bytes | Iterator[bytes] | None", headers: Any) -> Any:
+        connection = _UnixConnection(self.path)
         try:
-            connection.request(method, target, data, headers or {})
+            # A refusal may come before everything was sent; then the answer is there all the same.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, target, data, headers, encode_chunked=True)
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as exc:
@@ -74,6 +88,27 @@ class Client:
         except OSError:
             return False
         return True
+
+
+def _form(boundary: str, job: dict[str, Any], files: Mapping[str, Path]) -> Iterator[bytes]:
+    """The body as a browser's form would send it, the job first; files are read as they are sent."""
+    yield _part(boundary, 'name="job"', b"application/json") + orjson.dumps(job) + b"\r\n"
+    for field, path in files.items():
+        name = path.name.replace("\\", "_").replace('"', "_")
+        try:
+            with path.open("rb") as file:
+                yield _part(boundary, f'name="{field}"; filename="{name}"', b"application/octet-stream")
+                while piece := file.read(_PIECE):
+                    yield piece
+        except OSError as exc:
+            raise Discard(f"cannot read {path}: {exc.strerror}") from None
+        yield b"\r\n"
+    yield f"--{boundary}--\r\n".encode()
+
+
+def _part(boundary: str, name: str, kind: bytes) -> bytes:
+    head = f"--{boundary}\r\nContent-Disposition: form-data; {name}\r\nContent-Type: "
+    return head.encode("utf-8", "surrogateescape") + kind + b"\r\n\r\n"
 
 
 def _error(status: int, content: bytes) -> WorkerError:

@@ -104,3 +104,28 @@ async def test_uploads_go_when_retention_takes_their_job(tmp_path: Path) -> None
         assert await service.stop() == 0
     assert (uploads / job["jobId"]).is_dir()
     assert command(tmp_path, "jobs", "show", job["jobId"]).returncode == 0
+
+
+async def test_the_command_line_sends_files_along_with_and_without_a_service(tmp_path: Path) -> None:
+    configure(tmp_path)
+    write_sample(tmp_path / "บัญชี.csv", count=100)
+    order = ["enqueue", KIND, "--user", "u", "--payload", '{"round": 2569}', "--id", "k", "--file", "roster=@บัญชี.csv"]
+    first = command(tmp_path, *order)
+    assert first.returncode == 0, first.stderr
+    async with running_worker(tmp_path) as service, asking(service) as session:
+        again = await asyncio.to_thread(command, tmp_path, *order, "--wait")
+        assert (again.returncode, again.stdout) == (0, first.stdout), again.stderr
+        files = await get(session, f"/api/v1/jobs/{first.stdout.strip()}/files")
+        assert files["files"][-1]["shown"] == "บัญชี.csv"
+        (tmp_path / "picture.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(3_000_000))
+        refused = await asyncio.to_thread(command, tmp_path, *order[:-1], "roster=@picture.csv")
+        assert (refused.returncode, "picture.csv is a picture" in refused.stderr) == (65, True)
+        assert refused.stderr.count("\n") == 1
+
+
+def test_a_file_that_is_not_there_or_not_named_is_told(tmp_path: Path) -> None:
+    configure(tmp_path)
+    missing = command(tmp_path, "enqueue", KIND, "--user", "u", "--file", "roster=@none.csv")
+    assert (missing.returncode, "there is no file none.csv" in missing.stderr) == (65, True)
+    unnamed = command(tmp_path, "enqueue", KIND, "--user", "u", "--file", "none.csv")
+    assert (unnamed.returncode, "FIELD=@PATH" in unnamed.stderr) == (64, True)
