@@ -14,7 +14,7 @@ from tests.support.stores import HandClock
 from worker.clock import Clock
 from worker.errors import StoreFull, StoreReplaced
 from worker.events import LoopBlocked, LoopFailed, Pruned
-from worker.maintenance import Indexer, Pruner, Pulse, Watch
+from worker.maintenance import Indexer, Pruner, Pulse, Receipts, Watch
 from worker.queue import AuditEntry, AuditQuery, Indexed, JobQuery
 from worker.queues.sqlite import SqliteStore
 from worker.queues.sqlite_search import SearchFile
@@ -150,3 +150,43 @@ async def test_old_entries_of_the_audit_trail_go(store: SqliteStore) -> None:
     await stopped(pruning, stop)
     assert len((await store.audit_trail(AuditQuery())).entries) == 1
     assert heard.events == []
+
+
+async def test_what_was_shown_is_written_down_a_batch_at_a_time(store: SqliteStore) -> None:
+    await told(store, 3)
+    gate, heard = Gate(store, "shown"), Heard()
+    gate.open.set()
+    receipts = Receipts(gate, Clock(lambda: 9.0), heard, interval=0.01)  # type: ignore[arg-type]
+    messages = await store.pending(0, 10)
+    running = asyncio.ensure_future(receipts.run())
+    for message in messages[:2] * 5:
+        receipts.note(message.notification_id)
+    await gate.reached.wait()
+    shown = [(await store.deliveries(message.job_id))[0].shown_at for message in messages]
+    running.cancel()
+    await asyncio.wait([running])
+    assert shown == [9.0, 9.0, None]
+    assert heard.events == []
+
+
+async def test_what_was_shown_last_is_written_at_the_stop(store: SqliteStore) -> None:
+    await told(store, 1)
+    [message] = await store.pending(0, 10)
+    receipts = Receipts(store, Clock(lambda: 9.0), Heard(), interval=600)
+    running = asyncio.ensure_future(receipts.run())
+    receipts.note(message.notification_id)
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])
+    assert (await store.deliveries(message.job_id))[0].shown_at == 9.0
+
+
+async def test_a_store_that_is_busy_makes_receipts_pile_up_no_higher_than_they_may(store: SqliteStore) -> None:
+    gate, heard = Gate(store, "shown"), Heard()
+    gate.errors = [OSError("disk")]
+    receipts = Receipts(gate, Clock(), heard, most=2)  # type: ignore[arg-type]
+    for number in range(5):
+        receipts.note(f"id-{number}")
+    assert list(receipts._shown) == ["id-0", "id-1"]
+    await receipts.write()
+    assert len(heard.of(LoopFailed)) == 1
