@@ -81,12 +81,20 @@ def _connection_string(settings: Settings) -> Iterator[Finding]:
 
 
 def _listener(http: HttpSettings) -> Iterator[Finding]:
-    if not is_loopback(urlsplit(http.url).hostname or "") and not http.trusted_proxies:
-        reason = (
-            "refuses to start: keys and tokens would cross the network in the clear; listen on 127.0.0.1, "
-            "or put a proxy with TLS in front and name its address in Http:TrustedProxies"
-        )
-        yield Finding(("Http", "Url"), reason, ("Http", "TrustedProxies"))
+    for name, url in (("Url", http.url), ("AdminUrl", http.admin_url)):
+        if url is not None and not is_loopback(urlsplit(url).hostname or "") and not http.trusted_proxies:
+            reason = (
+                "refuses to start: keys and tokens would cross the network in the clear; listen on 127.0.0.1, "
+                "or put a proxy with TLS in front and name its address in Http:TrustedProxies"
+            )
+            yield Finding(("Http", name), reason, ("Http", "TrustedProxies"))
+    if http.admin_url is not None and _port(http.admin_url) == _port(http.url) != 0:
+        yield Finding(("Http", "AdminUrl"), "must have another port than {other}", ("Http", "Url"))
+
+
+def _port(url: str) -> int:
+    port = urlsplit(url).port
+    return 80 if port is None else port
 
 
 def is_loopback(host: str) -> bool:

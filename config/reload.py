@@ -45,6 +45,7 @@ HOT: Final = (
     "Worker:Timeout",
     "Worker:Execution",
     "Queue:Retention",
+    "Http:ApiKeys",
     "Insignia",
     "Handlers",
     "HostOptions:ShutdownTimeout",

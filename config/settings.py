@@ -99,6 +99,12 @@ def _listener_url(url: str) -> str:
     return url
 
 
+def _origin(text: str) -> str:
+    if text != "*" and _split(text, ("http", "https")).path:
+        raise ValueError("must end after host and port, without a slash")
+    return text.lower()
+
+
 def _socket_path(path: str) -> str:
     if not path.strip("/") or re.search(r"[\s?#]", path):
         raise ValueError("must be a path such as /api/v1/org-socket")
@@ -271,6 +277,9 @@ class QueueSettings(Section):
     retention: Milliseconds = Field(
         30 * 86400 * 1000, gt=0, description="How long jobs that have ended are kept, once their news is delivered"
     )
+    audit_retention: Milliseconds = Field(
+        365 * 86400 * 1000, gt=0, description="How long it is kept who did what by hand"
+    )
 
 
 _Rsa = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]
@@ -349,6 +358,12 @@ class ApiKeySettings(Section):
     scopes: tuple[Annotated[Literal["enqueue", "read", "admin"], _AnyCase()], ...] = Field(
         ("read",), description="What it allows: enqueue, read, admin"
     )
+    users: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="Users whose jobs it sees and submits; empty: everybody's"
+    )
+    organizations: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="Organisations whose jobs it sees and submits, by the payload's organization; empty: all"
+    )
 
 
 class HttpSettings(Section):
@@ -357,8 +372,20 @@ class HttpSettings(Section):
     url: Annotated[str, AfterValidator(_listener_url)] = Field(
         "http://127.0.0.1:8080", description="Where to listen; beyond loopback only behind TrustedProxies"
     )
+    admin_url: Annotated[str, AfterValidator(_listener_url)] | None = Field(
+        None, description="A second address to listen on; then dashboard and administration answer there alone"
+    )
     api_keys: tuple[ApiKeySettings, ...] = Field((), description="Keys of the HTTP API")
-    allowed_hosts: tuple[str, ...] = Field((), description="Host names requests may be addressed to")
+    allowed_hosts: tuple[str, ...] = Field((), description="Host names requests may be addressed to; empty: any")
+    cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
+        (), description="Origins whose pages may call the API with a key of their own, as https://hr.example; * = all"
+    )
+    rate_limit: int = Field(
+        0, ge=0, le=1_000_000, description="Requests per second of one caller, bursts of twice as many; 0 = no limit"
+    )
+    failed_logins: int = Field(
+        20, ge=1, le=100_000, description="Unknown keys per minute from one address, before no more are looked at"
+    )
     trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
         (), description="Addresses or networks of the proxies whose forwarded headers are believed"
     )

@@ -14,20 +14,27 @@ from pydantic.alias_generators import to_pascal
 
 import worker.handlers
 from config.layers import Loaded
-from config.settings import HandlersSettings, Settings
+from config.settings import ApiKeySettings, HandlersSettings, Settings
 from worker.children import ChildSetup
 from worker.clock import Clock
 from worker.control import Control
+from worker.door.access import CALLER, Access
+from worker.door.bounds import seen_by
 from worker.door.files import FileRoutes, WordRoutes
+from worker.door.keys import ApiKey, admin_key, kept_secret
+from worker.door.limits import Throttle
 from worker.door.routes import RouteSet
+from worker.door.session import Sessions
 from worker.door.uploads import UploadRoutes
 from worker.errors import NotFound
 from worker.events import (
+    Announced,
     Emit,
     StoreCreated,
     Warned,
 )
 from worker.handler import Registry, discover
+from worker.hub.auth import Authority, authority_for
 from worker.hub.events import ClientRefused
 from worker.hub.guard import Caps
 from worker.hub.keys import further_keys
@@ -106,6 +113,8 @@ async def opened_store(loaded: Loaded, clock: Clock, emit: Emit) -> AsyncIterato
             emit(StoreCreated(str(path)))
         if store.sqlite_warning:
             emit(Warned(store.sqlite_warning))
+        if store.search_warning:
+            emit(Warned(store.search_warning))
         yield store
     finally:
         await store.close()
@@ -213,7 +222,7 @@ def file_routes_of(loaded: Loaded, control: Control, uploads: Uploads) -> list[R
     results = Results(loaded.resolve_state(settings.output_directory), uploads, criteria)
 
     async def job_of(request: web.Request) -> JobRecord:
-        return await control.show(request.match_info["id"])
+        return seen_by(request[CALLER], await control.show(request.match_info["id"]))
 
     return [UploadRoutes(control, uploads), FileRoutes(results, job_of), WordRoutes(results)]
 
@@ -229,3 +238,70 @@ def known_in(store: Store) -> Known:
 
 def turned_away(emit: Emit) -> Callable[[str, str], None]:
     return lambda address, reason: emit(ClientRefused("the port", address, reason))
+
+
+# -- who may come in -------------------------------------------------------------------------------------------------
+
+ADMIN_KEY_FILE = "admin.key"
+SESSION_KEY_FILE = "session.key"
+_TOKEN_DAYS = 1 / 24
+"""A page's token for the hub holds for an hour: unlike a session it does not end with its key."""
+
+
+def access_of(loaded: Loaded, hub: Hub | None, clock: Clock, emit: Emit) -> Access:
+    """Everybody the settings know. UnsafeKey: a key file that is there cannot be used."""
+    http = loaded.settings.http
+    signing_key, _ = kept_secret(loaded.state_dir / SESSION_KEY_FILE)
+    per_minute = http.failed_logins
+    return Access(
+        api_keys_of(loaded, emit),
+        loaded.development,
+        frozenset(host.lower() for host in http.allowed_hosts),
+        [ipaddress.ip_network(proxy, strict=False) for proxy in http.trusted_proxies],
+        sessions=Sessions(signing_key.encode(), clock),
+        authority=hub.authority if hub is not None else _authority(loaded, clock),
+        guesses=Throttle(per_minute / 60, per_minute, clock.monotonic),
+        calls=Throttle(http.rate_limit, 2 * http.rate_limit, clock.monotonic),
+    )
+
+
+def api_keys_of(loaded: Loaded, emit: Emit) -> list[ApiKey]:
+    """The keys of the settings; without any, outside Development, the one that the first start makes."""
+    keys = [_api_key(key) for key in loaded.settings.http.api_keys]
+    if not keys and not loaded.development:
+        path = loaded.state_dir / ADMIN_KEY_FILE
+        key, created = admin_key(path)
+        keys.append(key)
+        if created:
+            emit(Announced(f"admin key for the HTTP API made at {path} (keep it secret)"))
+    return keys
+
+
+def _api_key(settings: ApiKeySettings) -> ApiKey:
+    return ApiKey(
+        settings.name,
+        settings.sha256.get_secret_value(),
+        frozenset(settings.scopes),
+        frozenset(settings.users) or None,
+        frozenset(settings.organizations) or None,
+    )
+
+
+def _authority(loaded: Loaded, clock: Clock) -> Authority:
+    """Reads the tokens of a hub elsewhere, whose keys the settings name."""
+    jwt = loaded.settings.hub.jwt
+    authority, _ = authority_for(jwt, loaded.state_dir, clock, further_keys(jwt.keys, loaded.content_root))
+    return authority
+
+
+class HubDesk:
+    """What the hub in this process does for who logs in at the door."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def token(self, user: str, token_id: str | None) -> str:
+        return self._hub.authority.mint(user, days=_TOKEN_DAYS, token_id=token_id)
+
+    async def revoke(self, token_id: str) -> None:
+        await self._hub.revoke(token_id)

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -26,12 +26,23 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from worker.clock import Clock, rfc3339
-from worker.errors import InvalidPayload, KeyConflict, MissingUser, NotFound, NotPossible, UnknownKind
-from worker.events import Emit, JobsAccepted, WaitingJobCancelled
+from worker.errors import InvalidPayload, KeyConflict, MissingUser, NotFound, NotPossible, UnknownKind, WorkerError
+from worker.events import Audited, Emit, JobsAccepted, WaitingJobCancelled, Warned
 from worker.handler import Registry, explain
-from worker.job import TERMINAL, JobRecord, JobState, NewJob, new_job_ids
+from worker.job import TERMINAL, AttemptRecord, JobRecord, JobState, NewJob, new_job_ids
 from worker.notification import Wire, cancelled_before_run
-from worker.queue import Accepted, Figures, JobPage, JobQuery, NotificationRecord, Store
+from worker.queue import (
+    Accepted,
+    AuditEntry,
+    AuditPage,
+    AuditQuery,
+    DeliveryRecord,
+    Figures,
+    JobPage,
+    JobQuery,
+    NotificationRecord,
+    Store,
+)
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 
@@ -58,6 +69,8 @@ class JobRequest(BaseModel):
     payload: dict[str, Any] = Field(default_factory=dict)
     run_at: Moment | None = None
     max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
+    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
+    """Of the due jobs those with the highest go first."""
     id: Name | None = None
     """Idempotency key, where the transport has no header for it."""
 
@@ -158,6 +171,8 @@ class Control:
             run_at=request.run_at.timestamp() if request.run_at else now,
             max_attempts=request.max_attempts or self.max_attempts,
             key=_scoped(scope, request.task_type, user, key or request.id),
+            priority=request.priority,
+            organization=organization_of(request.payload),
         )
 
     def view(self, record: JobRecord, *, brief: bool = False) -> dict[str, Any]:
@@ -170,6 +185,14 @@ class Control:
             view["progress"] = {"percent": progress[0], "note": progress[1]}
         return view
 
+    async def story(self, record: JobRecord) -> dict[str, Any]:
+        """The view of a job together with what came before, and what became of its news."""
+        attempts, deliveries = await asyncio.gather(self.store.attempts(record.id), self.store.deliveries(record.id))
+        return self.view(record) | {
+            "attempts": [attempt_view(attempt) for attempt in attempts],
+            "deliveries": [delivery_view(delivery) for delivery in deliveries],
+        }
+
     async def show(self, job_id: str) -> JobRecord:
         record = await self.store.get(job_id)
         if record is None:
@@ -181,6 +204,20 @@ class Control:
             return await self.store.find(query)
         except ValueError as exc:  # a cursor that is none of the store's
             raise InvalidPayload(str(exc)) from None
+
+    async def ids(self, query: JobQuery) -> tuple[list[str], str | None]:
+        """Up to `limit` ids, and where to go on. A page of the store may be short and still not the last."""
+        ids: list[str] = []
+        cursor, limit = query.cursor, query.limit
+        while True:
+            try:
+                page = await self.store.find_ids(replace(query, cursor=cursor, limit=limit - len(ids)))
+            except ValueError as exc:
+                raise InvalidPayload(str(exc)) from None
+            ids += page.ids
+            cursor = page.cursor
+            if cursor is None or len(ids) >= limit:
+                return ids, cursor
 
     async def cancel(self, job_id: str) -> str:
         """`cancelled` when it waited, `requested` when it runs; NotPossible when it had ended."""
@@ -204,6 +241,8 @@ class Control:
     async def retry(self, job_id: str) -> JobRecord:
         """Start the next run of a job that has ended."""
         answer = await self.store.retry(job_id)
+        if answer == "unknown":
+            raise NotFound(f"there is no job {job_id}")
         if answer == "active":
             raise NotPossible(f"job {job_id} has not ended, so there is nothing to retry")
         return await self.show(job_id)
@@ -220,6 +259,21 @@ class Control:
         if message is None:
             raise NotFound(f"there is no notification {notification_id}")
         return message.id
+
+    async def audit(self, actor: str, action: str, target: str, detail: Mapping[str, Any]) -> None:
+        """Write down what somebody ordered: a line in the log, and a row in the store if that takes it."""
+        self.emit(Audited(actor, action, target))
+        entry = AuditEntry(self.clock.now(), actor, action, target, orjson.dumps(detail) if detail else None)
+        try:
+            await self.store.audit(entry)
+        except WorkerError as exc:  # it is done all the same, and the log knows
+            self.emit(Warned(f"{actor}'s order {action} {target} is in the log, but not in the audit trail: {exc}"))
+
+    async def audit_trail(self, query: AuditQuery) -> AuditPage:
+        try:
+            return await self.store.audit_trail(query)
+        except ValueError as exc:  # a cursor that is none of the store's
+            raise InvalidPayload(str(exc)) from None
 
     async def figures(self) -> Figures:
         return await self.store.figures()
@@ -252,6 +306,12 @@ class Control:
             self._waiters.pop(job_id, None)
 
 
+def organization_of(payload: Mapping[str, Any]) -> str | None:
+    """Whose job it is beside the user's: its payload's `organization`, where that is a text."""
+    organization = payload.get("organization")
+    return organization if isinstance(organization, str) else None
+
+
 def _canonical(request: JobRequest) -> bytes:
     try:
         return orjson.dumps(request.payload, option=orjson.OPT_SORT_KEYS)
@@ -274,7 +334,9 @@ def job_view(record: JobRecord) -> dict[str, Any]:
         "jobId": record.id,
         "taskType": record.kind,
         "userId": record.user_id,
+        "organization": record.organization,
         "status": record.state.value,
+        "priority": record.priority,
         "run": record.run,
         "attempt": record.attempt,
         "maxAttempts": record.max_attempts,
@@ -298,6 +360,48 @@ def job_view(record: JobRecord) -> dict[str, Any]:
     return view
 
 
+def attempt_view(record: AttemptRecord) -> dict[str, Any]:
+    """An attempt that was not its job's last word."""
+    view: dict[str, Any] = {
+        "run": record.run,
+        "attempt": record.attempt,
+        "ended": record.ended,
+        "startedAt": _moment(record.started_at),
+        "completedAt": _moment(record.finished_at),
+        "duration": record.duration_ms,
+    }
+    if record.error is not None:
+        view |= {
+            "errorType": record.error_type,
+            "error": record.error,
+            "errorId": record.error_id,
+            "stackTrace": record.stack_trace,
+        }
+    if record.result is not None:
+        view["result"] = orjson.Fragment(record.result)
+    return view
+
+
+def delivery_view(record: DeliveryRecord) -> dict[str, Any]:
+    """What became of the notification of one run."""
+    return {
+        "notificationId": record.notification_id,
+        "run": record.run,
+        "sequence": record.sequence,
+        "status": record.state,
+        "storedAt": rfc3339(record.stored_at),
+        "deliveredAt": _moment(record.delivered_at),
+        "shownAt": _moment(record.shown_at),
+        "shownCount": record.shown_count,
+        "redelivery": record.redelivery,
+        "reason": record.reason,
+    }
+
+
+def _moment(seconds: float | None) -> str | None:
+    return None if seconds is None else rfc3339(seconds)
+
+
 def accepted_view(accepted: Accepted) -> dict[str, Any]:
     """The answer to a submitted job."""
     base = f"/api/v1/jobs/{accepted.job_id}"
@@ -308,7 +412,7 @@ def answered(accepted: Accepted) -> dict[str, Any]:
     """The answer to one job of a batch, where links would be most of it."""
     return {
         "jobId": accepted.job_id,
-        "status": "conflict" if accepted.state == "conflict" else JobState.QUEUED.value,
+        "status": "conflict" if accepted.state == "conflict" else accepted.job_state.value,
         "created": accepted.state == "created",
     }
 

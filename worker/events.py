@@ -70,6 +70,15 @@ class ReloadFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Audited:
+    """Somebody ordered something and it was carried out; it stands in the audit trail as well."""
+
+    actor: str
+    action: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobsAccepted:
     """Newly on disk; said once for each call of intake."""
 

@@ -87,6 +87,21 @@ class Logs:
         _line("WARNING", "⚠️", "warned", "{}", event.text)
 
     @tell.register
+    def _(self, event: events.Audited) -> None:
+        _line(
+            "INFO",
+            "🔑",
+            "audited",
+            "{} ordered {}{}",
+            event.actor,
+            event.action,
+            f" {event.target}" if event.target else "",
+            actor=event.actor,
+            action=event.action,
+            target=event.target,
+        )
+
+    @tell.register
     def _(self, event: events.ServiceStopping) -> None:
         _line(
             "INFO",

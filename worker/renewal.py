@@ -137,6 +137,7 @@ class Adoption:
         self._wording(loaded)
         self.relay.pause_on_error = self.worker.pause_on_error = settings.web_socket.task_delay_on_error / 1000
         self.pruner.retention = settings.queue.retention / 1000
+        self.pruner.audit_retention = settings.queue.audit_retention / 1000
         if settings.web_socket != before.web_socket:
             self.channel.adopt(settings.web_socket)
         # What was set by hand meanwhile stays, unless the setting itself has changed.

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import signal
 import threading
@@ -14,6 +13,9 @@ from typing import Any
 from config.layers import Loaded
 from worker import __version__
 from worker.assembly import (
+    HubDesk,
+    access_of,
+    api_keys_of,
     cancel_own,
     child_setup_of,
     control_of,
@@ -33,10 +35,14 @@ from worker.assembly import (
 from worker.children import ChildPool
 from worker.clock import Clock
 from worker.control import Control
-from worker.door.access import Access, ApiKey, admin_key
+from worker.door.access import Access
 from worker.door.app import Door, serve_tcp, serve_unix
+from worker.door.audit import AuditRoutes
+from worker.door.bulk import BulkRoutes
 from worker.door.connection import ConnectionRoutes, history_view
 from worker.door.jobs import JobRoutes
+from worker.door.login import SessionRoutes
+from worker.door.me import MeRoutes
 from worker.door.routes import RouteSet
 from worker.door.status import Entry, Health, StatusRoutes
 from worker.errors import WorkerError
@@ -52,7 +58,7 @@ from worker.events import (
 )
 from worker.executor import Executor
 from worker.hub.server import Hub
-from worker.maintenance import Pruner, Pulse, Watch
+from worker.maintenance import Indexer, Pruner, Pulse, Watch
 from worker.orgsocket.channel import OrgSocket
 from worker.orgsocket.history import EVENTS as LINK_EVENTS
 from worker.orgsocket.history import History
@@ -63,13 +69,12 @@ from worker.progress import ProgressFan, ProgressTeller
 from worker.queue import Store
 from worker.redact import Redactor
 from worker.relay import Relay
-from worker.renewal import Adoption, Renewal, Source
+from worker.renewal import Adoption, Renewal, Source, Taker
 from worker.systemd import Systemd
 from worker.tally import Tally
 from worker.uploads import Sweeper
 from worker.worker import Worker
 
-ADMIN_KEY_FILE = "admin.key"
 PEERS_FILE = "peers.json"
 """Which servers acknowledge: remembered, so that a restart need not find out anew."""
 _STALE_BEAT = 5.0
@@ -154,6 +159,7 @@ class Parts:
     pruner: Pruner
     sweeper: Sweeper
     progress: ProgressFan
+    access: Access
 
     @property
     def loaded(self) -> Loaded:
@@ -250,12 +256,15 @@ async def _build(
     emit.add(history, *LINK_EVENTS)
     pulse = Pulse(emit, clock, on_beat=_beats(systemd, clock, tally))
     pruner = Pruner(store, settings.queue.retention / 1000, clock, emit)
+    pruner.audit_retention = settings.queue.audit_retention / 1000
     sweeper = Sweeper(uploads_of(loaded), known_in(store), emit)
     await sweeper.uploads.measure()
     emit.add(lambda _event: sweeper.wake.set(), Pruned)
     renewal = Renewal(loaded, source, emit, clock, systemd)
     teller = ProgressTeller(channel.progress, settings.web_socket.event, clock)
     renewal.add(Adoption(loaded, job_worker, control, channel, relay, pruner, progress, teller))
+    access = access_of(loaded, hub, clock, emit)
+    renewal.add(_keys_of(access, emit))
     return Parts(
         renewal,
         clock,
@@ -275,6 +284,7 @@ async def _build(
         pruner,
         sweeper,
         progress,
+        access,
     )
 
 
@@ -298,6 +308,15 @@ async def _executor(
         sections=sections,
         on_progress=progress,
     )
+
+
+def _keys_of(access: Access, emit: Emit) -> Taker:
+    """A key that is taken out of the settings opens nothing from the reload on, and its sessions end."""
+
+    async def take(loaded: Loaded) -> None:
+        access.keys = api_keys_of(loaded, emit)
+
+    return take
 
 
 def _ending(control: Control) -> Emit:
@@ -335,18 +354,21 @@ def _beats(systemd: Systemd, clock: Clock, tally: Tally) -> Callable[[float], No
 async def _open_doors(stack: contextlib.AsyncExitStack, parts: Parts) -> tuple[str, Path]:
     """The port and the UNIX socket; both answer before READY is said."""
     settings, state = parts.loaded.settings, parts.loaded.state_dir
-    door = Door(
-        sets=_route_sets(parts),
-        is_draining=parts.stopping.event.is_set,
-        on_error=lambda error_id, path, exc: parts.emit(LoopFailed(f"answering {path} [error {error_id}]", exc, 0.0)),
-        max_body=settings.http.max_body,
-        open_paths=("/" + settings.web_socket.path.strip("/"),),
-    )
-    public = door.public(_access(parts))
+    door = _door(parts)
+    http = settings.http
+    apart = http.admin_url is not None
+    public = door.public(parts.access, "public" if apart else None)
     if parts.hub is not None:
         parts.hub.mount(public)
         await parts.hub.start()
-    url = await stack.enter_async_context(serve_tcp(public, settings.http.url, turned_away(parts.emit)))
+    away = turned_away(parts.emit)
+    if http.admin_url is not None:
+        admin = door.public(parts.access)
+        if parts.hub is not None:
+            parts.hub.mount(admin)
+        admin_url = await stack.enter_async_context(serve_tcp(admin, http.admin_url, away, "Http:AdminUrl"))
+        parts.emit(Announced(f"administration answers at {admin_url} alone"))
+    url = await stack.enter_async_context(serve_tcp(public, http.url, away))
     if parts.hub is not None:
         # Before the port closes: its clients' transports are dropped, never told to disconnect.
         stack.push_async_callback(parts.hub.close)
@@ -362,24 +384,32 @@ def _route_sets(parts: Parts) -> list[RouteSet]:
 
     return [
         JobRoutes(parts.control),
+        BulkRoutes(parts.control),
+        MeRoutes(parts.control),
+        AuditRoutes(parts.control),
+        SessionRoutes(
+            parts.access,
+            parts.control.audit,
+            hub=None if parts.hub is None else HubDesk(parts.hub),
+            default_user=lambda: parts.control.default_user,
+        ),
         StatusRoutes(lambda: health_of(parts)),
         ConnectionRoutes(connection, parts.channel.reconnect),
         *file_routes_of(parts.loaded, parts.control, parts.sweeper.uploads),
     ]
 
 
-def _access(parts: Parts) -> Access:
-    loaded, http = parts.loaded, parts.loaded.settings.http
-    keys = [ApiKey(key.name, key.sha256.get_secret_value(), frozenset(key.scopes)) for key in http.api_keys]
-    is_open = loaded.development
-    if not keys and not is_open:
-        path = loaded.state_dir / ADMIN_KEY_FILE
-        key, created = admin_key(path)
-        keys.append(key)
-        if created:
-            parts.emit(Announced(f"admin key for the HTTP API made at {path} (keep it secret)"))
-    proxies = [ipaddress.ip_network(proxy, strict=False) for proxy in http.trusted_proxies]
-    return Access(keys, is_open, frozenset(host.lower() for host in http.allowed_hosts), proxies)
+def _door(parts: Parts) -> Door:
+    settings = parts.loaded.settings
+    return Door(
+        sets=_route_sets(parts),
+        is_draining=parts.stopping.event.is_set,
+        on_error=lambda error_id, path, exc: parts.emit(LoopFailed(f"answering {path} [error {error_id}]", exc, 0.0)),
+        max_body=settings.http.max_body,
+        open_paths=("/" + settings.web_socket.path.strip("/"),),
+        audit=parts.control.audit,
+        cors_origins=frozenset(settings.http.cors_origins),
+    )
 
 
 # -- life ------------------------------------------------------------------------------------------------------------
@@ -397,6 +427,7 @@ async def _live(parts: Parts, running: Running, on_ready: Callable[[Running], No
             group.create_task(parts.renewal.run()),
         ]
         group.create_task(parts.pruner.run(stop))
+        group.create_task(Indexer(parts.store, parts.clock, parts.emit).run(stop))
         group.create_task(parts.sweeper.run(stop))
         group.create_task(Watch(parts.store).run(stop))
         claiming = group.create_task(parts.worker.run(stop))

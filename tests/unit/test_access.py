@@ -3,14 +3,16 @@
 import hashlib
 import ipaddress
 import stat
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
-from aiohttp.web import HTTPForbidden, Request
+from aiohttp.web import HTTPForbidden, HTTPMisdirectedRequest, Request
 
-from worker.door.access import DEVELOPER, SCOPES, Access, ApiKey, Caller, admin_key
+from worker.door.access import DEVELOPER, Access, Caller
+from worker.door.keys import SCOPES, ApiKey, admin_key
 from worker.errors import UnsafeKey
 
 
@@ -106,7 +108,18 @@ def test_another_machine_needs_a_key(remote: str) -> None:
 )
 def test_a_name_that_only_leads_here_is_refused(host: str) -> None:
     """DNS rebinding: the page's own name points to the loopback address."""
-    assert DEVELOPMENT.caller(a_request(host=host)) is None
+    assert replace(DEVELOPMENT, allowed_hosts=frozenset()).caller(a_request(host=host)) is None
+    with pytest.raises(HTTPMisdirectedRequest):
+        DEVELOPMENT.caller(a_request(host=host))
+    with pytest.raises(HTTPMisdirectedRequest):
+        DEVELOPMENT.caller(a_request(host=host, X_Api_Key="key-of-boss"))
+
+
+@pytest.mark.parametrize(
+    ("site", "welcome"), [("none", True), ("same-origin", True), ("same-site", False), ("cross-site", False)]
+)
+def test_in_development_a_browser_must_not_come_from_elsewhere(site: str, welcome: bool) -> None:
+    assert (DEVELOPMENT.caller(a_request(Sec_Fetch_Site=site)) is not None) == welcome
 
 
 @pytest.mark.parametrize(

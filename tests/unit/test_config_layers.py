@@ -577,6 +577,7 @@ SPECIAL: Mapping[str, str] = {
     "WebSocket:Url": "https://hub:99",
     "WebSocket:Path": "/other",
     "Http:Url": "http://127.0.0.1:99",
+    "Http:AdminUrl": "http://127.0.0.1:98",
     "Queue:Retention": "1000",
     "HostOptions:ShutdownTimeout": "12.5",
     "Hub:Jwt:Key": "k" * 32,

@@ -4,24 +4,31 @@ import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from worker.door.access import LOCAL, Access
-from worker.door.entrance import FindCaller, entrance, stray_middleware
-from worker.door.pages import add_page
+from worker.door.cors import allow_origins
+from worker.door.describe import description_of
+from worker.door.entrance import Audit, Entrance, FindCaller, stray_middleware
+from worker.door.pages import add_dashboard, add_page
 from worker.door.problems import problems_middleware
-from worker.door.routes import Route, RouteSet, add_routes, table_of
+from worker.door.routes import Route, RouteSet, Surface, add_routes, table_of
 from worker.errors import Unavailable
 from worker.hub.doorstep import Limits, guarded
 
 SOCKET_NAME = "worker.sock"
 _CLOSE_SECONDS = 0.25
 """aiohttp waits this long, twice, for open websockets at shutdown; the hub has dropped its own before."""
+
+
+async def _nobody_writes(_actor: str, _action: str, _target: str, _detail: Mapping[str, Any]) -> None:
+    """For a door without a store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +41,29 @@ class Door:
     max_body: int
     open_paths: tuple[str, ...] = ()
     """Paths below /api/ that look after themselves: the hub's."""
+    audit: Audit = _nobody_writes
+    cors_origins: frozenset[str] = frozenset()
 
-    @property
-    def table(self) -> tuple[Route, ...]:
-        return table_of(self.sets)
+    def table(self, surface: Surface | None = None) -> tuple[Route, ...]:
+        """All routes, or those of one surface; the description among them."""
+        table = tuple(route for route in table_of(self.sets) if surface in (None, route.surface))
+        return (*table, description_of(table))
 
-    def app(self, find_caller: FindCaller) -> web.Application:
+    def app(self, find_caller: FindCaller, surface: Surface | None = None) -> web.Application:
         """An application whose callers are found by `find_caller`."""
         app = web.Application(
             middlewares=[problems_middleware(self.on_error), stray_middleware(find_caller, self.open_paths)],
             client_max_size=self.max_body,
         )
-        add_routes(app, self.table, entrance(find_caller, self.is_draining))
+        add_routes(app, self.table(surface), Entrance(find_caller, self.is_draining, self.audit))
         return app
 
-    def public(self, access: Access) -> web.Application:
-        app = self.app(access.caller)
+    def public(self, access: Access, surface: Surface | None = None) -> web.Application:
+        """For Http:Url; where Http:AdminUrl has a listener of its own, only what is public answers here."""
+        app = self.app(access.caller, surface)
+        allow_origins(app, self.cors_origins)
+        if surface != "public":
+            add_dashboard(app)  # first: its folder lies below the other's
         add_page(app)
         return app
 
@@ -58,7 +72,9 @@ class Door:
 
 
 @contextlib.asynccontextmanager
-async def serve_tcp(app: web.Application, url: str, turned_away: Callable[[str, str], None]) -> AsyncIterator[str]:
+async def serve_tcp(
+    app: web.Application, url: str, turned_away: Callable[[str, str], None], setting: str = "Http:Url"
+) -> AsyncIterator[str]:
     """Listen on the host and port of `url`; gives the address with the real port. Unavailable: it is taken.
 
     Who connects has to introduce himself in time; `turned_away` hears of (address, reason).
@@ -77,7 +93,7 @@ async def serve_tcp(app: web.Application, url: str, turned_away: Callable[[str, 
         except OSError as exc:
             reason = exc.strerror or str(exc)
             raise Unavailable(
-                f"cannot listen on {host}:{port} (Http:Url): {reason}; stop what uses the port, or choose another"
+                f"cannot listen on {host}:{port} ({setting}): {reason}; stop what uses the port, or choose another"
             ) from None
         real = server.sockets[0].getsockname()[1]
         shown = f"[{host}]" if ":" in host else host

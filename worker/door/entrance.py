@@ -1,6 +1,7 @@
 """The way in: who asks, whether he may, and whether the question makes sense; only then the route's handler."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -11,35 +12,59 @@ from worker.door.routes import QUERY, Handle, NoQuery, Route, checked_query
 
 FindCaller = Callable[[web.Request], Caller | None]
 """None: nobody we know. HTTPException: he is to be told."""
+Audit = Callable[[str, str, str, Mapping[str, Any]], Awaitable[None]]
+"""Actor, action, target and detail of something that was ordered; must not raise."""
 
 API = "/api/"
+AUDIT_DETAIL = web.RequestKey("audit_detail", dict)
+"""What a handler wants the audit trail to know besides."""
 
 
-def entrance(find: FindCaller, is_draining: Callable[[], bool]) -> Callable[[Route], Handle]:
+@dataclass(frozen=True, slots=True)
+class Entrance:
     """What stands before each route's handler."""
 
-    def guarded(route: Route) -> Handle:
+    find: FindCaller
+    is_draining: Callable[[], bool]
+    audit: Audit
+
+    def __call__(self, route: Route) -> Handle:
         async def enter(request: web.Request) -> web.StreamResponse:
             if route.scope is not None:
-                caller = find(request)
+                caller = self.find(request)
                 if caller is None:
                     return unauthorized()
-                if not caller.may(route.scope):
-                    return problem(403, lacking(route.scope))
+                if (reason := _lacking(caller, route)) is not None:
+                    return problem(403, reason)
                 request[CALLER] = caller
-            if route.intake and is_draining():
+            if route.intake and self.is_draining():
                 return problem(503, "the service is stopping", {"Retry-After": "5"})
             request[QUERY] = checked_query(route.query or NoQuery, request)
-            return await route.handle(request)
+            if route.action is None:
+                return await route.handle(request)
+            return await self._audited(route, route.action, request)
 
         return enter
 
-    return guarded
+    async def _audited(self, route: Route, action: str, request: web.Request) -> web.StreamResponse:
+        """An order is written down once it is carried out; what was refused changed nothing."""
+        response = await route.handle(request)
+        if response.status < 400:
+            target = "/".join(request.match_info[name] for name in route.parameters)
+            detail = {"status": response.status, "address": request.remote or "", **request.get(AUDIT_DETAIL, {})}
+            await self.audit(request[CALLER].actor, action, target, detail)
+        return response
 
 
-def lacking(scope: str) -> str:
-    """Why a caller we know may not."""
-    return "this route is for end users with a token of the hub" if scope == "user" else f"lacks the scope {scope!r}"
+def _lacking(caller: Caller, route: Route) -> str | None:
+    assert route.scope is not None
+    if not caller.may(route.scope):
+        if route.scope == "user":
+            return "this route is for end users, with their token of the hub"
+        return f"lacks the scope {route.scope!r}"
+    if caller.is_bound and not route.bound:
+        return "a key that is bound to users or organisations cannot ask for what concerns all"
+    return None
 
 
 def unauthorized(detail: str = "send an API key: Authorization: Bearer KEY") -> web.Response:

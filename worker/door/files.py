@@ -97,7 +97,9 @@ class FileRoutes:
 
     def _route(self, path: str, handle: Any, summary: str, answer: type[BaseModel] | None, **more: Any) -> Route:
         answers: Mapping[int, type[BaseModel] | None] = {200: answer}
-        return Route("GET", path, handle, summary, self._scope, answers=answers, surface=self._surface, **more)
+        return Route(
+            "GET", path, handle, summary, self._scope, answers=answers, surface=self._surface, bound=True, **more
+        )
 
     async def files(self, request: web.Request) -> web.Response:
         record = await self._job_of(request)
@@ -143,7 +145,7 @@ class WordRoutes:
 
     def routes(self) -> Sequence[Route]:
         summary = "What the codes in insignia results are called, in Thai and English"
-        return (Route("GET", "/api/v1/insignia/words", self.words, summary, "any", surface="public"),)
+        return (Route("GET", "/api/v1/insignia/words", self.words, summary, "any", surface="public", bound=True),)
 
     async def words(self, _request: web.Request) -> web.Response:
         return json_response(await self._results.words(), headers={"Cache-Control": "private, max-age=300"})

@@ -61,7 +61,7 @@ def problems_middleware(on_error: Callable[[str, str, BaseException], None]) -> 
         except web.HTTPException as exc:
             if exc.status < 400:
                 raise
-            headers = {"Allow": exc.headers["Allow"]} if "Allow" in exc.headers else None
+            headers = {name: exc.headers[name] for name in ("Allow", "Retry-After") if name in exc.headers}
             return problem(exc.status, _detail(exc), headers)
         except BadQuery as exc:
             return problem(422, str(exc), parameter=exc.parameter)

@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
+import orjson
 from aiohttp import web
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from worker.errors import WorkerError
+from worker.errors import InvalidPayload, WorkerError
+from worker.handler import explain
 
 Scope = Literal["enqueue", "read", "admin", "user", "any"]
 """What a caller must be allowed. `user`: an end user with the hub's token, and nobody else. `any`: whoever is known."""
@@ -56,6 +58,23 @@ class Route:
     """The media type of the body."""
     intake: bool = False
     """Takes jobs in: refused while the service stops."""
+    bound: bool = False
+    """Keys that are bound to users or organisations may call it, for it keeps their bounds (`worker.door.bounds`)."""
+    example: Mapping[str, Any] | None = None
+    """A body, for the description."""
+
+    @property
+    def action(self) -> str | None:
+        """The name under which the audit trail keeps it; None: it orders nothing. `jobs.cancel`, `workers.patch`."""
+        if self.method in ("GET", "HEAD") or self.intake or self.scope is None:
+            return None
+        words = [part for part in self.path.removeprefix("/api/v1/").split("/") if not part.startswith("{")]
+        return ".".join(words if len(words) > 1 else [*words, self.method.lower()])
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names in braces."""
+        return tuple(re.findall(r"{(\w+)", self.path))
 
 
 class RouteSet(Protocol):
@@ -120,6 +139,14 @@ def checked_query(model: type[_Model], request: web.Request) -> _Model:
         fault = exc.errors(include_url=False, include_context=False, include_input=False)[0]
         name = _printable(str(fault["loc"][0])) if fault["loc"] else "query"
         raise BadQuery(name, f"{name}: {_words(fault['type'], fault['msg'], model)}") from None
+
+
+async def read_body(request: web.Request, model: type[_Model]) -> _Model:
+    """The body as this model; InvalidPayload names every fault, JSONDecodeError says that it is no JSON."""
+    try:
+        return model.model_validate(orjson.loads(await request.read()))
+    except ValidationError as exc:
+        raise InvalidPayload(f"body: {explain(exc)}") from None
 
 
 def _words(kind: str, message: str, model: type[BaseModel]) -> str:

@@ -9,6 +9,7 @@ from aiohttp.http_exceptions import BadHttpMessage
 
 from worker.control import Control, JobRequest, accepted_view, parse_request
 from worker.door.access import CALLER
+from worker.door.bounds import admitted
 from worker.door.problems import json_response, problem
 from worker.door.routes import Route
 from worker.errors import InvalidPayload, KeyConflict, StoreFull, UnknownKind, WrongContent
@@ -42,6 +43,7 @@ class UploadRoutes:
                 surface="public",
                 takes="multipart/form-data",
                 intake=True,
+                bound=True,
             ),
         )
 
@@ -65,7 +67,7 @@ class UploadRoutes:
         first = await anext(parts, None)
         if first is None or first.name != "job":
             raise InvalidPayload(_HOW)
-        job = parse_request(await _text(first))
+        job = admitted(request[CALLER], parse_request(await _text(first)))
         wanted = self._fields(job)
         async for part in parts:
             if part.name not in wanted:

@@ -1,0 +1,222 @@
+"""The description of the API (OpenAPI 3.1), made from the table of routes and their models. Knows no service."""
+
+import functools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from worker import __version__
+from worker.door.answers import Problem
+from worker.door.routes import Route
+
+PATH: Final = "/openapi.json"
+_REF: Final = "#/components/schemas/{model}"
+_KEYS: Final[tuple[dict[str, list[str]], ...]] = ({"bearer": []}, {"apiKey": []}, {"session": []})
+_SCHEMES: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key of Http:ApiKeys"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "The same key in its own header"},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "insignia-session",
+        "description": "Set by POST /api/v1/session (its name ends in a mark of the installation); what changes "
+        "something must come from a page of the same origin",
+    },
+    "hubToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An end user's token of the hub (Hub:Jwt)",
+    },
+}
+_PROBLEMS: Final = {
+    400: "The body is no JSON, or the request no HTTP",
+    401: "Nobody we know: no key, a wrong one, an expired or revoked token, a session that is over",
+    403: "Known, but not allowed: the scope is missing, or it concerns others than the key is bound to",
+    404: "There is no such thing, or it is another's",
+    405: "The path has other methods: Allow names them",
+    409: "Not in its present state; or the idempotency key is taken by another payload",
+    413: "The body is larger than Http:MaxBody",
+    415: "A file is not what it has to be",
+    421: "Http:AllowedHosts does not name the host this is addressed to",
+    422: "A value makes no sense; `detail` names it, `parameter` too where it is one of the query",
+    429: "Too many requests, or too many unknown keys: Retry-After says for how long to wait",
+    500: "Unexpected; the log has more under errorId",
+    503: "The service is stopping, or its store is out of order",
+    507: "The store is full",
+}
+_NAMES: Final = {"id": "The job's id", "kind": "The job's kind, as taskType", "name": "The file's name"}
+
+
+def description_of(table: Sequence[Route]) -> Route:
+    """The route that describes the others, and itself."""
+
+    @functools.cache
+    def document() -> bytes:
+        return orjson.dumps(openapi((*table, route)))
+
+    async def show(_request: web.Request) -> web.Response:
+        return web.Response(body=document(), content_type="application/json")
+
+    route = Route("GET", PATH, show, "This description", None, surface="public")
+    return route
+
+
+def openapi(table: Iterable[Route]) -> dict[str, Any]:
+    """The document. Each path parameter, query parameter, body and answer is as the route's models say."""
+    routes = list(table)
+    schemas = _schemas(routes)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        path = re.sub(r"{(\w+):[^}]*}", r"{\1}", route.path)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "insignia-worker",
+            "version": __version__,
+            "description": "Durable jobs and the news of their end. Errors are problem documents (RFC 9457).",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": dict(_SCHEMES)},
+    }
+
+
+def _schemas(routes: Iterable[Route]) -> dict[str, Any]:
+    models: dict[str, type[BaseModel]] = {"Problem": Problem}
+    for route in routes:
+        for model in (route.body, *route.answers.values()):
+            if model is not None and models.setdefault(model.__name__, model) is not model:
+                raise ValueError(f"two models are called {model.__name__}")
+    _, definitions = models_json_schema([(model, "validation") for model in models.values()], ref_template=_REF)
+    schemas: dict[str, Any] = definitions["$defs"]
+    for name, schema in schemas.items():
+        if name in models and name not in {route.body.__name__ for route in routes if route.body is not None}:
+            schema.pop("additionalProperties", None)  # answers may gain fields
+    return schemas
+
+
+def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": _operation_id(route),
+        "summary": route.summary,
+        "tags": [_tag(route)],
+        "responses": {**_answers(route), **_problems(route)},
+        "security": [] if route.scope is None else _security(route),
+        "x-surface": route.surface,
+    }
+    if route.scope is not None:
+        operation["x-scope"] = route.scope
+    parameters = [*_path_parameters(route), *_query_parameters(route, schemas), *_header_parameters(route)]
+    if parameters:
+        operation["parameters"] = parameters
+    if route.body is not None:
+        operation["requestBody"] = _body(route, route.body)
+    return operation
+
+
+def _operation_id(route: Route) -> str:
+    words = re.findall(r"\w+", route.path.removeprefix("/api/v1"))
+    return "_".join([route.method.lower(), *words])
+
+
+def _tag(route: Route) -> str:
+    inner = route.path.removeprefix("/api/v1/")
+    return inner.split("/")[0] if inner != route.path else "status"
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    if route.scope == "user":
+        return [{"hubToken": []}]
+    return [*_KEYS, {"hubToken": []}] if route.scope == "any" else list(_KEYS)
+
+
+def _answers(route: Route) -> dict[str, Any]:
+    answers: dict[str, Any] = {}
+    for status, model in route.answers.items():
+        answer: dict[str, Any] = {"description": route.summary}
+        if status not in (204, 304):
+            schema = {} if model is None else {"$ref": _REF.format(model=model.__name__)}
+            answer["content"] = {route.content: {"schema": schema}}
+        answers[str(status)] = answer
+    return answers
+
+
+def _problems(route: Route) -> dict[str, Any]:
+    content = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}
+    return {
+        str(status): {"description": _PROBLEMS[status], "content": content} | _problem_headers(status)
+        for status in sorted(_possible(route))
+        if status not in route.answers
+    }
+
+
+def _problem_headers(status: int) -> dict[str, Any]:
+    names = {401: "WWW-Authenticate", 429: "Retry-After"}
+    return {"headers": {names[status]: {"schema": {"type": "string"}}}} if status in names else {}
+
+
+def _possible(route: Route) -> Iterator[int]:
+    yield from (422, 500)
+    if route.path.startswith("/api/"):
+        yield from (503, 421)
+    if route.scope is not None:
+        yield from (401, 403, 429)
+    if route.path.endswith("/session"):
+        yield from (401, 403, 429)
+    if route.parameters:
+        yield 404
+    if route.body is not None:
+        yield from (400, 413)
+    if route.method != "GET":
+        yield from (409, 507)
+    if route.takes != "application/json":
+        yield 415
+
+
+def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
+    for name in route.parameters:
+        schema = {"type": "string", "minLength": 1}
+        described = "The notification's id" if "/notifications/" in route.path else _NAMES.get(name, name)
+        yield {"name": name, "in": "path", "required": True, "description": described, "schema": schema}
+
+
+def _query_parameters(route: Route, schemas: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if route.query is None:
+        return
+    schema = route.query.model_json_schema(ref_template=_REF)
+    schemas |= schema.get("$defs", {})
+    for name, described in schema["properties"].items():
+        parameter = {"name": name, "in": "query", "required": name in schema.get("required", ())}
+        if "description" in described:
+            parameter["description"] = described.pop("description")
+        yield parameter | {"schema": _without_null(described)}
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter is there or not; it is never null, though the model says so of one that is not there."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    rest = {key: value for key, value in schema.items() if key not in ("anyOf", "title")}
+    if rest.get("default", ...) is None:
+        del rest["default"]
+    return rest | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
+
+
+def _header_parameters(route: Route) -> Iterator[dict[str, Any]]:
+    if route.intake and not route.path.endswith("/batch"):
+        described = "Of one caller, kind and user: the same word again with the same payload answers with the first job"
+        schema = {"type": "string", "maxLength": 200}
+        yield {"name": "Idempotency-Key", "in": "header", "required": False, "description": described, "schema": schema}
+
+
+def _body(route: Route, model: type[BaseModel]) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": {"$ref": _REF.format(model=model.__name__)}}
+    if route.example is not None:
+        content["example"] = dict(route.example)
+    return {"required": True, "content": {route.takes: content}}
