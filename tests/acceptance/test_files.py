@@ -92,18 +92,24 @@ async def test_kill_9_in_the_middle_of_an_upload_leaves_nothing_after_the_next_s
         await eventually(lambda: list(uploads.iterdir()) == [], timeout=20)
 
 
-async def test_uploads_go_when_retention_takes_their_job(tmp_path: Path) -> None:
-    configure(tmp_path, Queue={"Retention": 1}, WebSocket={"Url": "http://127.0.0.1:1", "Timeout": 100})
+async def test_uploads_go_when_retention_takes_their_job_and_not_before_its_news_is_delivered(tmp_path: Path) -> None:
+    configure(tmp_path, Queue={"Retention": 1})
     write_sample(tmp_path / "r.csv", count=50)
     uploads = tmp_path / "state" / "rosters" / "uploads"
     async with running_worker(tmp_path) as service, asking(service) as session:
         job = await upload(session, tmp_path / "r.csv")
         await get(session, f"/api/v1/jobs/{job['jobId']}?wait=60")
-        assert (uploads / job["jobId"]).is_dir()
-        # Its news is not delivered, so the job stays, and so do its files.
         assert await service.stop() == 0
-    assert (uploads / job["jobId"]).is_dir()
-    assert command(tmp_path, "jobs", "show", job["jobId"]).returncode == 0
+    async with running_worker(tmp_path) as service:  # no hub yet: the news waits, and so do the files
+        assert (uploads / job["jobId"]).is_dir()
+        assert await service.stop() == 0
+    configure(tmp_path, Queue={"Retention": 1}, Hub={"Enabled": "true"})
+    async with running_worker(tmp_path) as service, asking(service) as session:
+        while not (await get(session, "/api/v1/notifications?state=delivered"))["notifications"]:
+            await asyncio.sleep(0.02)
+        assert await service.stop() == 0
+    async with running_worker(tmp_path):
+        await eventually(lambda: list(uploads.iterdir()) == [], timeout=20)
 
 
 async def test_the_command_line_sends_files_along_with_and_without_a_service(tmp_path: Path) -> None:
