@@ -224,7 +224,8 @@ def file_routes_of(loaded: Loaded, control: Control, uploads: Uploads) -> list[R
     async def job_of(request: web.Request) -> JobRecord:
         return seen_by(request[CALLER], await control.show(request.match_info["id"]))
 
-    return [UploadRoutes(control, uploads), FileRoutes(results, job_of), WordRoutes(results)]
+    own = FileRoutes(results, job_of, base="/api/v1/me/jobs", scope="user", surface="public")
+    return [UploadRoutes(control, uploads), FileRoutes(results, job_of), own, WordRoutes(results)]
 
 
 def known_in(store: Store) -> Known:

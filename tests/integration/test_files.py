@@ -1,5 +1,6 @@
 """What a job has left, over HTTP: the settled attempt's files and no others, its rows, the words for their codes."""
 
+import io
 import json
 import os
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import orjson
 import pytest
 
@@ -327,3 +329,55 @@ async def test_the_words_are_told_in_both_languages(house: House) -> None:
     assert words["classes"]["CT5"]["th"] == "เบญจมาภรณ์มงกุฎไทย"
     assert words["reasons"]["SALARY_TOO_LOW"] == {"th": "เงินเดือนไม่ถึงเกณฑ์", "en": "the salary is too low"}
     assert set(words["decisions"]) == {"nominate", "not_eligible", "manual_review"}
+
+
+# -- whose they are --------------------------------------------------------------------------------------------------
+
+
+async def test_a_job_of_somebody_else_looks_like_none(tmp_path: Path) -> None:
+    from config.layers import load
+    from worker.assembly import file_routes_of, uploads_of
+    from worker.door.access import Caller
+
+    loaded = load([], environ={"HOME": str(tmp_path)}, cwd=tmp_path, system_folder=tmp_path, secrets_folder=tmp_path)
+    settings = InsigniaSettings(
+        data_directory=str(loaded.resolve_state("rosters")), output_directory=str(loaded.resolve_state("results"))
+    )
+    Path(settings.data_directory).mkdir(parents=True)
+    write_sample(Path(settings.data_directory) / "r.csv", count=100)
+    callers = {
+        "owner": Caller("owner", frozenset({"read"}), users=frozenset({"user-1"})),
+        "other": Caller("other", frozenset({"read", "enqueue"}), users=frozenset({"user-2"})),
+        "office": Caller("office", frozenset({"read"}), organizations=frozenset({"อีกสำนัก"})),
+        "me": Caller("me", frozenset({"user"}), users=frozenset({"user-1"}), user="user-1"),
+        "them": Caller("them", frozenset({"user"}), users=frozenset({"user-2"}), user="user-2"),
+    }
+    async with a_store(tmp_path) as store:
+        control = Control(store, discover([worker.handlers]), Wire(), Clock(), None, 3, {"Insignia": settings})
+        uploads = uploads_of(loaded)
+        sets = file_routes_of(loaded, control, uploads)
+        async with ajar(sets, lambda request: callers[request.headers["X-Who"]]) as door:
+            house = House(door, store, control, uploads, tmp_path)
+            job_id, _ = await house.run({"round": 2569, "roster": "r.csv"})
+
+            async def status(who: str, base: str, what: str) -> int:
+                return (await house.get(f"{base}/jobs/{job_id}/{what}", headers={"X-Who": who}))[0]
+
+            for what in ("files", "files/results.csv", "rows"):
+                assert await status("owner", "/api/v1", what) == 200
+                assert await status("other", "/api/v1", what) == 404
+                assert await status("office", "/api/v1", what) == 404
+                assert await status("me", "/api/v1/me", what) == 200
+                assert await status("them", "/api/v1/me", what) == 404
+                assert await status("me", "/api/v1", what) == 403
+                assert await status("owner", "/api/v1/me", what) == 403
+            _, listed, _ = await house.get(f"/api/v1/me/jobs/{job_id}/files", headers={"X-Who": "me"})
+            assert all(file["href"].startswith("/api/v1/me/jobs/") for file in listed["files"])
+            form = aiohttp.FormData()
+            form.add_field(
+                "job", orjson.dumps({"taskType": KIND, "userId": "user-1", "payload": {"round": 2569}}).decode()
+            )
+            form.add_field("roster", io.BytesIO(b"person_id\n1\n"), filename="r.csv")
+            answer = await door.ask("POST", "/api/v1/jobs/upload", data=form, headers={"X-Who": "other"})
+            assert answer[0] == 403
+            assert not (Path(settings.data_directory) / "uploads").exists()

@@ -93,6 +93,8 @@ def test_rows_can_be_filtered_by_award_and_by_reason(round_: Round) -> None:
         assert read_rows(path, RowQuery(reason=reason)).matched == count
     assert read_rows(path, RowQuery(show="nominate", reason="SALARY_TOO_LOW")).matched == 0
     assert read_rows(path, RowQuery(award="' OR 1 --")).matched == 0
+    assert read_rows(path, RowQuery(award="CKM")).matched == summary["medal"]["nominate"] > 0
+    assert read_rows(path, RowQuery(award="CKM", of="class")).matched == 0
 
 
 def test_a_part_of_an_id_is_found_also_in_thai_digits(round_: Round) -> None:

@@ -29,8 +29,8 @@ class RowsQuery(Query):
 
     show: Literal["review", "nominate", "notEligible", "uncertain", "all"] = "all"
     """By the decision; `uncertain`: a rule below high confidence was asked."""
-    of: Literal["class", "medal"] = "class"
-    """Which of the two decisions the filters look at."""
+    of: Literal["class", "medal"] | None = None
+    """Which of the two decisions the filters look at; else that of the class, or of the medal whose code is given."""
     award: Annotated[Text | None, Field(alias="class")] = None
     """The code of the class or medal, as CT5."""
     reason: Text | None = None

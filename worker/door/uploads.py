@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Annotated, Any
 
 from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import BadHttpMessage
+from pydantic import BaseModel, Field
 
 from worker.control import Control, JobRequest, accepted_view, parse_request
 from worker.door.access import CALLER
+from worker.door.answers import AcceptedJob
 from worker.door.bounds import admitted
 from worker.door.problems import json_response, problem
 from worker.door.routes import Route
@@ -25,6 +28,17 @@ _IDLE = 60.0
 _HOW = "send multipart/form-data: first a part `job` (JSON), then a file for each field of the payload that takes one"
 
 
+File = Annotated[str, Field(json_schema_extra={"contentMediaType": "application/octet-stream"})]
+
+
+class UploadForm(BaseModel):
+    """The parts, the job first. Which fields take files is the kind's; these are those of the insignia job."""
+
+    job: JobRequest
+    roster: File
+    history: File | None = None
+
+
 class UploadRoutes:
     """Jobs that bring their files along."""
 
@@ -39,7 +53,8 @@ class UploadRoutes:
                 self.upload,
                 "Submit a job with its files; 202 once all of it is on disk",
                 "enqueue",
-                answers={202: None},
+                body=UploadForm,
+                answers={202: AcceptedJob},
                 surface="public",
                 takes="multipart/form-data",
                 intake=True,
@@ -111,7 +126,7 @@ class UploadRoutes:
                     raise KeyConflict(
                         f"the key {key or job.id!r} is taken by job {accepted.job_id}, whose payload or files differ"
                     )
-                return Accepted(accepted.job_id, "existing")
+                return replace(accepted, state="existing")
         return accepted
 
 

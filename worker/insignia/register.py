@@ -36,7 +36,8 @@ class RowQuery:
 
     show: Show = "all"
     """uncertain: a rule below high confidence was asked for one of the two decisions."""
-    of: Literal["class", "medal"] = "class"
+    of: Literal["class", "medal"] | None = None
+    """None: class, unless the award is one that only the medal decisions know."""
     award: str | None = None
     reason: str | None = None
     text: str | None = None
@@ -111,6 +112,13 @@ def _row(entry: Sequence[Any]) -> dict[str, Any]:
     return row | ({"uncertain": True} if uncertain else {})
 
 
+def _which(connection: sqlite3.Connection, numbers: str, award: str | None) -> str:
+    if award is None:
+        return "class"
+    found = connection.execute(f"SELECT 1 FROM officers WHERE class IN ({numbers}) LIMIT 1").fetchone()  # noqa: S608
+    return "class" if found else "medal"
+
+
 def _condition(connection: sqlite3.Connection, query: RowQuery) -> tuple[str, list[Any]]:
     """A WHERE for `officers` alone: the few decisions that fit are looked up first."""
     parts, values = ["1"], []
@@ -123,7 +131,8 @@ def _condition(connection: sqlite3.Connection, query: RowQuery) -> tuple[str, li
     if asked:
         where = " AND ".join(f"{column} = ?" for column in asked)
         fitting = connection.execute(f"SELECT id FROM decisions WHERE {where}", list(asked.values()))  # noqa: S608
-        parts.append(f"{query.of} IN ({','.join(str(number) for (number,) in fitting)})")
+        numbers = ",".join(str(number) for (number,) in fitting)
+        parts.append(f"{query.of or _which(connection, numbers, query.award)} IN ({numbers})")
     if query.show == "uncertain":
         parts.append("uncertain")
     if query.text:
