@@ -59,7 +59,7 @@ async def serve_commands(
             sets=[
                 JobRoutes(control),
                 StatusRoutes(_no_service),
-                ConnectionRoutes(lambda: {"state": State.DISCONNECTED.value}, lambda: None),
+                ConnectionRoutes(_no_link, lambda: None),
                 *file_routes_of(loaded, control, uploads),
             ],
             is_draining=lambda: False,
@@ -69,6 +69,10 @@ async def serve_commands(
         async with serve_unix(door.local(), loaded.state_dir):
             ready()
             await stop.wait()
+
+
+async def _no_link() -> dict[str, object]:
+    return {"state": State.DISCONNECTED.value}
 
 
 async def _no_service() -> Health:

@@ -39,11 +39,14 @@ from worker.door.access import Access
 from worker.door.app import Door, serve_tcp, serve_unix
 from worker.door.audit import AuditRoutes
 from worker.door.bulk import BulkRoutes
-from worker.door.connection import ConnectionRoutes, history_view
+from worker.door.connection import ConnectionRoutes
 from worker.door.jobs import JobRoutes
+from worker.door.limits import Throttle
+from worker.door.live import Live, Sources
 from worker.door.login import SessionRoutes
 from worker.door.me import MeRoutes
 from worker.door.routes import RouteSet
+from worker.door.stats import Statistics
 from worker.door.status import Entry, Health, StatusRoutes
 from worker.errors import WorkerError
 from worker.events import (
@@ -55,10 +58,13 @@ from worker.events import (
     ServiceStarted,
     ServiceStopped,
     ServiceStopping,
+    WaitingJobCancelled,
 )
 from worker.executor import Executor
+from worker.hub.events import NewsShown
 from worker.hub.server import Hub
-from worker.maintenance import Indexer, Pruner, Pulse, Watch
+from worker.maintenance import Indexer, Pruner, Pulse, Receipts, Watch
+from worker.observation import Observation, Steering
 from worker.orgsocket.channel import OrgSocket
 from worker.orgsocket.history import EVENTS as LINK_EVENTS
 from worker.orgsocket.history import History
@@ -157,8 +163,12 @@ class Parts:
     tally: Tally
     history: History
     pruner: Pruner
+    receipts: Receipts
     sweeper: Sweeper
     progress: ProgressFan
+    live: Live
+    steering: Steering
+    observation: Observation
     access: Access
 
     @property
@@ -256,15 +266,34 @@ async def _build(
     emit.add(history, *LINK_EVENTS)
     pulse = Pulse(emit, clock, on_beat=_beats(systemd, clock, tally))
     pruner = Pruner(store, settings.queue.retention / 1000, clock, emit)
+    receipts = Receipts(store, clock, emit)
+    emit.add(lambda event: receipts.note(event.notification_id), NewsShown)
     pruner.audit_retention = settings.queue.audit_retention / 1000
     sweeper = Sweeper(uploads_of(loaded), known_in(store), emit)
     await sweeper.uploads.measure()
     emit.add(lambda _event: sweeper.wake.set(), Pruned)
     renewal = Renewal(loaded, source, emit, clock, systemd)
     teller = ProgressTeller(channel.progress, settings.web_socket.event, clock)
-    renewal.add(Adoption(loaded, job_worker, control, channel, relay, pruner, progress, teller))
+    live = _live_of(Statistics(store, tally, job_worker, clock), emit, progress, clock)
+    steering = Steering(job_worker, renewal, emit, systemd)
+    observation = Observation(
+        store=store,
+        control=control,
+        worker=job_worker,
+        channel=channel,
+        hub=hub,
+        tally=tally,
+        history=history,
+        live=live,
+        steering=steering,
+        renewal=renewal,
+        clock=clock,
+        started_at=clock.now(),
+        link=lambda: connection_of(channel),
+    )
     access = access_of(loaded, hub, clock, emit)
-    renewal.add(_keys_of(access, emit))
+    renewal.add(_doorkeeping(access, live, clock, emit))  # the first: it may refuse
+    renewal.add(Adoption(loaded, job_worker, control, channel, relay, pruner, progress, teller))
     return Parts(
         renewal,
         clock,
@@ -282,10 +311,23 @@ async def _build(
         tally,
         history,
         pruner,
+        receipts,
         sweeper,
         progress,
+        live,
+        steering,
+        observation,
         access,
     )
+
+
+def _live_of(statistics: Statistics, emit: Emitter, progress: ProgressFan, clock: Clock) -> Live:
+    """Listens to ends of jobs and to progress while somebody watches."""
+
+    def ends(listener: Emit) -> Callable[[], None]:
+        return emit.add(listener, JobSettled, WaitingJobCancelled)
+
+    return Live(Sources(lambda: statistics.now(seconds=3), ends, progress.add), clock, emit)
 
 
 async def _executor(
@@ -310,11 +352,19 @@ async def _executor(
     )
 
 
-def _keys_of(access: Access, emit: Emit) -> Taker:
-    """A key that is taken out of the settings opens nothing from the reload on, and its sessions end."""
+def _doorkeeping(access: Access, live: Live, clock: Clock, emit: Emit) -> Taker:
+    """A key that is taken out of the settings opens nothing from the reload on; its sessions and streams end."""
 
     async def take(loaded: Loaded) -> None:
-        access.keys = api_keys_of(loaded, emit)
+        http, keys = loaded.settings.http, api_keys_of(loaded, emit)
+        if keys != access.keys:
+            access.keys = keys
+            live.drop_all()
+        access.allowed_hosts = frozenset(host.lower() for host in http.allowed_hosts)
+        if access.calls.rate != http.rate_limit:
+            access.calls = Throttle(http.rate_limit, 2 * http.rate_limit, clock.monotonic)
+        if access.guesses.burst != http.failed_logins:
+            access.guesses = Throttle(http.failed_logins / 60, http.failed_logins, clock.monotonic)
 
     return take
 
@@ -369,6 +419,7 @@ async def _open_doors(stack: contextlib.AsyncExitStack, parts: Parts) -> tuple[s
         admin_url = await stack.enter_async_context(serve_tcp(admin, http.admin_url, away, "Http:AdminUrl"))
         parts.emit(Announced(f"administration answers at {admin_url} alone"))
     url = await stack.enter_async_context(serve_tcp(public, http.url, away))
+    stack.callback(parts.live.close)
     if parts.hub is not None:
         # Before the port closes: its clients' transports are dropped, never told to disconnect.
         stack.push_async_callback(parts.hub.close)
@@ -379,9 +430,6 @@ async def _open_doors(stack: contextlib.AsyncExitStack, parts: Parts) -> tuple[s
 
 
 def _route_sets(parts: Parts) -> list[RouteSet]:
-    def connection() -> dict[str, object]:
-        return connection_of(parts) | {"history": [history_view(entry) for entry in parts.history.entries()]}
-
     return [
         JobRoutes(parts.control),
         BulkRoutes(parts.control),
@@ -394,7 +442,8 @@ def _route_sets(parts: Parts) -> list[RouteSet]:
             default_user=lambda: parts.control.default_user,
         ),
         StatusRoutes(lambda: health_of(parts)),
-        ConnectionRoutes(connection, parts.channel.reconnect),
+        ConnectionRoutes(parts.observation.connection, parts.channel.reconnect),
+        *parts.observation.routes(),
         *file_routes_of(parts.loaded, parts.control, parts.sweeper.uploads),
     ]
 
@@ -425,6 +474,7 @@ async def _live(parts: Parts, running: Running, on_ready: Callable[[Running], No
             group.create_task(parts.worker.run_settling()),
             group.create_task(parts.relay.run(over)),
             group.create_task(parts.renewal.run()),
+            group.create_task(parts.receipts.run()),
         ]
         group.create_task(parts.pruner.run(stop))
         group.create_task(Indexer(parts.store, parts.clock, parts.emit).run(stop))
@@ -495,7 +545,7 @@ def _signals(parts: Parts) -> Any:
     table: dict[signal.Signals, Callable[[], None]] = {
         signal.SIGTERM: lambda: stopping.ask("SIGTERM"),
         signal.SIGINT: lambda: stopping.ask("SIGINT"),
-        signal.SIGTSTP: lambda: _quiet(parts),
+        signal.SIGTSTP: lambda: parts.steering.set_quiet(True),
         signal.SIGHUP: parts.renewal.ask,
     }
     if threading.current_thread() is not threading.main_thread():
@@ -510,18 +560,12 @@ def _signals(parts: Parts) -> Any:
             loop.remove_signal_handler(number)
 
 
-def _quiet(parts: Parts) -> None:
-    parts.worker.set_quiet(True)
-    parts.emit(Announced("quiet: no new job is started until the next start"))
-    parts.systemd.status("quiet")
-
-
 # -- how it is -------------------------------------------------------------------------------------------------------
 
 
-def connection_of(parts: Parts) -> dict[str, object]:
+def connection_of(channel: OrgSocket) -> dict[str, object]:
     """The link's figures, as `/api/v1/connection` and the pages show them."""
-    figures = parts.channel.figures()
+    figures = channel.figures()
     return {
         "state": figures.state.value,
         "mode": figures.mode,
@@ -570,7 +614,7 @@ async def health_of(parts: Parts) -> Health:
         f"reload refused: {problem}" if problem else "",
         {"reloads": reloads.succeeded, "failedReloads": reloads.failed},
     )
-    link = connection_of(parts)
+    link = connection_of(parts.channel)
     entries["link"] = Entry("Healthy" if link["state"] == State.CONNECTED else "Degraded", data=link)
     if parts.hub is not None:
         entries["hub"] = Entry("Healthy", data=asdict(parts.hub.figures(clients=False)))

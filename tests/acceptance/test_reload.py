@@ -1,11 +1,13 @@
 """SIGHUP on the real service: new settings hold at once, unusable ones change nothing, each in a line of the log."""
 
 import asyncio
+import hashlib
 import json
 import signal
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.support.eventually import eventually
@@ -72,6 +74,22 @@ async def test_an_unusable_file_changes_nothing_and_is_told_in_one_line(folder: 
         (folder / "appsettings.json").write_text(good, encoding="utf-8")
         await reload(worker, "settings read anew: nothing has changed")
         assert (await ask(worker, "GET", "/health"))["entries"]["settings"]["status"] == "Healthy"
+
+
+async def test_a_key_that_is_taken_out_opens_nothing_more_and_ends_its_streams(folder: Path) -> None:
+    url = json.loads((folder / "appsettings.json").read_text(encoding="utf-8"))["Http"]["Url"]
+    keys = {name: {"Name": name, "Sha256": hashlib.sha256(name.encode()).hexdigest()} for name in ("old", "new")}
+    write(folder, Http={"Url": url, "ApiKeys": [keys["old"]]})
+    async with running_worker(folder) as worker, aiohttp.ClientSession() as session:
+        async with session.get(f"{url}/api/v1/live", headers={"X-Api-Key": "old"}) as stream:
+            await stream.content.readuntil(b"event: stats")
+            write(folder, Http={"Url": url, "ApiKeys": [keys["new"]], "RateLimit": 1000})
+            await reload(worker, "settings read anew: Http:ApiKeys, Http:RateLimit")
+            async with asyncio.timeout(10):
+                await stream.content.read()
+        for name, status in (("old", 401), ("new", 200)):
+            async with session.get(f"{url}/api/v1/stats", headers={"X-Api-Key": name}) as answer:
+                assert answer.status == status
 
 
 async def test_log_levels_follow_and_secrets_stay_secret(folder: Path) -> None:

@@ -82,11 +82,14 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         async def health() -> Health:
             return house.health
 
+        async def connection() -> dict[str, object]:
+            return {"state": "connected"}
+
         door = Door(
             sets=[
                 JobRoutes(control),
                 StatusRoutes(health),
-                ConnectionRoutes(lambda: {"state": "connected"}, reconnect),
+                ConnectionRoutes(connection, reconnect),
             ],
             is_draining=lambda: house.draining,
             on_error=lambda *error: house.errors.append(error),

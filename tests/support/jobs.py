@@ -54,6 +54,14 @@ async def hold(payload: Until) -> None:
         await asyncio.sleep(0.01)
 
 
+@handler("step")
+async def step(payload: Until, context: Context) -> None:
+    """Tells how far it is, again and again, until it may end."""
+    while not Path(payload.gone).exists():
+        context.progress(40, "ครึ่งทาง")
+        await asyncio.sleep(0.02)
+
+
 @handler("stubborn")
 async def stubborn(payload: Pause) -> None:
     """Does not heed its cancellation."""

@@ -1,20 +1,12 @@
-"""Bodies as models: what a route answers, and what it takes."""
+"""A request's JSON body as a model."""
 
 from typing import TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, ValidationError
 
 from worker.errors import InvalidPayload
 from worker.handler import explain
-
-
-class Answer(BaseModel):
-    """What a route answers, in camelCase; for the description of the API and for its tests."""
-
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
-
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

@@ -1,11 +1,12 @@
 """The link to the org-socket server, as people see it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
 
 from worker.clock import rfc3339
+from worker.door.answers import Requested
 from worker.door.problems import json_response
 from worker.door.routes import Route
 from worker.orgsocket.history import Entry
@@ -14,7 +15,7 @@ from worker.orgsocket.history import Entry
 class ConnectionRoutes:
     """`/api/v1/connection`."""
 
-    def __init__(self, figures: Callable[[], Mapping[str, object]], reconnect: Callable[[], None]) -> None:
+    def __init__(self, figures: Callable[[], Awaitable[Mapping[str, object]]], reconnect: Callable[[], None]) -> None:
         self._figures = figures
         self._reconnect = reconnect
 
@@ -22,11 +23,13 @@ class ConnectionRoutes:
         path = "/api/v1/connection"
         return (
             Route("GET", path, self.show, "The link to the org-socket server: state, figures, history", "read"),
-            Route("POST", f"{path}/reconnect", self.reconnect, "Connect anew, at once", "admin", answers={202: None}),
+            Route(
+                "POST", f"{path}/reconnect", self.reconnect, "Connect anew, at once", "admin", answers={202: Requested}
+            ),
         )
 
     async def show(self, _request: web.Request) -> web.Response:
-        return json_response(self._figures())
+        return json_response(await self._figures())
 
     async def reconnect(self, _request: web.Request) -> web.Response:
         self._reconnect()

@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic.alias_generators import to_camel
 
 from worker.clock import rfc3339
-from worker.door.bodies import Answer
+from worker.door.answers import Answer, Requested, Timestamp
 from worker.door.problems import json_response
 from worker.door.routes import Route
 from worker.errors import NotFound
@@ -25,8 +25,8 @@ class ClientAnswer(Answer):
     """null: the worker in this process."""
     door: str
     address: str
-    since: str
-    last_pong: str | None
+    since: Timestamp
+    last_pong: Timestamp | None
     queued: int
     """Bytes that wait for it."""
     dropped: int
@@ -50,10 +50,6 @@ class HubAnswer(Answer):
     totals: dict[str, Any] | None
 
 
-class CloseAnswer(Answer):
-    status: str
-
-
 class HubRoutes:
     """`/api/v1/hub`."""
 
@@ -66,7 +62,7 @@ class HubRoutes:
             "Clients and rooms of the hub",
             "Close a client's connection; it may come back",
         )
-        done: Mapping[int, type[Answer]] = {202: CloseAnswer}
+        done: Mapping[int, type[Answer]] = {202: Requested}
         return (
             Route("GET", path, self.show, show, "read", answers={200: HubAnswer}),
             Route("POST", f"{path}/clients/{{id}}/close", self.close, close, "admin", answers=done),

@@ -9,7 +9,7 @@ from aiohttp import web
 from config.layers import Loaded
 from config.reload import is_hot
 from config.show import Explained, explained
-from worker.door.bodies import Answer
+from worker.door.answers import Answer
 from worker.door.problems import json_response
 from worker.door.routes import Route
 

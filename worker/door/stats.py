@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from worker.clock import Clock, rfc3339
-from worker.door.bodies import Answer
+from worker.door.answers import Answer, Timestamp
 from worker.door.problems import json_response
 from worker.door.routes import Route
 from worker.queue import Store
@@ -31,7 +31,7 @@ class Size(Answer):
 class Throughput(Answer):
     """One second; `at` is its end."""
 
-    at: str
+    at: Timestamp
     enqueued: int
     succeeded: int
     failed: int
@@ -48,7 +48,7 @@ class Latency(Answer):
 class Stats(Answer):
     """The service now."""
 
-    at: str
+    at: Timestamp
     jobs: dict[str, int]
     """By state."""
     queued: dict[str, int]

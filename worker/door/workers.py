@@ -11,7 +11,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from worker import __version__
 from worker.clock import rfc3339
-from worker.door.bodies import Answer, body_of
+from worker.door.answers import Answer, Timestamp
+from worker.door.bodies import body_of
 from worker.door.problems import json_response
 from worker.door.routes import Route
 from worker.executor import Running
@@ -26,7 +27,7 @@ class RunningJob(Answer):
     task_type: str
     user_id: str
     attempt: int
-    started_at: str
+    started_at: Timestamp
     percent: float
     note: str
     waiting: bool
@@ -40,7 +41,7 @@ class WorkerAnswer(Answer):
     host: str
     pid: int
     version: str
-    started_at: str
+    started_at: Timestamp
     concurrency: int
     processes: int
     quiet: bool
