@@ -18,7 +18,7 @@ from worker.queues.sqlite_claims import PAYLOAD
 from worker.queues.sqlite_ledger import read_counts
 from worker.queues.sqlite_records import BRIEF, RECORD, record_of
 from worker.queues.sqlite_schema import BACKOFF, PAUSED, READY, RUNNING, SCHEDULED, Connection, json_list
-from worker.queues.sqlite_search import KIND, ORGANIZATION, STATE, USER, Look, SearchFile, matching_text, quoted
+from worker.queues.sqlite_search import KIND, ORGANIZATION, SHELF, STATE, USER, Look, SearchFile
 
 SEARCH_SECONDS = 0.2
 """A page is cut short when looking for it takes longer; its cursor goes on from there."""
@@ -36,6 +36,9 @@ _ALL_STATES = frozenset(JobState)
 
 _Row = tuple[Any, ...]
 """`seq`, then the columns of a record."""
+
+_STATE = 5
+"""The state's place in it."""
 
 
 def find(connection: Connection, search: SearchFile, query: JobQuery, seconds: float = SEARCH_SECONDS) -> JobPage:
@@ -257,41 +260,49 @@ def _unfinished_rows(connection: Connection, asked: _Asked) -> list[_Row]:
     if not filter_.unfinished:
         return []
     # The rows themselves are read once their places are sorted: a payload may be long.
-    where = (
-        f"seq IN (SELECT seq FROM jobs INDEXED BY jobs_unfinished WHERE lane IN {_lanes(filter_.unfinished)} "  # noqa: S608
-        f"AND seq < ? AND {filter_.where()} ORDER BY seq DESC LIMIT ?)"
-    )
-    return _chosen(connection, asked, where, (asked.below, *filter_.parameters, asked.limit + 1))
+    seqs = connection.execute(
+        f"SELECT seq FROM jobs INDEXED BY jobs_unfinished WHERE lane IN {_lanes(filter_.unfinished)} "  # noqa: S608
+        f"AND seq < ? AND {filter_.where()} ORDER BY seq DESC LIMIT ?",
+        (asked.below, *filter_.parameters, asked.limit + 1),
+    ).fetchall()
+    return _among(connection, asked, [seq for (seq,) in seqs])
 
 
 def _fresh_rows(connection: Connection, look: Look, asked: _Asked) -> list[_Row]:
+    """Of jobs that ended since the index was brought on."""
     if not asked.filter.ended:
         return []
-    where = (
-        "seq IN (SELECT (SELECT seq FROM jobs WHERE jobs.id = outbox.job_id) FROM outbox WHERE outbox.id > ?) "
-        "AND lane IS NULL AND seq < ?"
-    )
-    return _chosen(connection, asked, where, (look.up_to, asked.below))
+    seqs = connection.execute(
+        "SELECT DISTINCT jobs.seq FROM outbox CROSS JOIN jobs ON jobs.id = outbox.job_id "
+        "WHERE outbox.id > ? AND jobs.lane IS NULL AND jobs.seq < ? ORDER BY jobs.seq DESC",
+        (look.up_to, asked.below),
+    ).fetchall()
+    return _among(connection, asked, [seq for (seq,) in seqs])
 
 
-def _chosen(connection: Connection, asked: _Asked, where: str, parameters: Sequence[Any]) -> list[_Row]:
-    filter_ = asked.filter
+def _among(connection: Connection, asked: _Asked, seqs: Sequence[int]) -> list[_Row]:
+    """The rows that are asked for, of those at the places given, which fall."""
+    if not seqs:
+        return []
+    # CROSS JOIN: from the places to the jobs, in their order; left to choose, SQLite may go through all jobs.
     return connection.execute(
-        f"SELECT seq, {filter_.columns} FROM jobs WHERE {filter_.where(where)} ORDER BY seq DESC LIMIT ?",  # noqa: S608
-        (*parameters, *filter_.parameters, asked.limit + 1),
+        f"SELECT seq, {asked.filter.columns} FROM (SELECT value AS place FROM json_each(?)) "  # noqa: S608
+        f"CROSS JOIN jobs ON jobs.seq = place WHERE {asked.filter.where()} LIMIT ?",
+        (json_list(seqs), *asked.filter.parameters, asked.limit + 1),
     ).fetchall()
 
 
+# -- runs that ended and are in the index
+
+
 def _ended_rows(connection: Connection, look: Look, asked: _Asked) -> _Found:
-    """Runs that ended and are in the index."""
     asked = _within(look, asked)
-    match = _match(look, asked.query)
-    if match is None:
+    marks = _marks(look, asked.query)
+    if not marks and not asked.query.text:
         return _windows(connection, EVERYWHERE, asked)
     found = _Found()
-    for seqs in _candidates(look, match, asked):
-        where = "seq IN (SELECT value FROM json_each(?)) AND lane IS NULL"
-        found.rows += _chosen(connection, asked, where, (json_list(seqs),))
+    for seqs in _candidates(look, marks, asked):
+        found.rows += [row for row in _among(connection, asked, seqs) if row[_STATE] in asked.filter.ended]
         if len(found.rows) > asked.limit:
             break
         if monotonic() > asked.deadline:
@@ -308,31 +319,36 @@ def _within(look: Look, asked: _Asked) -> _Asked:
     return replace(asked, first=max(asked.first, earliest), below=min(asked.below, latest))
 
 
-def _candidates(look: Look, match: str, asked: _Asked) -> Iterator[list[int]]:
-    """Falling, in pieces that grow: often the first are enough, and asking anew has its price."""
-    size = asked.limit + 1
-    most = max(4_000, size)
-    for shelf in look.shelves(asked.first, asked.below) if asked.below > asked.first else ():
-        end = asked.below
-        while seqs := look.candidates(shelf, match, asked.first, end, size):
-            yield seqs
-            end = seqs[-1]
-            size = min(size * 4, most)
-
-
-def _match(look: Look, query: JobQuery) -> str | None:
-    """What to ask the index; None: it cannot help. A name it does not know has no job in it."""
-    terms: list[str] = []
-    for number, values in (
+def _marks(look: Look, query: JobQuery) -> list[str]:
+    fields = (
         (STATE, None if query.states is None else TERMINAL & set(query.states)),
         (KIND, None if query.kind is None else (query.kind,)),
         (USER, query.user_ids),
         (ORGANIZATION, query.organizations),
-    ):
-        if values is not None:
-            marks = [mark for value in values if (mark := look.mark(number, str(value))) is not None]
-            terms.append(f"({' OR '.join(map(quoted, marks or ['   ']))})")
-    text = matching_text(variants(query.text)) if query.text else None
-    if text is not None:
-        terms.append(text)
-    return " AND ".join(terms) or None
+    )
+    return [look.marks(number, list(map(str, names))) for number, names in fields if names is not None]
+
+
+def _candidates(look: Look, marks: Sequence[str], asked: _Asked) -> Iterator[Sequence[int]]:
+    """Falling, in pieces that grow: often the first are enough, and asking anew has its price."""
+    size = asked.limit + 1
+    most = max(4_000, size)
+    for shelf in look.shelves(asked.first, asked.below) if asked.below > asked.first else ():
+        match = _match(look, shelf, marks, asked.query)
+        first, below = max(asked.first, shelf * SHELF), min(asked.below, (shelf + 1) * SHELF)
+        while seqs := _piece(look, shelf, match, first, below, size):
+            yield seqs
+            below = seqs[-1]
+            size = min(size * 4, most)
+
+
+def _match(look: Look, shelf: int, marks: Sequence[str], query: JobQuery) -> str | None:
+    """What to ask a shelf; None: it cannot help."""
+    words = look.words(shelf, variants(query.text)) if query.text else None
+    return " AND ".join(marks if words is None else [*marks, words]) or None
+
+
+def _piece(look: Look, shelf: int, match: str | None, first: int, below: int, size: int) -> Sequence[int]:
+    if match is None:
+        return range(below - 1, max(first, below - size) - 1, -1)
+    return look.candidates(shelf, match, first, below, size)

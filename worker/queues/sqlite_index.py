@@ -188,11 +188,12 @@ def _mark(field: int, column: str) -> str:
     return f"(SELECT {mark} FROM names WHERE field = {field} AND name = jobs.{column})"  # noqa: S608
 
 
-# In the order of rowid, or FTS5 begins a new segment with each row.
+# In the order of rowid, or FTS5 begins a new segment with each row. With two characters more at the end a trigram
+# begins at each that counts.
 _FILL = f"""
     INSERT INTO shelf_{{number}} (rowid, words, state, kind, user, organization)
     SELECT seq, id || char(10) || user_id || char(10) || CAST(payload AS TEXT) || char(10) || coalesce(error, '')
-        || char(10) || coalesce(CAST(result AS TEXT), ''),
+        || char(10) || coalesce(CAST(result AS TEXT), '') || char(10, 10),
         {_mark(STATE, "state")}, {_mark(KIND, "kind")}, {_mark(USER, "user_id")}, {_mark(ORGANIZATION, "organization")}
     FROM batch CROSS JOIN store.jobs USING (seq) CROSS JOIN store.payloads USING (seq)
     WHERE seq >= ? AND seq < ? ORDER BY seq

@@ -49,13 +49,16 @@ _DELIVERED_AT = (
 )
 
 _RECORD = (
-    f"SELECT id, notification_id, job_id, user_id, sequence, {_STATE}, created_at, {_DELIVERED_AT}, redelivery, "  # noqa: S608
-    "reason, body FROM (SELECT delivered FROM tally) CROSS JOIN outbox"
+    f"SELECT outbox.id, notification_id, job_id, user_id, sequence, {_STATE}, created_at, {_DELIVERED_AT}, "  # noqa: S608
+    "redelivery, reason, body FROM (SELECT delivered FROM tally)"
 )
+
+# CROSS JOIN: from the ids to the messages, in their order; left to choose, SQLite may go through all messages.
+_NAMED = "CROSS JOIN (SELECT value AS named FROM json_each(?)) CROSS JOIN outbox ON outbox.id = named"
 
 _DELIVERY = (
     f"SELECT outbox.notification_id, run, sequence, {_STATE}, created_at, {_DELIVERED_AT}, shown.at, "  # noqa: S608
-    "coalesce(shown.times, 0), redelivery, reason FROM (SELECT delivered FROM tally) CROSS JOIN outbox "
+    f"coalesce(shown.times, 0), redelivery, reason FROM (SELECT delivered FROM tally) {_NAMED} "
     "LEFT JOIN shown ON shown.notification_id = outbox.notification_id"
 )
 
@@ -105,8 +108,7 @@ def _notifications(
             if len(rows) >= limit:
                 break
             rows += connection.execute(
-                f"{_RECORD} WHERE id IN (SELECT value FROM json_each(?)) AND {where} "  # noqa: S608
-                "ORDER BY id DESC LIMIT ?",
+                f"{_RECORD} {_NAMED} WHERE {where} LIMIT ?",
                 (json_list(ids), *values, limit - len(rows)),
             )
     return [NotificationRecord(*row) for row in rows]
@@ -118,7 +120,8 @@ def _newer(
     """Those the index does not know."""
     index = "INDEXED BY outbox_dead" if state == "dead" and _few_dead(connection, state) else "NOT INDEXED"
     return connection.execute(
-        f"{_RECORD} {index} WHERE {where} AND id > ? AND id < ? ORDER BY id DESC LIMIT ?",
+        f"{_RECORD} CROSS JOIN outbox {index} WHERE {where} AND outbox.id > ? AND outbox.id < ? "
+        "ORDER BY outbox.id DESC LIMIT ?",
         (*values, after, below, limit),
     ).fetchall()
 
@@ -166,12 +169,9 @@ def _deliveries(connection: Connection, look: Look | None, job_id: str) -> list[
     known, after = [], 0
     if look is not None and look.store == _store(connection):
         known, after = look.messages_of_job(seq, _END, _PIECE), look.up_to
-    # At most the newest run's can be further on than the index, and that run ended when its message was written.
-    rows = connection.execute(
-        f"{_DELIVERY} WHERE job_id = ? "  # noqa: S608
-        "AND (outbox.id IN (SELECT value FROM json_each(?)) OR outbox.id > ?) ORDER BY run",
-        (job_id, json_list(known), after),
-    )
+    newer = connection.execute("SELECT id FROM outbox NOT INDEXED WHERE id > ? AND job_id = ?", (after, job_id))
+    ids = {*known, *(message_id for (message_id,) in newer)}
+    rows = connection.execute(f"{_DELIVERY} WHERE job_id = ? ORDER BY run", (json_list(ids), job_id))
     return [DeliveryRecord(*row) for row in rows]
 
 

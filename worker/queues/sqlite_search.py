@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from worker.queues.sqlite_room import wal_of
-from worker.queues.sqlite_schema import BUSY_SECONDS, Connection
+from worker.queues.sqlite_schema import BUSY_SECONDS, Connection, json_list
 
 FORMAT = 1
 """Another one is thrown away and built again."""
@@ -49,8 +49,16 @@ SHELF_TABLE = (
 MARK = "char(983040 + {field}, 987136 + ({number} >> 15), 987136 + ({number} & 32767))"
 """A name's number as three characters of a plane that is nobody's."""
 
-_MOST_TRIGRAMS = 24
-"""Of a long text as many are asked for, spread over it."""
+_MOST_WEIGHED = 32
+"""Trigrams of a text, spread over it, of which the rarest are asked for."""
+
+_MOST_ASKED = 6
+
+_SAMPLE = 32
+"""Places by which it is estimated how rare a trigram is."""
+
+_MOST_BEGUN = 300
+"""Trigrams that begin with a text of one or two characters; where there are more, every job is looked at."""
 
 
 @cache
@@ -83,6 +91,19 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return search, wal_of(search), search.with_name(f"{search.name}-shm")
 
 
+def _quoted(term: str) -> str:
+    """As a string of the query language, in which no character has a meaning but the quote itself."""
+    return '"{}"'.format(term.replace('"', '""'))
+
+
+def _any_of(terms: Collection[str]) -> str:
+    return f"({' OR '.join(terms)})"
+
+
+_NOWHERE = _quoted("\U000fffff" * 3)
+"""Asks for what no job has."""
+
+
 # -- reading -----------------------------------------------------------------------------------------------
 
 
@@ -113,13 +134,52 @@ class Look:
         )
         return [seq for (seq,) in rows]
 
-    def mark(self, field: int, name: str) -> str | None:
-        """None: no job has it."""
-        row = self.connection.execute(
-            f"SELECT {MARK.format(field='field', number='number')} FROM names WHERE field = ? AND name = ?",  # noqa: S608
-            (field, name),
-        ).fetchone()
-        return None if row is None else str(row[0])
+    def marks(self, field: int, names: Collection[str]) -> str:
+        """What asks for jobs that have one of the names."""
+        rows = self.connection.execute(
+            f"SELECT {MARK.format(field='field', number='number')} FROM names "  # noqa: S608
+            "WHERE field = ? AND name IN (SELECT value FROM json_each(?))",
+            (field, json_list(names)),
+        )
+        return _any_of([_quoted(mark) for (mark,) in rows] or [_NOWHERE])
+
+    def words(self, shelf: int, variants: Collection[str]) -> str | None:
+        """What asks a shelf for jobs that may hold one of the texts; None: it cannot tell which."""
+        asked = [self._trigrams(shelf, text) if len(text) > 2 else self._begun(shelf, text) for text in variants]
+        known = [terms for terms in asked if terms is not None]
+        return _any_of(known) if len(known) == len(asked) else None
+
+    def _trigrams(self, shelf: int, text: str) -> str:
+        """The rarest of them: each further one costs a look at every place, and the store has the last word anyway."""
+        starts = range(len(text) - 2)
+        step = -(-len(starts) // _MOST_WEIGHED)
+        trigrams = dict.fromkeys(text[start : start + 3] for start in (*starts[::step], starts[-1]))
+        weighed = sorted((self._weight(shelf, trigram), trigram) for trigram in trigrams)
+        if weighed[0][0] == 0:
+            return _NOWHERE
+        return f"({' AND '.join(_quoted(trigram) for _, trigram in weighed[:_MOST_ASKED])})"
+
+    def _weight(self, shelf: int, trigram: str) -> float:
+        """About how many of the shelf's newest places have it, as a share; 0: none of all."""
+        below = (shelf + 1) * SHELF
+        seqs = self.candidates(shelf, _quoted(trigram), 0, below, _SAMPLE)
+        return len(seqs) / (seqs[0] - seqs[-1] + SHELF / _SAMPLE) if seqs else 0.0
+
+    def _begun(self, shelf: int, text: str) -> str | None:
+        """Trigrams that begin with a short text; the index has a row for each."""
+        if any(not letter.isascii() and letter.lower() != letter.upper() for letter in text):
+            return None  # the index folds more letters than LIKE does, and in a way of its own
+        begun = text.lower()
+        self.connection.execute(
+            f"CREATE VIRTUAL TABLE IF NOT EXISTS temp.terms_{shelf:d} USING fts5vocab(main, shelf_{shelf:d}, row)"
+        )
+        rows = self.connection.execute(
+            f"SELECT term FROM temp.terms_{shelf:d} WHERE term >= ? AND term < ? LIMIT ?",  # noqa: S608
+            (begun, begun + "\U0010ffff", _MOST_BEGUN + 1),
+        ).fetchall()
+        if len(rows) > _MOST_BEGUN:
+            return None
+        return _any_of([_quoted(term) for (term,) in rows] or [_NOWHERE])
 
     def created_between(self, since: float | None, until: float | None) -> tuple[int, int]:
         """Where such jobs can lie, as `seq` in [first, below)."""
@@ -198,27 +258,3 @@ def _begin(connection: Connection) -> Look | None:
         connection.execute("ROLLBACK")
         return None
     return Look(connection, *row)
-
-
-# -- what to ask it ----------------------------------------------------------------------------------------
-
-
-def matching_text(variants: Collection[str]) -> str | None:
-    """Which jobs may hold one of the texts; None: they are too short to tell."""
-    terms = [_all_trigrams(text) for text in variants]
-    known = [term for term in terms if term is not None]
-    return f"({' OR '.join(known)})" if len(known) == len(terms) else None
-
-
-def _all_trigrams(text: str) -> str | None:
-    starts = range(len(text) - 2)
-    if not starts:
-        return None
-    step = max(1, -(-len(starts) // _MOST_TRIGRAMS))
-    chosen = dict.fromkeys(text[start : start + 3] for start in (*starts[::step], starts[-1]))
-    return f"({' AND '.join(quoted(trigram) for trigram in chosen)})"
-
-
-def quoted(term: str) -> str:
-    """As a string of the query language, in which no character has a meaning but the quote itself."""
-    return '"{}"'.format(term.replace('"', '""'))
