@@ -334,6 +334,7 @@ def _settle(folder: Path, target: Path, manifest: bytes) -> None:
     _sync(folder)
     folder.rename(target)
     _sync(target.parent)
+    _sync(target.parent.parent)  # the folder of uploads itself may be new
 
 
 def _sync(folder: Path) -> None:

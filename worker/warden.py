@@ -209,15 +209,16 @@ class Program:
             if pid == self.pid:
                 self.ended = status, usage.ru_utime + usage.ru_stime
 
-    def ask(self) -> None:
-        """SIGTERM to the program and its group."""
+    def ask(self, number: int = signal.SIGTERM) -> None:
+        """A signal to the program and its group, as long as the number is its own: until it is reaped."""
         if self.ended is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGTERM)
+                os.killpg(self.pid, number)
 
     def kill(self) -> None:
         """SIGKILL to all that is left, until nothing is."""
         deadline = time.monotonic() + _PATIENCE
+        self.ask(signal.SIGKILL)
         while self.reap() and time.monotonic() < deadline:
             # One generation after the other: who loses its parent becomes ours.
             for pid in _children():
@@ -279,6 +280,8 @@ def _prctl(option: int, value: int) -> None:
 def _children() -> Iterator[int]:
     """The processes whose parent we are."""
     us = os.getpid()
+    if not os.path.isdir("/proc/self"):  # noqa: PTH112 -- no Linux: the group has to do
+        return
     for name in os.listdir("/proc"):  # noqa: PTH208 -- a thousand Path objects would be made for their names
         if name.isdigit():
             with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as stat:  # noqa: PTH123

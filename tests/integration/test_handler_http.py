@@ -17,11 +17,13 @@ import pytest
 from aiohttp import web
 
 from config.settings import HandlersSettings, HttpHandlerSettings, HttpTargetSettings
+from tests.support.attempts import Bench, a_bench, a_job
 from tests.support.contexts import StandIn
 from tests.support.process import free_port
 from worker.errors import Discard, InvalidPayload, RetryLater, TimedOut, Unavailable, WorkerError
 from worker.failure import failure_of
 from worker.handlers.http import HttpPayload, call, call_url, check
+from worker.outcome import Retry, RetryPolicy, decide
 from worker.redact import Redactor
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -276,6 +278,49 @@ async def test_cancelling_closes_the_request(site: Site) -> None:
     with pytest.raises(asyncio.CancelledError):
         await asking
     await asyncio.wait_for(site.left.wait(), 5)
+
+
+# -- in the executor -------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def at_work(site: Site) -> AsyncIterator[Bench]:
+    target = HttpTargetSettings(url=f"http://127.0.0.1:{site.port}/", networks=LOOPBACK)
+    async with a_bench() as bench:
+        bench.executor.registry = {"http": call_url}
+        bench.executor.sections = {"Handlers": HandlersSettings(http=HttpHandlerSettings(allow=(target,)))}
+        yield bench
+
+
+async def test_a_job_is_run_with_the_settings_of_its_section(site: Site) -> None:
+    site.answers["/"] = web.json_response({"ok": True})
+    async with at_work(site) as bench:
+        attempt = await bench.run("http", url=f"http://127.0.0.1:{site.port}/")
+    assert attempt.result is not None
+    assert orjson.loads(attempt.result)["json"] == {"ok": True}
+    assert [note for _, _, note in bench.progress] == ["calling 127.0.0.1", "127.0.0.1 answered 200"]
+
+
+async def test_a_wish_to_be_left_alone_reaches_the_retry_rule(site: Site) -> None:
+    site.answers["/"] = web.Response(status=429, headers={"Retry-After": "120"})
+    async with at_work(site) as bench:
+        attempt = await bench.run("http", url=f"http://127.0.0.1:{site.port}/")
+    assert decide(attempt, RetryPolicy(), 1000.0, 0.5) == Retry(attempt.failure, 1120.0)  # type: ignore[arg-type]
+
+
+async def test_a_cancelled_job_closes_its_request(site: Site) -> None:
+    site.answers["/"] = site.hang
+    async with at_work(site) as bench:
+        job = a_job("http", {"url": f"http://127.0.0.1:{site.port}/"})
+        ended = bench.start(job)
+        await asyncio.wait_for(site.arrived.wait(), 5)
+        bench.executor.cancel(job.id)
+        attempt = await ended
+        await asyncio.wait_for(site.left.wait(), 5)
+    assert attempt is not None
+    assert attempt.failure is not None
+    assert attempt.failure.cancelled
+    assert bench.events == []
 
 
 # -- what may be called --------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ export function view({ params, signal }) {
   async function load() {
     try {
       job = await get(path, {}, signal);
-      if (job.status === "succeeded" && !files.length) files = await get(`${path}/files`, {}, signal).then((answer) => answer.files).catch(() => []);
+      if (["succeeded", "failed"].includes(job.status) && !files.length) files = await get(`${path}/files`, {}, signal).then((answer) => answer.files).catch(() => []);
       draw();
     } catch (problem) {
       if (signal.aborted) return;
