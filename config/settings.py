@@ -130,6 +130,12 @@ def _signing_key(key: SecretStr) -> SecretStr:
     return key
 
 
+def _long_password(password: SecretStr) -> SecretStr:
+    if len(password.get_secret_value()) < 12:
+        raise ValueError("must be at least 12 characters long")
+    return password
+
+
 def _digest(value: SecretStr) -> SecretStr:
     if not _HEX_DIGEST.fullmatch(value.get_secret_value()):
         raise ValueError("must be the SHA-256 of the key, 64 hexadecimal digits, not the key itself")
@@ -320,6 +326,18 @@ class JwtSettings(Section):
     audience: str = Field("org-socket", min_length=1, description="Whom the tokens are for, their aud")
 
 
+class AdminUiSettings(Section):
+    """The page @socket.io/admin-ui, which shows who is connected."""
+
+    enabled: bool = Field(False, description="Serve the namespace the page asks for")
+    namespace: str = Field("/admin", pattern=r"^/[\w./-]{1,100}$", description="Its name")
+    username: str = Field("admin", min_length=1, description="Name for the page's login")
+    password: Annotated[SecretStr, AfterValidator(_long_password)] | None = Field(
+        None, description="Its password, at least 12 characters; without it only hub tokens of scope admin are let in"
+    )
+    read_only: bool = Field(True, description="Only look; false lets the page disconnect clients")
+
+
 class HubSettings(Section):
     """The built-in org-socket server."""
 
@@ -339,6 +357,7 @@ class HubSettings(Section):
     stack_trace_to_users: bool = Field(
         False, description="Pass stack traces on to every receiver, not to those with scope admin alone"
     )
+    admin_ui: AdminUiSettings = Field(AdminUiSettings(), description="The page @socket.io/admin-ui")
     open_rooms: bool = Field(True, description="Let authenticated clients make rooms of their own on /ws")
     allowed_origins: tuple[str, ...] = Field(
         (), description="Origins besides our own whose pages may connect, as https://hr.example"

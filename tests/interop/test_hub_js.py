@@ -38,10 +38,10 @@ class JsClient:
 
 
 @contextlib.asynccontextmanager
-async def js_client(url, **auth):
+async def js_client(url, script="hub_client.js", **auth):
     process = await asyncio.create_subprocess_exec(
         "node",
-        str(HERE / "hub_client.js"),
+        str(HERE / script),
         url,
         json.dumps(auth),
         stdin=asyncio.subprocess.PIPE,

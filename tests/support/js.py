@@ -36,7 +36,7 @@ def node_or_skip() -> str:
 
 def _install(npm: str) -> None:
     done_mark = INTEROP / "node_modules" / ".package-lock.json"  # npm writes it last
-    if done_mark.exists():
+    if done_mark.exists() and done_mark.stat().st_mtime >= (INTEROP / "package-lock.json").stat().st_mtime:
         return
     command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
     done = subprocess.run(command, cwd=INTEROP, capture_output=True, text=True, timeout=300, check=False)

@@ -581,6 +581,7 @@ SPECIAL: Mapping[str, str] = {
     "Queue:Retention": "1000",
     "HostOptions:ShutdownTimeout": "12.5",
     "Hub:Jwt:Key": "k" * 32,
+    "Hub:AdminUi:Namespace": "/watch",
 }
 WITHOUT_A_SECOND_VALUE = {"Queue:Provider", "Queue:ConnectionString", "WebSocket:VerifyTls"}
 

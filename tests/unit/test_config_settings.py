@@ -59,6 +59,7 @@ def test_the_secrets_are_these() -> None:
         "Hub:Jwt:Keys:N:Key",
         "Hub:Redis",
         "Hub:SigningSecret",
+        "Hub:AdminUi:Password",
         "Http:ApiKeys:N:Sha256",
         "Handlers:Http:Allow:N:Headers",
         "Handlers:Command:Programs:N:Secrets",

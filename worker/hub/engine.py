@@ -47,7 +47,7 @@ class Namespace(Protocol):
         """An accepted client sent an event."""
         ...
 
-    def left(self, seat: "Seat", code: int, reason: str) -> None:
+    def left(self, seat: "Seat", code: int, reason: str, /) -> None:
         """An accepted client has gone."""
         ...
 

@@ -70,6 +70,10 @@ class Bucket:
         self.tokens -= 1
         return True
 
+    def is_empty(self, now: float) -> bool:
+        """Whether one more would be refused."""
+        return self.tokens + (now - self.at) * self.rate < 1
+
     def is_full(self, now: float) -> bool:
         return self.tokens + (now - self.at) * self.rate >= self.burst
 

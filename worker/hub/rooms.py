@@ -1,7 +1,7 @@
 """Who is where. A room exists while somebody is in it."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 Member = TypeVar("Member")
@@ -22,6 +22,8 @@ class Rooms(Generic[Member]):
     def __init__(self) -> None:
         self._members: dict[str, dict[Member, None]] = {}
         self._rooms: dict[Member, set[str]] = {}
+        self.changed: Callable[[str, Member, bool], None] | None = None
+        """Hears of each (room, member, whether it entered; else it left)."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -34,8 +36,12 @@ class Rooms(Generic[Member]):
         return {room: len(members) for room, members in itertools.islice(self._members.items(), limit)}
 
     def enter(self, room: str, member: Member) -> None:
-        self._members.setdefault(room, {})[member] = None
+        members = self._members.setdefault(room, {})
+        is_new = member not in members
+        members[member] = None
         self._rooms.setdefault(member, set()).add(room)
+        if is_new and self.changed is not None:
+            self.changed(room, member, True)
 
     def leave(self, room: str, member: Member) -> None:
         """Nothing happens to one who is not there."""
@@ -49,6 +55,8 @@ class Rooms(Generic[Member]):
         rooms.discard(room)
         if not rooms:
             del self._rooms[member]
+        if self.changed is not None:
+            self.changed(room, member, False)
 
     def leave_all(self, member: Member) -> None:
         for room in tuple(self._rooms.get(member, ())):

@@ -9,13 +9,15 @@ from typing import Final
 
 from aiohttp import web
 
-from config.settings import HubSettings, WebSocketSettings
+from config.settings import AdminUiSettings, HubSettings, WebSocketSettings
 from worker.clock import Clock
 from worker.events import Emit, LoopFailed, StoreCreated
 from worker.hub.acceptor import UNAUTHORIZED, Acceptor, Sizes
+from worker.hub.admin import AdminSpace
+from worker.hub.admin_login import Logins
 from worker.hub.auth import Key, authority_for
 from worker.hub.core import Core
-from worker.hub.engine import SocketIoDoor, Timing
+from worker.hub.engine import Namespace, SocketIoDoor, Timing
 from worker.hub.events import HubStarted, HubStopped, KeyCreated
 from worker.hub.guard import Caps, Guard
 from worker.hub.inbox import MEMORY, Inbox, Limits
@@ -62,13 +64,14 @@ class Hub:
         besides our own whose pages may connect. `cancel`: how users cancel their jobs; None: there is no queue.
         """
         self._emit = emit
+        self._admin: AdminSpace | None = None
         self._clock = clock
         self._timing = timing or Timing()
         self._path = "/" + web_socket.path.strip("/")
         self.authority, made = authority_for(settings.jwt, state, clock, keys or {})
         if made is not None:
             emit(KeyCreated(str(made)))
-        self._core = Core(clock, emit)
+        self._core = Core(clock, self._happened)
         self._inbox = self._core.inbox = self._inbox_of(settings, state, limits)
         guard = Guard(
             caps or Caps(),
@@ -93,7 +96,11 @@ class Hub:
             publisher_limit=web_socket.max_payload,
             traces=traces,
         )
-        self._socket_io = SocketIoDoor({"/": space}, self._acceptor, self._timing)
+        namespaces: dict[str, Namespace] = {"/": space}
+        self._admin = self._admin_of(settings.admin_ui)
+        if self._admin is not None:
+            namespaces[settings.admin_ui.namespace] = self._admin
+        self._socket_io = SocketIoDoor(namespaces, self._acceptor, self._timing)
         secret = settings.signing_secret
         self._native = NativeDoor(
             self._core,
@@ -176,6 +183,8 @@ class Hub:
         ended = [client for client in self._core.clients.values() if client.identity.token_id == token_id]
         for client in ended:
             client.end(UNAUTHORIZED, "the token is revoked")
+        if self._admin is not None:
+            self._admin.revoked(token_id)
         return len(ended)
 
     def figures(self, *, clients: bool = True) -> HubFigures:
@@ -195,6 +204,17 @@ class Hub:
         if client is not None:
             client.end(GOING_AWAY, "closed by an operator")
         return client is not None
+
+    def _happened(self, event: object) -> None:
+        self._emit(event)
+        if self._admin is not None:
+            self._admin.hear(event)
+
+    def _admin_of(self, settings: AdminUiSettings) -> AdminSpace | None:
+        if not settings.enabled:
+            return None
+        logins = Logins(settings, self.authority, self._clock)
+        return AdminSpace(self._core, logins, settings.namespace, read_only=settings.read_only)
 
     def _inbox_of(self, settings: HubSettings, state: Path, limits: Limits | None) -> Inboxes:
         if settings.redis is not None:
@@ -236,6 +256,8 @@ class Hub:
     def _beat(self, now: float) -> None:
         self._socket_io.beat(now)
         self._native.beat(now)
+        if self._admin is not None:
+            self._admin.beat(now)
         wall = self._clock.now()
         for client in tuple(self._core.clients.values()):
             if client.identity.expires <= wall:
