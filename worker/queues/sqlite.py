@@ -191,6 +191,9 @@ class SqliteStore:
         """Where the index would leave the store too little room, it waits, or goes: it can be built again."""
         if sqlite_search.unavailable() is not None:
             return Indexed(0, 0, 0.0)
+        if self._search.broken:
+            await self._indexer.read(self._index.give_up)
+            self._search.broken = False
         room = await self._machine.read(measured, self.path, self.max_bytes)
         if room.under_cap < self.max_bytes // 16:
             self._index_needs = max(self._index_needs, await self._indexer.read(self._index.give_up))

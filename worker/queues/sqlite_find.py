@@ -43,12 +43,8 @@ _STATE = 5
 
 def find(connection: Connection, search: SearchFile, query: JobQuery, seconds: float = SEARCH_SECONDS) -> JobPage:
     """Newest first. The page may be short and still have a cursor: then the search goes on there."""
-    with search.look() as look:
-        connection.execute("BEGIN")  # one moment for all that follows, and none before that of the index
-        try:
-            return _find(connection, look, query, monotonic() + seconds)
-        finally:
-            connection.execute("COMMIT")
+    deadline = monotonic() + seconds
+    return search.beside(connection, lambda look: _find(connection, look, query, deadline))
 
 
 def find_ids(connection: Connection, search: SearchFile, query: JobQuery) -> JobIds:

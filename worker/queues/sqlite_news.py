@@ -81,12 +81,10 @@ def notifications(
             terms.append(term)
             values.append(value)
     where, below, limit = " AND ".join(terms), _END if before is None else before, max(limit, 0)
-    with search.look() as look:
-        connection.execute("BEGIN")
-        try:
-            return _notifications(connection, look, (user_id, job_id), state, where, values, below, limit)
-        finally:
-            connection.execute("COMMIT")
+    return search.beside(
+        connection,
+        lambda look: _notifications(connection, look, (user_id, job_id), state, where, values, below, limit),
+    )
 
 
 def _notifications(
@@ -154,12 +152,7 @@ def _pieces(
 
 def deliveries(connection: Connection, search: SearchFile, job_id: str) -> list[DeliveryRecord]:
     """The oldest run first."""
-    with search.look() as look:
-        connection.execute("BEGIN")
-        try:
-            return _deliveries(connection, look, job_id)
-        finally:
-            connection.execute("COMMIT")
+    return search.beside(connection, lambda look: _deliveries(connection, look, job_id))
 
 
 def _deliveries(connection: Connection, look: Look | None, job_id: str) -> list[DeliveryRecord]:

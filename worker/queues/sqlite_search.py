@@ -9,13 +9,16 @@ that rows which changed or went since do no harm.
 
 import contextlib
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from worker.queues.sqlite_room import wal_of
-from worker.queues.sqlite_schema import BUSY_SECONDS, Connection, json_list
+from worker.queues.sqlite_schema import BUSY_SECONDS, Connection
+
+_Answer = TypeVar("_Answer")
 
 FORMAT = 1
 """Another one is thrown away and built again."""
@@ -107,6 +110,10 @@ _NOWHERE = _quoted("\U000fffff" * 3)
 # -- reading -----------------------------------------------------------------------------------------------
 
 
+class SearchBroken(Exception):
+    """The index cannot be read; the store can."""
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """The index at one moment."""
@@ -117,9 +124,15 @@ class Look:
     up_to: int
     """The last message of which it knows."""
 
+    def _ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        try:
+            return self.connection.execute(statement, parameters).fetchall()
+        except sqlite3.DatabaseError as exc:
+            raise SearchBroken(str(exc)) from exc
+
     def shelves(self, first: int, below: int) -> list[int]:
         """Those with jobs of which `seq` lies in [first, below), the newest first."""
-        rows = self.connection.execute(
+        rows = self._ask(
             "SELECT number FROM shelves WHERE number BETWEEN ? AND ? ORDER BY number DESC",
             (first // SHELF, (below - 1) // SHELF),
         )
@@ -127,7 +140,7 @@ class Look:
 
     def candidates(self, shelf: int, match: str, first: int, below: int, limit: int) -> list[int]:
         """`seq` in [first, below), falling."""
-        rows = self.connection.execute(
+        rows = self._ask(
             f"SELECT rowid FROM shelf_{shelf:d} WHERE shelf_{shelf:d} MATCH ? AND rowid >= ? AND rowid < ? "  # noqa: S608
             "ORDER BY rowid DESC LIMIT ?",
             (match, first, below, limit),
@@ -136,10 +149,10 @@ class Look:
 
     def marks(self, field: int, names: Collection[str]) -> str:
         """What asks for jobs that have one of the names."""
-        rows = self.connection.execute(
+        rows = self._ask(
             f"SELECT {MARK.format(field='field', number='number')} FROM names "  # noqa: S608
-            "WHERE field = ? AND name IN (SELECT value FROM json_each(?))",
-            (field, json_list(names)),
+            f"WHERE field = ? AND name IN ({', '.join('?' * len(names))})",
+            (field, *names),
         )
         return _any_of([_quoted(mark) for (mark,) in rows] or [_NOWHERE])
 
@@ -160,45 +173,44 @@ class Look:
         return f"({' AND '.join(_quoted(trigram) for _, trigram in weighed[:_MOST_ASKED])})"
 
     def _weight(self, shelf: int, trigram: str) -> float:
-        """About how many of the shelf's newest places have it, as a share; 0: none of all."""
-        below = (shelf + 1) * SHELF
-        seqs = self.candidates(shelf, _quoted(trigram), 0, below, _SAMPLE)
-        return len(seqs) / (seqs[0] - seqs[-1] + SHELF / _SAMPLE) if seqs else 0.0
+        """The share of the places that have it, by the newest of those that do; 0: none has."""
+        seqs = self.candidates(shelf, _quoted(trigram), 0, (shelf + 1) * SHELF, _SAMPLE)
+        return len(seqs) / (SHELF if len(seqs) < _SAMPLE else seqs[0] - seqs[-1] + 1)
 
     def _begun(self, shelf: int, text: str) -> str | None:
         """Trigrams that begin with a short text; the index has a row for each."""
         if any(not letter.isascii() and letter.lower() != letter.upper() for letter in text):
             return None  # the index folds more letters than LIKE does, and in a way of its own
         begun = text.lower()
-        self.connection.execute(
+        self._ask(
             f"CREATE VIRTUAL TABLE IF NOT EXISTS temp.terms_{shelf:d} USING fts5vocab(main, shelf_{shelf:d}, row)"
         )
-        rows = self.connection.execute(
+        rows = self._ask(
             f"SELECT term FROM temp.terms_{shelf:d} WHERE term >= ? AND term < ? LIMIT ?",  # noqa: S608
             (begun, begun + "\U0010ffff", _MOST_BEGUN + 1),
-        ).fetchall()
+        )
         if len(rows) > _MOST_BEGUN:
             return None
         return _any_of([_quoted(term) for (term,) in rows] or [_NOWHERE])
 
     def created_between(self, since: float | None, until: float | None) -> tuple[int, int]:
         """Where such jobs can lie, as `seq` in [first, below)."""
-        first, last = self.connection.execute(
+        first, last = self._ask(
             "SELECT min(number), max(number) FROM blocks WHERE latest >= ? AND earliest < ?",
             (float("-inf") if since is None else since, float("inf") if until is None else until),
-        ).fetchone()
+        )[0]
         return (0, 0) if first is None else (first * BLOCK, (last + 1) * BLOCK)
 
     def messages_of_job(self, seq: int, below: int, limit: int) -> list[int]:
         """Message ids below `below`, falling."""
-        rows = self.connection.execute(
+        rows = self._ask(
             "SELECT message FROM told WHERE seq = ? AND message < ? ORDER BY message DESC LIMIT ?", (seq, below, limit)
         )
         return [message for (message,) in rows]
 
     def messages_of_user(self, user_id: str, below: int, limit: int) -> list[int]:
         """Message ids below `below`, falling."""
-        rows = self.connection.execute(
+        rows = self._ask(
             "SELECT message FROM received WHERE user = (SELECT number FROM names WHERE field = ? AND name = ?) "
             "AND message < ? ORDER BY message DESC LIMIT ?",
             (USER, user_id, below, limit),
@@ -214,11 +226,25 @@ class SearchFile:
         self._path = search_of(path)
         self._connection: Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self.broken = False
+        """It is not looked at any more; set it back when there is another one."""
+
+    def beside(self, store: Connection, answer: Callable[[Look | None], _Answer]) -> _Answer:
+        """The answer from one moment of the index and one of the store, that of the index first: so the store is never
+        behind. Without the index, where that is broken."""
+        try:
+            with self.look() as look, _moment(store):
+                return answer(look)
+        except SearchBroken:
+            self.broken = True
+            self.close()
+            with _moment(store):
+                return answer(None)
 
     @contextlib.contextmanager
     def look(self) -> Iterator[Look | None]:
-        """Take it before the look at the store, which then can only be further on. None: there is no index."""
-        connection = self._opened()
+        """None: there is no index."""
+        connection = None if self.broken else self._opened()
         try:
             look = None if connection is None else _begin(connection)
         except sqlite3.DatabaseError:
@@ -228,7 +254,8 @@ class SearchFile:
             yield look
         finally:
             if look is not None and look.connection.in_transaction:
-                look.connection.execute("ROLLBACK")
+                with contextlib.suppress(sqlite3.Error):
+                    look.connection.execute("ROLLBACK")
 
     def close(self) -> None:
         if self._connection is not None:
@@ -258,3 +285,12 @@ def _begin(connection: Connection) -> Look | None:
         connection.execute("ROLLBACK")
         return None
     return Look(connection, *row)
+
+
+@contextlib.contextmanager
+def _moment(store: Connection) -> Iterator[None]:
+    store.execute("BEGIN")
+    try:
+        yield
+    finally:
+        store.execute("COMMIT")
