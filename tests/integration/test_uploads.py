@@ -254,6 +254,7 @@ FILE_PART = b'Content-Disposition: form-data; name="roster"; filename="r.csv"\r\
         ),
         (body(JOB_PART, b"x" * 20_000 + b"\r\n\r\n"), "multipart/form-data; boundary=b", 422),
         (body(JOB_PART.replace(b"}}", b"}")), "multipart/form-data; boundary=b", 422),
+        (body(JOB_PART, FILE_PART.replace(b"roster", b"r\xff")), "multipart/form-data; boundary=b", 422),
     ],
 )
 @pytest.mark.filterwarnings("ignore::aiohttp.BadContentDispositionHeader")

@@ -35,7 +35,8 @@ def problem(status: int, detail: str | None = None, headers: dict[str, str] | No
     """A problem document; `title` is the status's own words."""
     body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     if detail:
-        body["detail"] = detail
+        # What was sent may be no UTF-8, and is quoted; as lone surrogates it could not be answered at all.
+        body["detail"] = detail.encode("utf-8", "backslashreplace").decode()
     return web.Response(
         body=orjson.dumps(body | more), status=status, content_type="application/problem+json", headers=headers
     )
