@@ -8,6 +8,7 @@ The hub is a process of its own with its inbox in memory, the worker another wit
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -15,7 +16,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,13 @@ def sqlite_rows(folder: Path, per_commit: int, rows: int = 20_000) -> float:
     return count / seconds
 
 
-async def one_run(folder: Path, jobs: int, concurrency: int) -> dict[str, float]:
-    """Jobs a second from the first enqueue to the last confirmed notification, and of intake alone."""
+async def one_run(
+    folder: Path, jobs: int, concurrency: int, beside: Callable[[WorkerProcess], Any] = contextlib.nullcontext
+) -> dict[str, float]:
+    """Jobs a second from the first enqueue to the last confirmed notification, and of intake alone.
+
+    `beside`: what is open while it is measured.
+    """
     key, port = secrets.token_hex(32), free_port()
     hub_folder, worker_folder = folder / "hub", folder / "worker"
     hub_folder.mkdir()
@@ -67,7 +73,8 @@ async def one_run(folder: Path, jobs: int, concurrency: int) -> dict[str, float]
     try:
         await worker.start()
         before = [_cpu_seconds(process.pid) for process in (worker, hub)]
-        found = await asyncio.to_thread(_measure, worker, jobs)
+        with beside(worker):
+            found = await asyncio.to_thread(_measure, worker, jobs)
         spent = [_cpu_seconds(process.pid) - start for process, start in zip((worker, hub), before, strict=True)]
         return found | {"worker_cpu_us": spent[0] / jobs * 1e6, "hub_cpu_us": spent[1] / jobs * 1e6}
     finally:

@@ -1,6 +1,7 @@
 """Reading the settings anew: what holds at once, what waits, and what changes nothing at all."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,12 @@ def test_every_hot_key_is_a_setting() -> None:
     assert not is_hot(("WebSocket", "Url"))
     assert is_hot(("Logging", "Console", "FormatterName"))
     assert not is_hot(("WorkerX",))
+
+
+def test_the_documentation_names_every_hot_key() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    told = page.partition("<!-- hot: begin -->")[2].partition("<!-- hot: end -->")[0]
+    assert tuple(re.findall(r"`([^`]+)`", told)) == HOT
 
 
 def _keys(section: Section, path: KeyPath) -> list[KeyPath]:

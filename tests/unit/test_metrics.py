@@ -134,3 +134,12 @@ def test_every_alert_that_we_ship_asks_for_a_metric_there_is() -> None:
     there = {PREFIX + name for name, _ in samples(snapshot)}
     assert len(expressions) >= 8
     assert asked <= there, asked - there
+
+
+def test_the_documentation_names_every_metric() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    snapshot = a_snapshot(reloads=Reloads(1, 0, 1.0))
+    families = text_string_to_metric_families(expose(snapshot)[0].decode())
+    names = [family.name.removeprefix(PREFIX) for family in families if family.name.startswith(PREFIX)]
+    missing = [name for name in names if f"`{name}" not in page and not name.startswith("hub_")]
+    assert missing == []
