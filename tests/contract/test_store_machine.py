@@ -34,9 +34,9 @@ from tests.support.stores import (
     stale,
     success,
 )
-from worker.job import Job
+from worker.job import Job, JobRecord, JobState
 from worker.notification import notification_id
-from worker.queue import Settlement, Store
+from worker.queue import JobQuery, Settlement, Store
 
 ENDS: dict[str, Callable[[Job, float], Settlement]] = {"succeeded": success, "failed": failed, "cancelled": cancelled}
 KINDS = ("noop", "report")
@@ -191,6 +191,34 @@ class StoreMachine(RuleBasedStateMachine):
         expected = self.model.resend(job_id, run, self.hands.wall)
         assert (None if message is None else message.id) == expected
 
+    # -- looking
+
+    @rule()
+    def index(self) -> None:
+        self.do(self.store.index())
+
+    @rule(
+        states=st.none() | st.sets(st.sampled_from(list(JobState)), min_size=1),
+        users=st.none() | st.sets(st.sampled_from("abc"), min_size=1),
+        kind=st.none() | st.sampled_from(KINDS),
+        text=st.none() | st.sampled_from(["job-00", "b", "broken", '":']),
+    )
+    def find(self, states: set[JobState] | None, users: set[str] | None, kind: str | None, text: str | None) -> None:
+        query = JobQuery(states=states, user_ids=users, kind=kind, text=text, limit=1000)
+        page = self.do(self.store.find(query))
+        records = self.do(self.store.find(JobQuery(limit=1000))).jobs
+        assert [record.id for record in page.jobs] == [
+            record.id
+            for record in records
+            if (states is None or record.state in states)
+            and (users is None or record.user_id in users)
+            and (kind is None or record.kind == kind)
+            and (text is None or _holds(record, text))
+        ]
+        assert {record.id: record.state for record in records} == {
+            job_id: job.state for job_id, job in self.model.jobs.items()
+        }
+
     # -- time and death
 
     @rule(seconds=st.sampled_from([1.0, 10.0, 30.0]))
@@ -264,6 +292,11 @@ class StoreMachine(RuleBasedStateMachine):
             for record in self.do(self.store.notifications(limit=10_000)):
                 numbers.setdefault(record.user_id, []).append(record.sequence)
             assert all(len(drawn) == len(set(drawn)) for drawn in numbers.values())
+
+
+def _holds(record: JobRecord, text: str) -> bool:
+    json = record.payload.decode() + (record.result or b"").decode()
+    return any(text in place for place in (record.id, record.user_id, json, record.error or ""))
 
 
 @pytest.mark.parametrize("opener", [sqlite])

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -75,7 +75,8 @@ async def opened(path: Path) -> AsyncIterator[SqliteStore]:
 async def check(path: Path, history: History) -> None:
     async with opened(path) as store:
         assert await store.examine() == []
-        states = await _states(store)
+        states = await _states(store, JobQuery(limit=5000))
+        await _check_searches(store, states)
         assert history.accepted <= states.keys()
         assert {states[job_id] for job_id in history.settled} <= {JobState.SUCCEEDED}
         told = await _notifications(store)
@@ -86,11 +87,18 @@ async def check(path: Path, history: History) -> None:
         _check_sequences(told)
 
 
-async def _states(store: SqliteStore) -> dict[str, JobState]:
+async def _check_searches(store: SqliteStore, states: dict[str, JobState]) -> None:
+    """Whatever the search index has seen of it: here, and in the next life."""
+    for query in (JobQuery(states=[JobState.SUCCEEDED], limit=5000), JobQuery(text="USER-", kind="noop", limit=5000)):
+        found = await _states(store, query)
+        assert found == {job_id: state for job_id, state in states.items() if state in (query.states or JobState)}
+
+
+async def _states(store: SqliteStore, query: JobQuery) -> dict[str, JobState]:
     states: dict[str, JobState] = {}
     cursor: str | None = None
     while True:
-        page = await store.find(JobQuery(cursor=cursor, limit=5000))
+        page = await store.find(replace(query, cursor=cursor))
         states.update((job.id, job.state) for job in page.jobs)
         cursor = page.cursor
         if cursor is None:

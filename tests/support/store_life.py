@@ -68,12 +68,18 @@ async def tell(store: Store) -> None:
         say("delivered", [last])
 
 
+async def index(store: Store) -> None:
+    while True:
+        await store.index()
+        await asyncio.sleep(0.001)
+
+
 async def live(path: Path) -> None:
     store = await open_store(path, owner=uuid4().hex, max_bytes=1 << 30, clock=Clock())
     await store.release(await store.orphans())
     say("alive", [1])
     async with asyncio.TaskGroup() as group:
-        for part in (intake, intake, work, work, tell):
+        for part in (intake, intake, work, work, tell, index):
             group.create_task(part(store))
 
 
