@@ -395,6 +395,7 @@ def test_an_address_under_a_named_one_is_allowed(url: str) -> None:
         "https://api.example/\nHost: x",
         " https://api.example/",
         "https://[::1/",
+        "https://+]@[::ffff:10.0.0.1]@",
         "https://api.example:99999/",
     ],
 )

@@ -40,6 +40,8 @@ _TOLD = ("content-type", "content-length", "location", "etag", "last-modified", 
 """Headers of the answer that go into the result."""
 _COME_AGAIN = frozenset({408, 425, 429})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_UNREADABLE = (ValueError, IndexError, TypeError)
+"""What the library raises for what is no address; IndexError for brackets and an empty host behind an @."""
 _LINE = 300
 """Characters of a refusal that are told."""
 
@@ -120,7 +122,7 @@ class _Call:
         """As browsers do it: 303 becomes a GET, and so does a POST answered by 301 or 302."""
         try:
             url = self.url.join(URL(location))
-        except ValueError:
+        except _UNREADABLE:
             raise Discard(f"{self.told}: redirects to something that is no address") from None
         if self.method != "HEAD" and (status == 303 or (status in (301, 302) and self.method == "POST")):
             headers = {name: text for name, text in self.headers.items() if name.lower() != "content-type"}
@@ -196,7 +198,7 @@ def _url(text: str) -> URL:
         raise InvalidPayload("url: must not contain blanks, backslashes or control characters")
     try:
         url = URL(text)
-    except ValueError:
+    except _UNREADABLE:
         raise InvalidPayload("url: is no address such as https://api.example/path") from None
     return url.with_fragment(None)
 
