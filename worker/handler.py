@@ -64,6 +64,8 @@ class Handler:
     """Fields of the payload that take the path of an uploaded file."""
     grace: float | None = None
     """Seconds it may take to stop when its job is cancelled or timed out; None: the executor's own."""
+    settled: "AfterSettling | None" = None
+    """What may be done once an attempt's success is on disk, such as to delete what it replaces."""
 
     def validate(self, payload: bytes) -> BaseModel:
         """The payload as its model; InvalidPayload names every field that does not fit."""
@@ -82,6 +84,10 @@ class Handler:
 Check = Callable[[Any, Any], None]
 """Takes a payload and the handler's settings section (or None); raises InvalidPayload."""
 
+AfterSettling = Callable[[bytes | None, Any], None]
+"""Takes the result and the handler's settings section (or None), in a thread of the service. It may never be called, if
+the service dies first; what it raises is told and harms nothing."""
+
 Registry = Mapping[str, Handler]
 
 
@@ -94,6 +100,7 @@ def handler(
     check: Check | None = None,
     files: tuple[str, ...] = (),
     grace: float | None = None,
+    settled: AfterSettling | None = None,
 ) -> Callable[[Callable[..., Any]], Handler]:
     """Turn a function `(payload: Model)` or `(payload: Model, context)` into a Handler value.
 
@@ -119,6 +126,7 @@ def handler(
             check,
             files,
             grace,
+            settled,
         )
 
     return register

@@ -5,12 +5,16 @@ import contextlib
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from worker.clock import Clock
 from worker.errors import StoreFull
-from worker.events import Emit, LoopBlocked, LoopFailed, Pruned
+from worker.events import Emit, JobSettled, LoopBlocked, LoopFailed, Pruned
+from worker.handler import Handler, Registry
+from worker.outcome import Succeeded
 from worker.queue import JobQueue, Outbox, Store
 
 _BUSY = 300.0
@@ -98,6 +102,48 @@ class Receipts:
             await self.outbox.shown(shown, self.clock.now())
         except Exception as exc:  # noqa: BLE001 -- housekeeping must not take the service down
             self.emit(LoopFailed("recording what was shown", exc, 0.0))
+
+
+@dataclass(slots=True)
+class Aftercare:
+    """Calls `Handler.settled` of jobs whose success is on disk, one after the other."""
+
+    registry: Registry
+    section_of: Callable[[Handler], Any]
+    emit: Emit
+    most: int = 1000
+    """Jobs that may wait for it; of more, the oldest go without."""
+    _waiting: deque[tuple[Handler, bytes | None]] = field(default_factory=deque)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Those that ask for it."""
+        return frozenset(kind for kind, handler in self.registry.items() if handler.settled is not None)
+
+    def note(self, event: JobSettled) -> None:
+        """An attempt is settled."""
+        handler = self.registry.get(event.attempt.job.kind)
+        if handler is not None and handler.settled is not None and isinstance(event.outcome, Succeeded):
+            if len(self._waiting) >= self.most:
+                self._waiting.popleft()
+            self._waiting.append((handler, event.outcome.result))
+            self._news.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._waiting:
+                await self._care(*self._waiting.popleft())
+
+    async def _care(self, handler: Handler, result: bytes | None) -> None:
+        assert handler.settled is not None
+        try:
+            await asyncio.to_thread(handler.settled, result, self.section_of(handler))
+        except Exception as exc:  # noqa: BLE001 -- the job has ended well, whatever becomes of this
+            self.emit(LoopFailed(f"tidying after a job of kind {handler.kind}", exc, 0.0))
 
 
 @dataclass(slots=True)

@@ -63,7 +63,7 @@ from worker.events import (
 from worker.executor import Executor
 from worker.hub.events import NewsShown
 from worker.hub.server import Hub
-from worker.maintenance import Indexer, Pruner, Pulse, Receipts, Watch
+from worker.maintenance import Aftercare, Indexer, Pruner, Pulse, Receipts, Watch
 from worker.observation import Observation, Steering
 from worker.orgsocket.channel import OrgSocket
 from worker.orgsocket.history import EVENTS as LINK_EVENTS
@@ -170,6 +170,7 @@ class Parts:
     steering: Steering
     observation: Observation
     access: Access
+    aftercare: Aftercare
 
     @property
     def loaded(self) -> Loaded:
@@ -272,6 +273,9 @@ async def _build(
     sweeper = Sweeper(uploads_of(loaded), known_in(store), emit)
     await sweeper.uploads.measure()
     emit.add(lambda _event: sweeper.wake.set(), Pruned)
+    aftercare = Aftercare(control.registry, lambda handler: executor.sections.get(handler.section or ""), emit)
+    if aftercare.kinds:
+        emit.add(aftercare.note, JobSettled)
     renewal = Renewal(loaded, source, emit, clock, systemd)
     teller = ProgressTeller(channel.progress, settings.web_socket.event, clock)
     live = _live_of(Statistics(store, tally, job_worker, clock), emit, progress, clock)
@@ -318,6 +322,7 @@ async def _build(
         steering,
         observation,
         access,
+        aftercare,
     )
 
 
@@ -475,6 +480,7 @@ async def _live(parts: Parts, running: Running, on_ready: Callable[[Running], No
             group.create_task(parts.relay.run(over)),
             group.create_task(parts.renewal.run()),
             group.create_task(parts.receipts.run()),
+            group.create_task(parts.aftercare.run()),
         ]
         group.create_task(parts.pruner.run(stop))
         group.create_task(Indexer(parts.store, parts.clock, parts.emit).run(stop))

@@ -2,19 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
+from tests.support.attempts import a_job as a_claimed_job
 from tests.support.eventually import eventually
 from tests.support.hearing import Heard
 from tests.support.sqlite_store import Gate, a_store, told
-from tests.support.stores import HandClock
+from tests.support.stores import HandClock, failed, retried, success
 from worker.clock import Clock
 from worker.errors import StoreFull, StoreReplaced
-from worker.events import LoopBlocked, LoopFailed, Pruned
-from worker.maintenance import Indexer, Pruner, Pulse, Receipts, Watch
+from worker.events import JobSettled, LoopBlocked, LoopFailed, Pruned
+from worker.handler import Handler, handler
+from worker.maintenance import Aftercare, Indexer, Pruner, Pulse, Receipts, Watch
 from worker.queue import AuditEntry, AuditQuery, Indexed, JobQuery
 from worker.queues.sqlite import SqliteStore
 from worker.queues.sqlite_search import SearchFile
@@ -190,3 +194,46 @@ async def test_a_store_that_is_busy_makes_receipts_pile_up_no_higher_than_they_m
     assert list(receipts._shown) == ["id-0", "id-1"]
     await receipts.write()
     assert len(heard.of(LoopFailed)) == 1
+
+
+# -- after settling ------------------------------------------------------------------------------------------
+
+
+class Ending(BaseModel):
+    """A payload of nothing."""
+
+
+def caring(kind: str, settled: Callable[[bytes | None, Any], None] | None) -> dict[str, Handler]:
+    async def run(payload: Ending) -> None: ...
+
+    return {kind: handler(kind, settled=settled)(run)}
+
+
+async def test_what_a_handler_does_after_settling_is_done_in_turn_and_harms_nothing() -> None:
+    done: list[bytes | None] = []
+
+    def settled(result: bytes | None, settings: Any) -> None:
+        assert settings == "its section"
+        if result == b"1":
+            raise OSError("disk")
+        done.append(result)
+
+    heard = Heard()
+    care = Aftercare(caring("echo", settled), lambda _handler: "its section", heard)
+    running = asyncio.ensure_future(care.run())
+    for ended in (success(a_claimed_job(), result=b"%d" % number) for number in range(3)):
+        care.note(JobSettled(ended.attempt, ended.outcome))
+    for ended in (failed(a_claimed_job()), retried(a_claimed_job(), 1.0)):
+        care.note(JobSettled(ended.attempt, ended.outcome))
+    await eventually(lambda: done == [b"0", b"2"])
+    [trouble] = heard.of(LoopFailed)
+    assert (trouble.where, str(trouble.error)) == ("tidying after a job of kind echo", "disk")
+    running.cancel()
+
+
+async def test_kinds_without_such_a_wish_cost_nothing() -> None:
+    care = Aftercare(caring("echo", None), lambda _handler: None, Heard())
+    assert care.kinds == frozenset()
+    ended = success(a_claimed_job())
+    care.note(JobSettled(ended.attempt, ended.outcome))
+    assert not care._waiting

@@ -6,6 +6,7 @@ Translates between the queue's world and the rules': payload to arguments, their
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from config.settings import InsigniaSettings
@@ -57,7 +58,21 @@ class InsigniaPayload(BaseModel):
         return self
 
 
-@handler("insignia_background_processing", execution="process", section="Insignia", files=("roster", "history"))
+def remove_superseded(result: bytes | None, settings: InsigniaSettings | None) -> None:
+    """What the attempt replaces goes once it is settled, and not before: until then it may come to nothing."""
+    output = orjson.loads(result or b"{}").get("output")
+    if isinstance(output, str) and Path(output).is_dir():
+        root = Path((settings or InsigniaSettings()).output_directory)
+        JobFolder.written(root, Path(output)).remove_superseded()
+
+
+@handler(
+    "insignia_background_processing",
+    execution="process",
+    section="Insignia",
+    files=("roster", "history"),
+    settled=remove_superseded,
+)
 def evaluate_round(payload: InsigniaPayload, context: Context) -> dict[str, Any]:
     """Evaluate a round and replace its unconfirmed results. Returns the summary."""
     settings = context.settings or InsigniaSettings()
@@ -76,7 +91,6 @@ def evaluate_round(payload: InsigniaPayload, context: Context) -> dict[str, Any]
         raise WorkerError(f"{exc}: make room or set the rights, then try again") from exc
     except InsigniaError as exc:
         raise Discard(str(exc)) from None
-    folder.remove_superseded()
     context.progress(100, "done")
     return summary
 

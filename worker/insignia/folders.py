@@ -36,6 +36,11 @@ class JobFolder:
         job = round_folder / segment(job_id)
         return cls(root, round_folder, job, _free(job, f"attempt-{attempt}"))
 
+    @classmethod
+    def written(cls, root: Path, attempt: Path) -> Self:
+        """The folders around an attempt's results that were written."""
+        return cls(root, attempt.parent.parent, attempt.parent, attempt)
+
     def refuse_if_confirmed(self) -> None:
         """Raises RoundConfirmed once somebody has confirmed the round."""
         if (self.round_folder / CONFIRMED).exists():
