@@ -135,13 +135,28 @@ async def test_a_binary_message_is_answered_by_an_error(running):
 
 
 async def test_a_page_tells_what_it_has_shown(running):
+    publisher = await running.publisher()
+    await publisher.publish(message(1))
     ann, page = await running.native("ann"), await running.browser("ann")
-    await ann.say("shown", {"notificationId": "news-1"})
-    assert await page.call("org-socket:shown", {"notificationId": "news-2"}) == {"ok": True}
+    await publisher.publish(message(2))
+    first, second = [(await ann.hear("notification"))["data"]["payload"]["notificationId"] for _ in range(2)]
+    await page.next()
+    await ann.say("shown", {"notificationId": first})
+    assert await page.call("org-socket:shown", {"notificationId": second}) == {"ok": True}
     assert (await page.call("org-socket:shown", {}))["ok"] is False
     assert await ann.rest() == []
-    assert (await running.happened(NewsShown)).notification_id == "news-1"
+    assert (await running.happened(NewsShown)).notification_id == first
     assert running.hub.figures().shown == 2
+
+
+async def test_what_a_page_was_never_given_it_cannot_have_shown(running):
+    publisher, ann, bob = await running.publisher(), await running.native("ann"), await running.native("bob")
+    await publisher.publish(message(1))
+    given = (await ann.hear("notification"))["data"]["payload"]["notificationId"]
+    await bob.say("shown", {"notificationId": given})
+    await ann.say("shown", {"notificationId": "made-up"})
+    assert await bob.rest() == await ann.rest() == []
+    assert running.hub.figures().shown == 0
 
 
 async def test_a_fault_of_ours_ends_the_connection_with_1011(running, monkeypatch):

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
@@ -30,6 +30,7 @@ from worker.hub.stats import ClientFigures, Counters, HubFigures
 NOTIFICATION: Final = "notification"
 PROGRESS: Final = "progress"
 TOO_MANY: Final = 4409
+_RECENT: Final = 256
 _REMEMBERED_JOBS: Final = 1024
 _REMEMBERED_BYTES: Final = 16 * 1024
 
@@ -85,6 +86,15 @@ class Client:
     """The newest seq it has certainly read: it said so, or has answered a ping that came after it."""
     asking: bool = False
     """A ping is out to prove what was given."""
+    recent: deque[str] | None = None
+    """The notification ids of its user's that it was given last: only of these it can say that it has shown them."""
+
+    def note(self, notification_id: str | None) -> None:
+        """It is given this one, which is its user's own."""
+        if notification_id is not None:
+            if self.recent is None:
+                self.recent = deque(maxlen=_RECENT)
+            self.recent.append(notification_id)
 
     def ponged(self) -> None:
         self.last_pong = self.clock.now()
@@ -183,6 +193,8 @@ class Core:
         notification = data.get("notificationId") if isinstance(data, dict) else None
         if not isinstance(notification, str) or not 0 < len(notification) <= MAX_ID:
             raise Malformed("malformed: notificationId is no id")
+        if notification not in (client.recent or ()):
+            return  # another's, or long ago; what anybody may make up would fill the books
         self.counters.shown += 1
         self.emit(NewsShown(client.id, client.identity.user, notification))
 
@@ -329,6 +341,8 @@ class Core:
                 frame = frames[client.dialect] = text_frame(client.dialect.word(news, position))
             _give(client, news, frame)
         if position is not None:
+            for client in own:
+                client.note(news.id)
             self._given(position[1], own)
         self.counters.messages_out += len(receivers)
 
@@ -353,6 +367,7 @@ class Core:
             client.replay.add_done_callback(self._replays.discard)
             return
         for stored in page.messages:
+            client.note(stored.news.id)
             client.peer.send(client.dialect.word(stored.news, (stored.epoch, stored.seq)))
         self._replayed(client, page)
         self.rooms.enter(user_room(client.identity.user or ""), client)
@@ -362,6 +377,7 @@ class Core:
             for stored in page.messages:
                 # Before it is written: the client may say that it has read it while we wait for it to take the rest.
                 client.given = stored.seq
+                client.note(stored.news.id)
                 await client.peer.write_patiently(client.dialect.word(stored.news, (stored.epoch, stored.seq)))
         except ConnectionError:
             # Its end is noticed where it is read from.
