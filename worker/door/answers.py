@@ -5,7 +5,7 @@ The views in `worker.control` and beside the handlers make the answers; tests ho
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.alias_generators import to_camel
 
 from worker.job import JobState
@@ -205,6 +205,28 @@ class AuditEntryAnswer(Answer):
 class AuditList(Answer):
     entries: list[AuditEntryAnswer]
     cursor: str | None
+
+
+Grade = Literal["Healthy", "Degraded", "Unhealthy"]
+
+
+class HealthEntry(Answer):
+    """How one part is, and its figures."""
+
+    status: Grade
+    description: str
+    data: dict[str, Any]
+
+
+class HealthAnswer(Answer):
+    """As good as its worst part."""
+
+    status: Grade
+    entries: dict[str, HealthEntry]
+
+
+class LinkHealth(RootModel[dict[str, dict[str, Any]]]):
+    """The figures of `link`, and of `hub` where one runs in this process."""
 
 
 class Problem(Answer):

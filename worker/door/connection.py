@@ -1,15 +1,24 @@
 """The link to the org-socket server, as people see it."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
+from pydantic import BaseModel, Field
 
 from worker.clock import rfc3339
 from worker.door.answers import Requested
 from worker.door.problems import json_response
 from worker.door.routes import Route
 from worker.orgsocket.history import Entry
+
+
+class ConnectionAnswer(BaseModel):
+    """State, figures and history; where no service runs, the state alone."""
+
+    state: Literal["connecting", "connected", "reconnecting", "disconnected", "failed"]
+    history: list[dict[str, Any]] = Field(default_factory=list)
+    """The last 200 events, the oldest first."""
 
 
 class ConnectionRoutes:
@@ -22,7 +31,14 @@ class ConnectionRoutes:
     def routes(self) -> Sequence[Route]:
         path = "/api/v1/connection"
         return (
-            Route("GET", path, self.show, "The link to the org-socket server: state, figures, history", "read"),
+            Route(
+                "GET",
+                path,
+                self.show,
+                "The link to the org-socket server: state, figures, history",
+                "read",
+                answers={200: ConnectionAnswer},
+            ),
             Route(
                 "POST", f"{path}/reconnect", self.reconnect, "Connect anew, at once", "admin", answers={202: Requested}
             ),

@@ -35,7 +35,7 @@ _SCHEMES: Final = {
     },
 }
 _PROBLEMS: Final = {
-    400: "The body is no JSON, or the request no HTTP",
+    400: "The body is no JSON; or, told in plain text, the request is no HTTP or its first line is too long",
     401: "Nobody we know: no key, a wrong one, an expired or revoked token, a session that is over",
     403: "Known, but not allowed: the scope is missing, or it concerns others than the key is bound to",
     404: "There is no such thing, or it is another's",
@@ -112,7 +112,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         "x-surface": route.surface,
     }
     if route.scope is not None:
-        operation["x-scope"] = route.scope
+        operation |= {"x-scope": route.scope, "x-bound": route.bound}
     parameters = [*_path_parameters(route), *_query_parameters(route, schemas), *_header_parameters(route)]
     if parameters:
         operation["parameters"] = parameters
@@ -149,12 +149,17 @@ def _answers(route: Route) -> dict[str, Any]:
 
 
 def _problems(route: Route) -> dict[str, Any]:
-    content = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}
     return {
-        str(status): {"description": _PROBLEMS[status], "content": content} | _problem_headers(status)
+        str(status): {"description": _PROBLEMS[status], "content": _problem(status)} | _problem_headers(status)
         for status in sorted(_possible(route))
         if status not in route.answers
     }
+
+
+def _problem(status: int) -> dict[str, Any]:
+    content: dict[str, Any] = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}
+    # What the parser refuses never becomes a request.
+    return content | {"text/plain": {"schema": {"type": "string"}}} if status == 400 else content
 
 
 def _problem_headers(status: int) -> dict[str, Any]:
@@ -163,7 +168,7 @@ def _problem_headers(status: int) -> dict[str, Any]:
 
 
 def _possible(route: Route) -> Iterator[int]:
-    yield from (422, 500)
+    yield from (400, 422, 500)
     if route.path.startswith("/api/"):
         yield from (503, 421)
     if route.scope is not None:
@@ -173,7 +178,7 @@ def _possible(route: Route) -> Iterator[int]:
     if route.parameters:
         yield 404
     if route.body is not None:
-        yield from (400, 413)
+        yield 413
     if route.method != "GET":
         yield from (409, 507)
     if route.takes != "application/json":

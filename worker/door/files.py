@@ -1,6 +1,7 @@
 """Routes of what jobs have left: files to fetch, rows to look through, the words for the codes in them."""
 
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
@@ -70,6 +71,16 @@ class RowList(BaseModel):
     cursor: str | None
     matched: int
     """On all pages."""
+
+
+class Words(BaseModel):
+    """What each code is called, in Thai (`th`) and English (`en`)."""
+
+    decisions: dict[str, dict[str, str]]
+    confidence: dict[str, dict[str, str]]
+    reasons: dict[str, dict[str, str]]
+    classes: dict[str, dict[str, str]]
+    medals: dict[str, dict[str, str]]
 
 
 class FileRoutes:
@@ -145,7 +156,18 @@ class WordRoutes:
 
     def routes(self) -> Sequence[Route]:
         summary = "What the codes in insignia results are called, in Thai and English"
-        return (Route("GET", "/api/v1/insignia/words", self.words, summary, "any", surface="public", bound=True),)
+        return (
+            Route(
+                "GET",
+                "/api/v1/insignia/words",
+                self.words,
+                summary,
+                "any",
+                answers={200: Words},
+                surface="public",
+                bound=True,
+            ),
+        )
 
     async def words(self, _request: web.Request) -> web.Response:
         return json_response(await self._results.words(), headers={"Cache-Control": "private, max-age=300"})
@@ -171,5 +193,5 @@ def _type_of(name: str) -> str:
 
 def _attachment(name: str) -> str:
     """RFC 6266: the real name as UTF-8, and a plain one for who does not read that."""
-    plain = "".join(char if char.isascii() and (char.isalnum() or char in "-_. ()") else "_" for char in name)
+    plain = re.sub(r"[^A-Za-z0-9_. ()-]+", "_", name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe=''.join(_PLAIN))}"

@@ -94,11 +94,24 @@ def table_of(sets: Iterable[RouteSet]) -> tuple[Route, ...]:
 
 def add_routes(app: web.Application, routes: Iterable[Route], enter: Callable[[Route], Handle]) -> None:
     """Register the routes, each behind what `enter` makes of it. GET answers HEAD as well."""
-    for route in routes:
+    table = list(routes)
+    for route in table:
+        path = _apart(route.path, table)
         if route.method == "GET":
-            app.router.add_get(route.path, enter(route))
+            app.router.add_get(path, enter(route))
         else:
-            app.router.add_route(route.method, route.path, enter(route))
+            app.router.add_route(route.method, path, enter(route))
+
+
+def _apart(path: str, table: Iterable[Route]) -> str:
+    """A name in braces at the end stands for no word that is a route of its own: `jobs/bulk` is no job."""
+    match = re.fullmatch(r"(.*/){(\w+)}", path)
+    if match is None:
+        return path
+    folder, name = match.groups()
+    inner = {other.path.removeprefix(folder) for other in table if other.path.startswith(folder)}
+    words = sorted(re.escape(word) for word in inner if re.fullmatch(r"[\w-]+", word))
+    return f"{folder}{{{name}:(?!(?:{'|'.join(words)})$)[^/]+}}" if words else path
 
 
 # -- queries ---------------------------------------------------------------------------------------------------------

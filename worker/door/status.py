@@ -2,14 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from aiohttp import web
 
+from worker.door.answers import Grade, HealthAnswer, LinkHealth
 from worker.door.problems import json_response
 from worker.door.routes import Route
 
-Grade = Literal["Healthy", "Degraded", "Unhealthy"]
 _ORDER: tuple[Grade, ...] = ("Healthy", "Degraded", "Unhealthy")
 
 
@@ -54,8 +54,24 @@ class StatusRoutes:
         )
         return (
             *(self._probe_route(path, part) for path, part in probes),
-            Route("GET", "/health", self.health, "How every part is", None, surface="public"),
-            Route("GET", "/health/websocket", self.websocket, "Figures of link and hub", None, surface="public"),
+            Route(
+                "GET",
+                "/health",
+                self.health,
+                "How every part is",
+                None,
+                answers={200: HealthAnswer, 503: HealthAnswer},
+                surface="public",
+            ),
+            Route(
+                "GET",
+                "/health/websocket",
+                self.websocket,
+                "Figures of link and hub",
+                None,
+                answers={200: LinkHealth},
+                surface="public",
+            ),
         )
 
     def _probe_route(self, path: str, part: str) -> Route:
