@@ -697,6 +697,16 @@ async def test_freed_pages_are_used_again(path: Path, opened: OpenedStores) -> N
     assert max(sizes) < 1.2 * sizes[0]
 
 
+async def test_marks_of_notifications_that_never_were_go_with_their_age(path: Path, opened: OpenedStores) -> None:
+    store = await opened()
+    await store.shown(["made up", "made up too"], START)
+    await store.shown(["young"], START + 100)
+    assert await store.prune(START + 50, 100) == 0
+    reader = connect_reader(path)
+    assert reader.execute("SELECT notification_id FROM shown").fetchall() == [("young",)]
+    reader.close()
+
+
 # -- searching ---------------------------------------------------------------------------------------------
 
 

@@ -32,7 +32,16 @@ def _prune(ledger: Ledger, call: Pruning) -> PrunedChunk:
         _delete_jobs(ledger, messages)
         _delete_messages(ledger, messages)
         ledger.counts.work = True  # a full store may have room again
+    _forget_shown(ledger, call)
     return PrunedChunk(len(messages), ledger.clock.monotonic() - started)
+
+
+def _forget_shown(ledger: Ledger, call: Pruning) -> None:
+    """Marks of notifications that went before, or that never were: whoever says they were shown may say anything."""
+    ledger.connection.execute(
+        "DELETE FROM shown WHERE place IN (SELECT place FROM shown ORDER BY place LIMIT ?) AND at < ?",
+        (call.limit, call.before),
+    )
 
 
 def _old_messages(ledger: Ledger, call: Pruning) -> list[int]:
