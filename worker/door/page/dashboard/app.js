@@ -92,7 +92,8 @@ async function route() {
   frame.mark(path, made.title);
   if (isFirst) return;
   window.scrollTo(0, 0);
-  (frame.main.querySelector("h1") ?? frame.main).focus({ preventScroll: true });
+  // Who already types elsewhere keeps his place.
+  if (!document.activeElement?.matches("input, textarea, dialog *")) (frame.main.querySelector("h1") ?? frame.main).focus({ preventScroll: true });
 }
 
 async function makeView(path, query, signal) {

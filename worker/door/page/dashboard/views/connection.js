@@ -25,15 +25,19 @@ export function view({ signal }) {
   const fault = h("div");
   const again = may("admin") && button(t("reconnect"), { "data-act": "reconnect", onclick: () => busy(again, reconnect) }, "retry");
   put(hero, mark, h("div.grow", words, sentence), again);
-  const element = h("div.content", h("div.page-head", h("div", h("h1", { tabindex: -1 }, t("nav.connection")), h("p.lead", t("connection.lead")))), fault, hero, card(t("connection.figures"), {}, figures), card(t("connection.history"), {}, past));
+  const body = h("div", hero, h("div.stack", card(t("connection.figures"), {}, figures), card(t("connection.history"), {}, past)));
+  const element = h("div.content", h("div.page-head", h("div", h("h1", { tabindex: -1 }, t("nav.connection")), h("p.lead", t("connection.lead")))), fault, body);
   const turn = every(load, REFRESH, signal);
 
   async function load() {
     try {
       draw(await get("/api/v1/connection", {}, signal));
       put(fault);
+      body.hidden = false;
     } catch (problem) {
-      if (!signal.aborted) put(fault, trouble(problem, turn));
+      if (signal.aborted) return;
+      body.hidden = !hero.dataset.state;
+      put(fault, trouble(problem, turn));
     }
   }
 

@@ -15,7 +15,6 @@ import { may } from "../session.js";
 export function timeline(job) {
   const isEnded = Boolean(job.completedAt);
   const isRunning = job.status === "running";
-  const news = (job.deliveries ?? []).find((one) => one.run === job.run) ?? null;
   const delay = date(job.runAt)?.getTime() - date(job.createdAt)?.getTime();
   const steps = [
     step("upload", t("time.created"), job.createdAt, null, "done"),
@@ -23,8 +22,6 @@ export function timeline(job) {
     step("play", t(job.attempt > 1 ? "time.attempt" : "time.started", number(job.attempt)), job.startedAt, gap(job.runAt, job.startedAt), job.startedAt ? "done" : "open"),
     isRunning && step("workers", t("state.running"), null, null, "now"),
     step(job.status === "failed" ? "cross" : job.status === "cancelled" ? "stop" : "check", t(isEnded ? `time.${job.status}` : "time.end"), job.completedAt, job.duration ? t("time.took", duration(job.duration)) : null, isEnded ? (job.status === "succeeded" ? "done good" : "done bad") : "open"),
-    news && step("send", t("time.told"), news.deliveredAt, null, news.deliveredAt ? "done" : "open"),
-    news && step("eye", t("time.shown"), news.shownAt, null, news.shownAt ? "done" : "open"),
   ];
   return h("ol.timeline", steps.filter(Boolean));
 }
@@ -49,7 +46,7 @@ export function attemptsCard(job) {
 
 function attemptRow(attempt) {
   const error = attempt.error && h("details.attempt-error", h("summary.cut", attempt.error), h("p.break", attempt.error), attempt.stackTrace && h("pre.code.trace", { tabindex: 0 }, attempt.stackTrace));
-  const outcome = attempt.state ?? attempt.status ?? attempt.outcome;
+  const outcome = attempt.ended;
   return h("tr", h("td.number", number(attempt.run)), h("td.number", number(attempt.attempt)), h("td.takes-all", outcome && h("span.strong", named("outcome", outcome)), error), h("td", when(attempt.startedAt)), h("td.number.figures", duration(attempt.duration)));
 }
 
@@ -61,12 +58,11 @@ export function deliveryCard(job) {
 }
 
 function delivery(one, isNamed) {
-  const state = one.state ?? one.status;
-  const isDead = state === "dead";
-  const isDelivered = Boolean(one.deliveredAt) || state === "delivered";
+  const isDead = one.status === "dead";
+  const isDelivered = one.status === "delivered";
   const steps = [
-    [t("delivery.stored"), one.storedAt ?? one.createdAt, true],
-    [t("delivery.sent"), one.sentAt ?? one.deliveredAt, isDelivered || isDead],
+    [t("delivery.stored"), one.storedAt, true],
+    [t("delivery.sent"), one.deliveredAt, isDelivered || isDead],
     isDead ? [t("delivery.dead"), null, true, "bad"] : [t("delivery.confirmed"), one.deliveredAt, isDelivered],
     [one.shownCount > 1 ? t("delivery.shownTimes", number(one.shownCount)) : t("delivery.shown"), one.shownAt, Boolean(one.shownAt)],
   ];
@@ -74,9 +70,9 @@ function delivery(one, isNamed) {
   return h("div.delivery", isNamed && h("p.note", t("run", one.run)), track, one.reason && h("p.fault", one.reason), h("div.row", h("span.note.grow", t("delivery.sequence", number(one.sequence)), one.redelivery ? ` · ${t("delivery.again", number(one.redelivery))}` : ""), may("admin") && resendButton(one.notificationId)));
 }
 
-/** @param {string} id @param {() => void} [done] */
-export function resendButton(id, done) {
-  const made = button(t("resend"), { class: "small", "data-act": "resend", onclick: () => busy(made, run) }, "send");
+/** @param {string} id @param {() => void} [done] @param {string} [look] */
+export function resendButton(id, done, look = "") {
+  const made = button(t("resend"), { class: `small ${look}`, "data-act": "resend", onclick: () => busy(made, run) }, "send");
   async function run() {
     try {
       await post(`/api/v1/notifications/${encodeURIComponent(id)}/resend`);

@@ -13,7 +13,7 @@ import { named, number, t } from "../i18n/words.js";
 import { may } from "../session.js";
 
 const REFRESH = 3000;
-const TOTALS = ["connectionsActive", "active", "connectionsTotal", "connections", "messagesIn", "messagesOut", "errors", "shown", "rooms", "clients"];
+const TOTALS = ["connectionsActive", "connectionsTotal", "users", "rooms", "notifications", "shown", "messagesIn", "messagesOut", "repetitions", "replayed", "errors", "refused"];
 
 /** @param {import("../app.js").Visit} visit */
 export function view({ signal }) {
@@ -27,6 +27,7 @@ export function view({ signal }) {
   const body = h("div.stack", card(t("hub.totals"), {}, totals), card(t("hub.clients"), {}, clientFrame, noClients), card(t("hub.rooms"), {}, roomFrame, noRooms));
   const fault = h("div");
   const element = h("div.content", h("div.page-head", h("div", h("h1", { tabindex: -1 }, t("nav.hub")), h("p.lead", t("hub.lead")))), fault, body);
+  body.hidden = true;
   const turn = every(load, REFRESH, signal);
 
   async function load() {
@@ -61,7 +62,8 @@ export function view({ signal }) {
     const plain = Object.entries(figures).filter(([, value]) => typeof value === "number");
     const order = (name) => (TOTALS.includes(name) ? TOTALS.indexOf(name) : TOTALS.length);
     plain.sort(([one], [other]) => order(one) - order(other));
-    put(totals, facts(plain.map(([name, value]) => [named("hub.total", name), number(value)])));
+    const codes = Object.entries(figures.closeCodes ?? {}).map(([code, count]) => `${code} ×${number(count)}`);
+    put(totals, facts([...plain.map(([name, value]) => /** @type {[string, any]} */ ([named("hub.total", name), number(value)])), codes.length > 0 && [t("hub.codes"), codes.join(" · ")]]));
   }
 
   return { title: t("nav.hub"), element };

@@ -88,13 +88,12 @@ export function view({ params, signal }) {
 }
 
 function title(job) {
-  const id = h("p.mono.soft.row", h("span.break", job.jobId), copyButton(t("copyId"), () => job.jobId));
+  const id = h("p.soft.row.id-line", h("span.mono.break", job.jobId), copyButton(t("copyId"), () => job.jobId));
   return h("div", h("div.title-line", h("h1", { tabindex: -1 }, kindName(job.taskType)), h("span", { role: "status" }, stateChip(job.status, { wish: job.cancelRequested }))), id);
 }
 
 function actions(job, changed) {
   const list = [];
-  if (job.status === "succeeded" && job.taskType === INSIGNIA) list.push(h("a.button.main", { href: `#/jobs/${job.jobId}/result` }, icon("medal"), t("result.open")));
   if (!may("admin")) return list;
   if (ENDED.includes(job.status)) list.push(act("retry", "retry", job, changed, job.status === "failed" ? "main" : ""));
   else if (!job.cancelRequested) list.push(act("cancel", "stop", job, changed, "danger"));
@@ -156,7 +155,7 @@ function failure(job) {
 
 function filesCard(job, files) {
   const base = `/api/v1/jobs/${encodeURIComponent(job.jobId)}/files/`;
-  const row = (file) => h("li", h("a.file", { href: ownHref(file.href, base + encodeURIComponent(file.name)), download: file.shown ?? file.name, "data-file": file.name }, icon("download"), h("span.grow.cut", file.shown ?? file.name), h("span.soft.figures", bytes(file.size))));
+  const row = (file) => h("li", h("a.file", { href: ownHref(file.href, base + encodeURIComponent(file.name)), download: file.shown ?? file.name, "data-file": file.name }, icon("download"), h("span.grow.cut", file.field ? file.shown : file.name), h("span.soft.figures", bytes(file.size))));
   return card(t("job.files"), {}, h("ul.files", files.map(row)));
 }
 

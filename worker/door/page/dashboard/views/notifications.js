@@ -88,6 +88,7 @@ function newsTable(done) {
   return table({
     caption: t("nav.notifications"),
     key: (one) => String(one.id),
+    class: "news-table",
     columns: [
       { name: "state", title: t("col.state"), cell: (one) => h("span.chip", { class: `is-${one.status}` }, icon(/** @type {any} */ (SIGNS[one.status] ?? "info")), named("news.is", one.status)) },
       { name: "job", title: t("col.news"), cell: newsCell },
@@ -95,7 +96,7 @@ function newsTable(done) {
       { name: "sequence", title: t("col.sequence"), class: "from-widest number", cell: (one) => h("span.figures", number(one.sequence), one.redelivery ? h("span.soft", ` ↻${number(one.redelivery)}`) : null) },
       { name: "created", title: t("col.stored"), class: "number", cell: (one) => when(one.createdAt) },
       { name: "delivered", title: t("col.delivered"), class: "from-wide number", cell: (one) => when(one.deliveredAt) },
-      { name: "act", title: h("span.hidden-visually", t("col.actions")), cell: (one) => (may("admin") ? resendButton(one.notificationId, done) : "") },
+      { name: "act", title: h("span.hidden-visually", t("col.actions")), cell: (one) => (may("admin") ? resendButton(one.notificationId, done, one.status === "dead" ? "" : "quiet") : "") },
     ],
   });
 }

@@ -19,7 +19,8 @@ export function view({ signal }) {
   const place = h("div.stack", waiting(5));
   const kinds = h("div", waiting(4));
   const fault = h("div");
-  const element = h("div.content", h("div.page-head", h("div", h("h1", { tabindex: -1 }, t("nav.workers")), h("p.lead", t("workers.lead")))), fault, place, card(t("workers.kinds"), {}, kinds));
+  const kindCard = card(t("workers.kinds"), {}, kinds);
+  const element = h("div.content", h("div.page-head", h("div", h("h1", { tabindex: -1 }, t("nav.workers")), h("p.lead", t("workers.lead")))), fault, place, kindCard);
   /** @type {Map<string, ReturnType<typeof workerCard>>} */
   const cards = new Map();
   const turn = every(load, REFRESH, signal);
@@ -31,7 +32,9 @@ export function view({ signal }) {
     const broken = [workers, all].find((one) => one.status === "rejected");
     put(fault, broken && trouble(broken.reason, turn));
     if (workers.status === "fulfilled") drawWorkers(workers.value.workers);
+    else if (!cards.size) put(place);
     if (all.status === "fulfilled") drawKinds(all.value.kinds);
+    kindCard.hidden = all.status === "rejected" && !kinds.dataset.sign;
   }
 
   function drawWorkers(workers) {
