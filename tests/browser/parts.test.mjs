@@ -464,6 +464,88 @@ test("a listener may close or reconnect in the midst of a loss", async () => {
   assert.equal(sockets.length, 3);
 });
 
+// Signatures.
+
+const EXAMPLE = {
+  secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+  envelope: {
+    id: "msg_p5jXN8AQM9LWM0D4loKWxJek",
+    timestamp: 1614265330,
+    signature: "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    body: '{"test": 2432232314}',
+  },
+};
+const verifier = (tolerance = 0, now = () => 0) => new parts.Verifier(EXAMPLE.secret, { tolerance, now });
+
+test("the example of the specification is accepted, beside other signatures too", async () => {
+  const { envelope } = EXAMPLE;
+  assert.equal(await verifier().open(envelope), envelope.body);
+  const among = `v2,xyz v1,${btoa("0".repeat(32))} ${envelope.signature}`;
+  assert.equal(await verifier().open({ ...envelope, signature: among }), envelope.body);
+});
+
+for (const [what, change] of Object.entries({
+  "another body": { body: '{"test": 2432232315}' },
+  "another id": { id: "msg_other" },
+  "another time": { timestamp: 1614265331 },
+  "a time in words": { timestamp: "1614265330" },
+  "no signature": { signature: undefined },
+  "another scheme": { signature: EXAMPLE.envelope.signature.replace("v1", "v2") },
+  "half a signature": { signature: EXAMPLE.envelope.signature.slice(0, 20) },
+  "a body that is no text": { body: { test: 2432232314 } },
+})) {
+  test(`a signature does not hold for ${what}`, async () => {
+    assert.equal(await verifier().open({ ...EXAMPLE.envelope, ...change }), null);
+  });
+}
+
+test("a signature holds for its time", async () => {
+  const at = EXAMPLE.envelope.timestamp * 1000;
+  for (const [now, holds] of [[at - 300_001, false], [at - 300_000, true], [at + 300_000, true], [at + 300_001, false]]) {
+    assert.equal((await verifier(300_000, () => now).open(EXAMPLE.envelope)) !== null, holds);
+  }
+});
+
+test("a secret that is none is told at once", () => {
+  for (const signingSecret of ["", "whsec_", "whsec_c2hvcnQ=", "whsec_!!!", EXAMPLE.secret.slice(6), 7]) {
+    assert.throws(() => new ResilientWebSocket({ signingSecret }), TypeError);
+  }
+  assert.throws(() => new parts.Verifier(EXAMPLE.secret, { tolerance: 0, subtle: null }), /Web Crypto/);
+});
+
+async function sealed(message) {
+  const raw = Uint8Array.from(atob(EXAMPLE.secret.slice(6)), (letter) => letter.charCodeAt(0));
+  const key = await crypto.subtle.importKey("raw", raw, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  const [body, timestamp] = [JSON.stringify(message), Math.floor(Date.now() / 1000)];
+  const mac = await crypto.subtle.sign("HMAC", key, new TextEncoder().encode(`m.${timestamp}.${body}`));
+  return { id: "m", timestamp, signature: `v1,${btoa(String.fromCharCode(...new Uint8Array(mac)))}`, body };
+}
+
+test("with a secret only what is signed is handed on, in order, and the rest is not taken for read", async () => {
+  const { client, clock, last, of } = await connected({ signingSecret: EXAMPLE.secret });
+  assert.equal(last().sent[0].data.signed, true);
+  const says = (said) => last().onmessage({ data: JSON.stringify(said) });
+  const envelopes = await Promise.all([1, 2, 3].map((seq) => sealed({ type: "notification", data: news(seq, `n${seq}`, { note: "ชื่อ".repeat(seq === 1 ? 9999 : 1) }) })));
+  envelopes.forEach(says);
+  says({ ...envelopes[0], body: envelopes[0].body.replace('"seq":1', '"seq":9') });
+  says({ type: "notification", data: news(4) });
+  says(await sealed({ type: "welcome", data: { epoch: "forged" } }));
+  says({ ...envelopes[1], signature: 7 });
+  while (of("error").length < 4) await clock.pass(1);
+  assert.deepEqual(of("notification").map(({ seq }) => seq), [1, 2, 3]);
+  assert.deepEqual(of("error").map(({ code }) => code), ["signature", "signature", "signature", "signature"]);
+  assert.deepEqual([client.statistics.lastSeq, client.statistics.epoch], [3, "e"]);
+});
+
+test("what is still being checked when the connection is lost is left to the next", async () => {
+  const { client, last, of } = await connected({ signingSecret: EXAMPLE.secret });
+  const envelope = await sealed({ type: "notification", data: news(1) });
+  last().onmessage({ data: JSON.stringify(envelope) });
+  last().ends(1006);
+  for (let n = 0; n < 20; n += 1) await settled();
+  assert.deepEqual([of("notification"), client.statistics.lastSeq], [[], 0]);
+});
+
 test("what is no message is an error, not an exception", async () => {
   const { client, last } = await connected();
   for (const data of ["x", "[]", "null", "{}", '{"type":7}']) last().onmessage({ data });

@@ -1,6 +1,6 @@
 /**
  * The parts of a connection that lasts, each without a socket, a timer or a page: what a close code asks for, how
- * long to wait, what was seen, where one stood, what waits to be sent, what one wants to hear.
+ * long to wait, what was seen, where one stood, what waits to be sent, what one wants to hear, who signed it.
  * Used by resilient-websocket.js.
  * @module
  */
@@ -271,12 +271,60 @@ export class Batcher {
   }
 }
 
+const SIGNED = /^v1,([A-Za-z0-9+/]+={0,2})$/;
+const SECRET = /^whsec_([A-Za-z0-9+/]+={0,2})$/;
+const SECRET_BYTES = [24, 64];
+
+/** Opens what the hub has signed by the Standard Webhooks scheme: HMAC-SHA256 over id, time and body. */
+export class Verifier {
+  /**
+   * TypeError: the secret is none, or there is no Web Crypto here.
+   * @param {string} secret `whsec_` and base64
+   * @param {{tolerance: number, now?: () => number, subtle?: SubtleCrypto}} options milliseconds; tolerance 0: of any time
+   */
+  constructor(secret, { tolerance, now = Date.now, subtle = globalThis.crypto?.subtle }) {
+    if (!subtle) throw new TypeError("signingSecret needs Web Crypto, which browsers give to https and localhost alone");
+    const key = bytesOf(SECRET.exec(secret)?.[1] ?? "");
+    const [least, most] = SECRET_BYTES;
+    if (key.length < least || key.length > most) {
+      throw new TypeError(`signingSecret must be whsec_ and base64 of ${least} to ${most} bytes`);
+    }
+    this.subtle = subtle;
+    this.tolerance = tolerance;
+    this.now = now;
+    this.key = subtle.importKey("raw", key, { name: "HMAC", hash: "SHA-256" }, false, ["verify"]);
+  }
+
+  /**
+   * The text that was signed; null: not by one who knows the secret, or not at this time.
+   * @param {{id?: unknown, timestamp?: unknown, signature?: unknown, body?: unknown}} envelope timestamp in seconds
+   */
+  async open({ id, timestamp, signature, body }) {
+    if (typeof id !== "string" || !Number.isSafeInteger(timestamp) || typeof body !== "string") return null;
+    if (this.tolerance && Math.abs(this.now() - timestamp * 1000) > this.tolerance) return null;
+    const content = new TextEncoder().encode(`${id}.${timestamp}.${body}`);
+    // Several while a secret is being changed.
+    for (const one of String(signature).split(" ")) {
+      const found = SIGNED.exec(one);
+      if (found && (await this.subtle.verify("HMAC", await this.key, bytesOf(found[1]), content))) return body;
+    }
+    return null;
+  }
+}
+
+function bytesOf(base64) {
+  try {
+    return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  } catch {
+    return new Uint8Array();
+  }
+}
+
 /** The claims of a JWT, unverified: whose it is and when it ends are hints here; the hub decides. @param {unknown} token */
 export function claimsOf(token) {
   try {
     const middle = String(token).split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
-    const bytes = Uint8Array.from(atob(middle), (letter) => letter.charCodeAt(0));
-    const claims = JSON.parse(new TextDecoder().decode(bytes));
+    const claims = JSON.parse(new TextDecoder().decode(bytesOf(middle)));
     return typeof claims === "object" && claims !== null ? claims : {};
   } catch {
     return {};

@@ -41,6 +41,15 @@ export interface Options {
   storageKey?: string;
   /** 2000 notification ids are known. */
   seenLimit?: number;
+  /**
+   * `whsec_` and base64, the hub's Hub:SigningSecret: notifications and progress are asked for signed (Standard Webhooks)
+   * and checked with Web Crypto; what is not signed by it is an `error` with code `signature`, and never handed on. Who
+   * can check can also sign: for pages and programs that may hold the secret. TypeError from the constructor: it is none, or
+   * there is no Web Crypto (a page neither on https nor on localhost).
+   */
+  signingSecret?: string | null;
+  /** 300000; how far the time in a signature may be from ours. 0: any. */
+  signatureTolerance?: number;
   /** Of describe(). */
   lang?: "th" | "en" | string | null;
 }

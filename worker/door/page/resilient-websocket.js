@@ -18,6 +18,7 @@ import {
   Place,
   SeenIds,
   Subscriptions,
+  Verifier,
   claimsOf,
   policyOf,
 } from "./resilience.js";
@@ -30,6 +31,8 @@ const KEEP_IDS_AFTER = 250;
 const SAY_READ_AFTER = 500;
 const LONGEST_TIMER = 2 ** 31 - 1;
 const TOKEN_TRIES = 3;
+/** What a hub signs when it is asked to. */
+const SIGNED = new Set(["notification", "progress"]);
 
 /** Every option with its default. Times are milliseconds. */
 const DEFAULTS = {
@@ -52,6 +55,8 @@ const DEFAULTS = {
   remember: "session",
   storageKey: "org-socket",
   seenLimit: 2000,
+  signingSecret: null,
+  signatureTolerance: 300_000,
   lang: null,
 };
 
@@ -85,6 +90,9 @@ export class ResilientWebSocket extends EventTarget {
   #user;
   #place = null;
   #seen = null;
+  #verifier = null;
+  /** The last of what is being checked: one after the other, so that none overtakes another. */
+  #checked = Promise.resolve();
   #state = "disconnected";
   #reason = null;
   #attempt = 0;
@@ -116,6 +124,7 @@ export class ResilientWebSocket extends EventTarget {
     const a = (this.#around = { ...surroundings(), ...around });
     const spread = { base: o.reconnectionDelay, cap: o.maxReconnectionDelay, jitter: o.jitter };
     this.#backoff = new Backoff(spread, a.random);
+    if (o.signingSecret !== null) this.#verifier = new Verifier(o.signingSecret, { tolerance: o.signatureTolerance });
     this.#queue = new OfflineQueue({ limit: o.queueLimit, policy: o.queuePolicy });
     this.#pace = new Pace(o.pace, a.now);
     this.#progress = new Batcher(
@@ -294,19 +303,37 @@ export class ResilientWebSocket extends EventTarget {
   #introduce(session) {
     if (session !== this.#session) return;
     const { epoch, lastSeq } = this.#place;
-    this.#write({ type: "auth", data: { token: session.token, epoch, lastSeq } });
+    const signed = this.#verifier !== null;
+    this.#write({ type: "auth", data: { token: session.token, epoch, lastSeq, ...(signed && { signed }) } });
   }
 
   #heard(session, text) {
     if (session !== this.#session) return;
     session.heardAt = this.#around.now();
     this.#figures.messagesIn += 1;
-    const message = read(text);
-    if (message === null) {
-      this.#figures.errors += 1;
-      this.#tell("error", { code: "malformed", message: "the hub sent no message" });
-    } else if (message.type === "welcome") this.#welcomed(session, message.data);
-    else this.#take(session, message);
+    const said = read(text);
+    if (this.#verifier !== null && said !== null && "signature" in said) this.#check(session, said);
+    else if (!isMessage(said)) this.#fault("malformed", "the hub sent no message");
+    else if (this.#verifier !== null && SIGNED.has(said.type)) this.#fault("signature", "this message is not signed");
+    else if (said.type === "welcome") this.#welcomed(session, said.data);
+    else this.#take(session, said);
+  }
+
+  /** What is refused here has not been read: the hub goes on owing it. */
+  #check(session, envelope) {
+    const check = async () => {
+      const body = await this.#verifier.open(envelope);
+      if (session !== this.#session) return;
+      const message = body === null ? null : read(body);
+      if (isMessage(message) && SIGNED.has(message.type)) this.#take(session, message);
+      else this.#fault("signature", "this message is not signed by who knows the secret, or not now");
+    };
+    this.#checked = this.#checked.then(check).catch(globalThis.reportError ?? console.error);
+  }
+
+  #fault(code, message) {
+    this.#figures.errors += 1;
+    this.#tell("error", { code, message });
   }
 
   #welcomed(session, data) {
@@ -659,11 +686,16 @@ export class ResilientWebSocket extends EventTarget {
   }
 }
 
+/** The object in a text, or null. */
 function read(text) {
   try {
-    const message = JSON.parse(text);
-    return typeof message?.type === "string" ? message : null;
+    const said = JSON.parse(text);
+    return typeof said === "object" ? said : null;
   } catch {
     return null;
   }
+}
+
+function isMessage(said) {
+  return typeof said?.type === "string";
 }
