@@ -16,9 +16,10 @@ from tests.support.process import clean_environment
 from tests.support.stores import START, WIRE, HandClock, a_job, failed, retried, success
 from worker.errors import NotFound, StoreCorrupt, StoreLocked
 from worker.job import JobState
-from worker.queue import JobQuery
+from worker.queue import AuditEntry, AuditQuery, JobQuery
 from worker.queues.sqlite import SqliteStore, open_store
 from worker.queues.sqlite_recover import Recovered, recover
+from worker.queues.sqlite_schema import MIGRATIONS, connect_writer, migrate
 
 
 @pytest.fixture
@@ -125,6 +126,55 @@ async def test_a_lost_notification_is_written_again_and_parked(path: Path) -> No
         assert (payload["jobId"], payload["status"], payload["error"]) == (job_id, "failed", "broken")
         assert await store.resend(notification_id) is not None
         assert await store.examine() == []
+
+
+async def test_earlier_attempts_marks_the_trail_and_pauses_are_saved(path: Path) -> None:
+    entry = AuditEntry(START, "key", "cancel", "job")
+    async with opened(path) as store:
+        retry, urgent = a_job(kind="noop"), a_job(kind="report", priority=7, organization="กรม")
+        await store.enqueue([retry, urgent])
+        await store.pause("report")
+        for end in (lambda job: retried(job, START), success):
+            [job] = (await store.claim(5)).jobs
+            await store.settle([end(job)])
+        await store.delivered(1)
+        [delivery] = await store.deliveries(retry.id)
+        await store.shown([delivery.notification_id], START + 1)
+        await store.audit(entry)
+        attempts, [delivery] = await store.attempts(retry.id), await store.deliveries(retry.id)
+        await store.index()
+    _saved(path)
+    async with opened(path) as store:
+        assert await store.examine() == []
+        assert await store.attempts(retry.id) == attempts
+        assert await store.deliveries(retry.id) == [delivery]
+        assert (await store.audit_trail(AuditQuery())).entries == [entry]
+        assert await store.counts_by_kind() == {"report": 1}
+        assert (await store.claim(5)).jobs == []  # still paused
+        await store.resume("report")
+        [job] = (await store.claim(5)).jobs
+        assert job.id == urgent.id
+        record = await store.get(urgent.id)
+        assert record is not None
+        assert (record.priority, record.organization) == (7, "กรม")
+        assert [one.id for one in (await store.find(JobQuery(text=retry.id))).jobs] == [retry.id]
+
+
+async def test_a_store_of_version_1_is_recovered_too(path: Path) -> None:
+    path.touch()
+    connection = connect_writer(path, 1000)
+    migrate(connection, path, MIGRATIONS[:1])
+    connection.execute(
+        "INSERT INTO jobs (seq, id, state, lane, kind, user_id, max_attempts, run_at, created_at) "
+        "VALUES (1, 'old', 'queued', 0, 'noop', 'somchai', 3, 1.0, 1.0)"
+    )
+    connection.execute("INSERT INTO payloads VALUES (1, x'7b7d')")
+    connection.close()
+    assert _saved(path).jobs == 1
+    async with opened(path) as store:
+        assert await store.examine() == []
+        [job] = (await store.claim(5)).jobs
+        assert (job.id, job.payload) == ("old", b"{}")
 
 
 async def test_the_damaged_files_are_kept(path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.support.stores import START, HandClock, a_job, run_one, success
 from worker.clock import Clock
 from worker.queue import JobQuery
-from worker.queues import sqlite_search
+from worker.queues import sqlite_find, sqlite_search
 from worker.queues.sqlite import SqliteStore, open_store
 from worker.queues.sqlite_index import SearchIndex
 from worker.queues.sqlite_room import search_bytes
@@ -260,3 +260,28 @@ async def test_an_index_that_is_read_while_it_is_thrown_away_is_seen_to_be_gone(
     store = await opened()
     await indexed(store)
     assert (known(path), await found(store, "needle")) == (2, 2)
+
+
+async def test_pages_that_are_cut_short_leave_nothing_out_and_repeat_nothing(path: Path, opened: Opened) -> None:
+    """No time at all: each page ends after the first piece of candidates, whoever else had found more."""
+    store = await opened()
+    jobs = [a_job(payload=f"needle {number % 7}") for number in range(300)]
+    await store.enqueue(jobs)
+    claimed = (await store.claim(250)).jobs
+    await store.settle([success(job) for number, job in enumerate(claimed) if number % 3])
+    await store.index()
+    connection, search = connect_reader(path), SearchFile(path)
+    for text in ("needle 3", "3", "edle 3", ""):
+        ids: list[str] = []
+        cursor, pages = None, 0
+        while True:
+            page = sqlite_find.find(connection, search, JobQuery(text=text, cursor=cursor, limit=2), seconds=0.0)
+            ids += [job.id for job in page.jobs]
+            cursor, pages = page.cursor, pages + 1
+            if cursor is None:
+                break
+        wanted = [job.id for job in reversed(jobs) if text.encode() in job.payload or text in job.id]
+        assert ids == wanted
+        assert pages >= len(wanted) // 2
+    search.close()
+    connection.close()
