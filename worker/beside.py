@@ -29,10 +29,7 @@ from worker.door.pages import add_page
 from worker.door.routes import add_routes
 from worker.door.status import Entry, Health, StatusRoutes
 from worker.errors import NotFound, StoreCorrupt
-from worker.events import (
-    Announced,
-    StoreCreated,
-)
+from worker.events import Announced, StoreCreated, Warned
 from worker.hub.auth import authority_for
 from worker.hub.server import Hub
 from worker.listen import Listener
@@ -111,6 +108,10 @@ async def serve_hub(loaded: Loaded, emit: Emitter) -> None:
         async with serve_tcp(app, loaded.settings.http.url, turned_away(emit)) as url:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stopping.ask, number.name)
+            # By default it would end the process, and everybody's connections with it.
+            loop.add_signal_handler(
+                signal.SIGHUP, emit, Warned("the hub alone reads its settings at its start: restart")
+            )
             emit(Announced(f"hub ready at {url}{loaded.settings.web_socket.path}"))
             systemd.ready(f"hub ready at {url}")
             await stopping.event.wait()

@@ -111,3 +111,10 @@ async def test_log_levels_follow_and_secrets_stay_secret(folder: Path) -> None:
         await ask(worker, "GET", f"/api/v1/jobs/{accepted['jobId']}?wait=20")
         assert worker.text().count("ValueError: told ***") == 1
         assert "a-secret-of-length" not in worker.text()
+
+
+async def test_a_lone_hub_survives_a_reload_and_says_that_it_does_not_do_it(tmp_path: Path) -> None:
+    write(tmp_path)
+    async with running_worker(tmp_path, command="hub") as hub:
+        await reload(hub, "the hub alone reads its settings at its start: restart")
+        assert await hub.stop() == 0
