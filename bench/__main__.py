@@ -1,9 +1,9 @@
-"""All benchmarks, one after the other: `python -m bench [store] [end_to_end] [link] [hub]`."""
+"""All benchmarks, one after the other: `python -m bench [store] [search] [end_to_end] [link] [hub]`."""
 
 import subprocess
 import sys
 
-ALL = ("store", "end_to_end", "link", "hub")
+ALL = ("store", "search", "end_to_end", "link", "hub")
 
 
 def main() -> None:
