@@ -156,8 +156,9 @@ class ChildPool:
 
     async def renew(self, setup: ChildSetup) -> None:
         """Every job from now on runs in a child that was told this; the others end with their jobs."""
-        self._setup = setup
-        await self._reap_surplus()
+        if setup != self._setup:
+            self._setup = setup
+            await self._reap_surplus()
 
     async def _reap_surplus(self) -> None:
         while surplus := self._surplus():

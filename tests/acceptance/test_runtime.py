@@ -202,9 +202,10 @@ async def test_slots_change_at_run_time(desk: Desk, tmp_path: Path) -> None:
     jobs = [await desk.submit("hold", mark=str(tmp_path / "mark"), gone=str(gone)) for _ in range(5)]
     await desk.running(2)
     status, answer = await desk.ask("PATCH", "/api/v1/workers", {"concurrency": 4})
-    assert (status, answer["workers"][0]["concurrency"]) == (200, 4)
+    assert (status, answer["workers"][0]["concurrency"], answer["workers"][0]["processes"]) == (200, 4, 2)
     await desk.running(4)
-    await desk.ask("PATCH", "/api/v1/workers", {"concurrency": 1})
+    _, answer = await desk.ask("PATCH", "/api/v1/workers", {"concurrency": 1})
+    assert answer["workers"][0]["processes"] == 1
     first = (await desk.the_worker())["running"]
     for running in first[:3]:
         await desk.ask("POST", f"/api/v1/jobs/{running['jobId']}/cancel")

@@ -472,6 +472,8 @@ async def test_who_waits_for_a_child_and_is_called_off_takes_no_place(tmp_path: 
 async def test_jobs_run_in_children_of_the_newest_setup() -> None:
     async with a_bench(size=2) as bench:
         old = orjson.loads((await bench.run("echo-process")).result or b"")["pid"]
+        await bench.pool.renew(ChildSetup([handlers.__name__], {}, ["hush-hush"]))  # the same: they stay warm
+        assert bench.pids() == [old]
         await bench.pool.renew(ChildSetup([handlers.__name__], {}, ["another secret"]))
         await eventually(lambda: not is_running(old))
         failure = (await bench.run("broken-process", text="another secret")).failure

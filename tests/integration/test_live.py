@@ -53,8 +53,8 @@ class Stage:
             listen(job, percent, note)
 
     @contextlib.asynccontextmanager
-    async def watch(self) -> AsyncIterator["Page"]:
-        async with self.session.get(self.url + "/api/v1/live") as response:
+    async def watch(self, path: str = "/api/v1/live") -> AsyncIterator["Page"]:
+        async with self.session.get(self.url + path) as response:
             assert response.status == 200
             yield Page(response)
 
@@ -97,8 +97,9 @@ async def stage() -> AsyncIterator[Stage]:
     sources = Sources(stage.figures, listening(stage.ends), listening(stage.steps))
     stage.live = Live(sources, Clock(), stage.heard.append, TICK)
     app = web.Application()
-    [route] = LiveRoutes(stage.live).routes()
-    app.router.add_get(route.path, route.handle)
+    for path, longest in (("/api/v1/live", 60.0), ("/short", 0.1)):
+        [route] = LiveRoutes(stage.live, longest).routes()
+        app.router.add_get(path, route.handle)
     async with contextlib.AsyncExitStack() as stack:
         stage.url = await stack.enter_async_context(
             serve_tcp(app, "http://127.0.0.1:0", lambda _address, _reason: None)
@@ -248,4 +249,11 @@ async def test_a_page_that_comes_after_the_end_is_let_go(stage: Stage) -> None:
 async def test_asking_for_the_head_alone_watches_nothing(stage: Stage) -> None:
     async with stage.session.head(stage.url + "/api/v1/live") as response:
         assert (response.status, response.content_type) == (200, "text/event-stream")
+    await eventually(lambda: len(stage.live) == 0)
+
+
+async def test_a_stream_ends_after_a_while_so_that_who_watches_shows_again_that_he_may(stage: Stage) -> None:
+    async with stage.watch("/short") as page:
+        while await page.block():
+            pass
     await eventually(lambda: len(stage.live) == 0)

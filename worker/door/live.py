@@ -31,6 +31,8 @@ _MOST_STEPS: Final = 500
 """Running jobs whose progress is told in one batch."""
 _BEHIND: Final = 16
 """Batches a viewer may be behind; the transport's buffer comes on top."""
+_LONGEST: Final = 900.0
+"""Seconds of one stream: whoever comes back shows again that he may."""
 _HEADERS: Final = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
@@ -209,8 +211,9 @@ def _event(name: bytes, data: Any) -> bytes:
 class LiveRoutes:
     """`/api/v1/live`."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, longest: float = _LONGEST) -> None:
         self._live = live
+        self._longest = longest
 
     def routes(self) -> Sequence[Route]:
         summary = "What happens, as it happens: stats, progress, settled (server-sent events)"
@@ -226,7 +229,8 @@ class LiveRoutes:
                 return response
             if request.transport is not None:
                 viewer.cut = request.transport.abort
-            with contextlib.suppress(ConnectionError):
-                while (chunk := await viewer.chunks.get()) is not None:
-                    await response.write(chunk)
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(self._longest):
+                    while (chunk := await viewer.chunks.get()) is not None:
+                        await response.write(chunk)
         return response
