@@ -1,9 +1,9 @@
-"""All benchmarks, one after the other: `python -m bench [store] [search] [end_to_end] [link] [hub]`."""
+"""All benchmarks, one after the other: `python -m bench [store] [search] [end_to_end] [link] [hub] [files]`."""
 
 import subprocess
 import sys
 
-ALL = ("store", "search", "end_to_end", "link", "hub")
+ALL = ("store", "search", "end_to_end", "link", "hub", "files")
 
 
 def main() -> None:
