@@ -19,6 +19,7 @@ from worker.errors import StoreLocked
 from worker.hub.engine import Timing
 from worker.hub.events import ClientDisconnected, ClientRefused, HubStopped, InboxFailed
 from worker.hub.guard import Caps
+from worker.hub.keeping import Limits
 from worker.hub.keys import further_keys
 from worker.hub.peer import Bounds
 from worker.listen import Listener
@@ -578,6 +579,20 @@ async def test_a_native_client_cannot_have_read_what_it_was_not_given(running):
         assert (await client.hear("error"))["data"]["code"] == "malformed"
     again = await running.browser("ann")
     assert [event[1] for event in await again.rest()] == [message(1)]
+
+
+async def test_who_is_there_when_his_inbox_is_forgotten_comes_back(tmp_path):
+    async with running_hub(tmp_path, limits=Limits(user_seconds=0)) as running:
+        ann, publisher = await running.browser("ann"), await running.publisher()
+        for number in (1, 2):
+            await publisher.publish(message(number))
+        assert len(await ann.rest()) == 2
+        await running.hub._inbox.prune()
+        await publisher.publish(message(3))
+        # Its number is 1 again, which this socket has had.
+        assert (await running.happened(ClientDisconnected)).code == 1011
+        again = await running.browser("ann")
+        assert [event[1] for event in await again.rest()] == [message(3)]
 
 
 async def test_a_listener_that_comes_again_is_not_told_the_same(running):

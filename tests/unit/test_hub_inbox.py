@@ -9,7 +9,8 @@ import pytest
 
 from worker.clock import Clock
 from worker.errors import SchemaTooNew, StoreCorrupt, StoreLocked, StoreUnwritable
-from worker.hub.inbox import Claim, Inbox, Limits
+from worker.hub.inbox import Inbox
+from worker.hub.keeping import Claim, Limits
 from worker.hub.news import News, read_news
 
 
@@ -273,8 +274,12 @@ async def test_a_user_of_whom_nothing_was_heard_is_forgotten(tmp_path):
     await put(inbox, news(2))
     time.now += 60 * 86400
     await inbox.prune()
+    # Whoever comes is heard of, too.
     assert (await ask(inbox.open, "ann", None)).epoch == epoch
-    time.now += 40 * 86400
+    time.now += 80 * 86400
+    await inbox.prune()
+    assert (await ask(inbox.open, "ann", None)).epoch == epoch
+    time.now += 100 * 86400
     await inbox.prune()
     forgotten = await ask(inbox.open, "ann", None)
     assert forgotten.epoch != epoch

@@ -80,6 +80,8 @@ class Client:
     received: int = 0
     sent: int = 0
     replay: "asyncio.Task[None] | None" = field(default=None)
+    epoch: str = ""
+    """Of its user's inbox, when it came."""
     given: int = 0
     """The newest seq it was given."""
     proven: int = 0
@@ -216,6 +218,7 @@ class Core:
             if not self._has_page(client, result):
                 return
             welcome(result)
+            client.epoch = result.epoch
             client.proven = client.given = result.after
             self.connected(client, len(result.messages), result.recovered if claim else None)
             self._go_on(client, result)
@@ -327,8 +330,7 @@ class Core:
         """Send it to the user's sockets and to the job's watchers, each wording encoded once."""
         own = [client for client in self.rooms.members(user_room(news.user)) if _takes(client, topic)]
         if position is not None:
-            # From a shared inbox a page may have brought it before.
-            own = [client for client in own if client.given < position[1]]
+            own = self._not_given(own, news.user, position)
         receivers = own
         if news.job_id is not None:
             self._remember(news.job_id, news)
@@ -345,6 +347,14 @@ class Core:
                 client.note(news.id)
             self._given(position[1], own)
         self.counters.messages_out += len(receivers)
+
+    def _not_given(self, clients: list[Client], user: str, position: tuple[str, int]) -> list[Client]:
+        """Those who have not had it: from a shared inbox a page may have brought it before."""
+        epoch, seq = position
+        waiting = [client for client in clients if client.given < seq]
+        if len(waiting) < len(clients) and any(client.epoch != epoch for client in clients):
+            self.lost(user)
+        return waiting
 
     def _watchers(self, news: News, job_id: str, topic: str) -> list[Client]:
         """Those who watch the job and may: whoever else has guessed its id hears nothing."""

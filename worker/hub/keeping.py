@@ -11,6 +11,21 @@ Answer = Callable[[Any], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What is kept."""
+
+    messages: int = 10_000
+    """Per user."""
+    seconds: float = 7 * 86400
+    user_seconds: float = 90 * 86400
+    """A user of whom nothing was heard for so long is forgotten, with his epoch."""
+    seen: int = 1_000_000
+    """Notification ids remembered for dropping repetitions."""
+    bytes: int = 4 * 1024**3
+    """The file; beyond it the oldest messages go."""
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """Where a client says it had got to."""
 

@@ -20,8 +20,9 @@ from worker.hub.core import Core
 from worker.hub.engine import Namespace, SocketIoDoor, Timing
 from worker.hub.events import HubStarted, HubStopped, KeyCreated
 from worker.hub.guard import Caps, Guard
-from worker.hub.inbox import MEMORY, Inbox, Limits
-from worker.hub.keeping import Inboxes
+from worker.hub.inbox import Inbox
+from worker.hub.keeping import Inboxes, Limits
+from worker.hub.ledger import MEMORY
 from worker.hub.native import Cancel, NativeDoor
 from worker.hub.news import News, Stored
 from worker.hub.orgspace import OrgSpace

@@ -27,8 +27,7 @@ from worker.clock import Clock
 from worker.errors import Unavailable
 from worker.events import Emit, LoopFailed
 from worker.hub.events import InboxForgetful, SharedInboxBack, SharedInboxLost
-from worker.hub.inbox import Limits
-from worker.hub.keeping import Answer, Claim, Ears, Kept, Page
+from worker.hub.keeping import Answer, Claim, Ears, Kept, Limits, Page
 from worker.hub.news import News, Stored, read_news
 from worker.hub.scripts import APPEND, MARK, PAGE
 
