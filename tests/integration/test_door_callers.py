@@ -1,6 +1,7 @@
 """Who may come in, over real sockets: sessions, end users' tokens, bound keys, limits, pages of other origins."""
 
 import asyncio
+import gzip
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,7 +16,8 @@ from tests.support.door import ANN, BOSS, OFFICE, PRODUCER, READER, Site, a_key,
 from tests.support.stores import failed as a_failed
 from worker.clock import Clock
 from worker.door.limits import Throttle
-from worker.events import Audited
+from worker.errors import StoreFull
+from worker.events import Audited, Warned
 
 SESSION = "/api/v1/session"
 
@@ -131,8 +133,11 @@ async def test_by_cookie_only_our_own_pages_change_things(site: Site, headers: d
         assert status == 202
 
 
-async def test_a_page_of_another_origin_cannot_log_a_browser_in(site: Site) -> None:
-    status, _, headers = await site.ask("POST", SESSION, {"key": BOSS}, key=None, Origin="http://evil.example")
+@pytest.mark.parametrize(
+    "sent", [{"Origin": "http://evil.example"}, {"Sec_Fetch_Site": "cross-site"}, {"Origin": "null"}]
+)
+async def test_a_page_of_another_origin_cannot_log_a_browser_in(site: Site, sent: dict[str, str]) -> None:
+    status, _, headers = await site.ask("POST", SESSION, {"key": BOSS}, key=None, **sent)
     assert (status, "Set-Cookie" in headers) == (403, False)
 
 
@@ -423,6 +428,28 @@ async def test_every_order_is_written_down_with_who_gave_it(site: Site) -> None:
     assert [entry["action"] for entry in trail["entries"]] == ["me.jobs.cancel"]
 
 
+async def test_an_order_is_carried_out_though_it_cannot_be_written_down(site: Site) -> None:
+    job_id = await site.submitted()
+
+    async def full(_entry: object) -> None:
+        raise StoreFull("no room")
+
+    site.control.store = Overlaid(site.store, audit=full)  # type: ignore[assignment]
+    assert (await site.ask("POST", f"/api/v1/jobs/{job_id}/cancel"))[0] == 202
+    [warning] = [event.text for event in site.events if isinstance(event, Warned)]
+    assert warning == f"{BOSS}'s order jobs.cancel {job_id} is in the log, but not in the audit trail: no room"
+
+
+class Overlaid:
+    """A store with some of its methods replaced."""
+
+    def __init__(self, store: object, **methods: Any) -> None:
+        self._store, self._methods = store, methods
+
+    def __getattr__(self, name: str) -> Any:
+        return self._methods.get(name) or getattr(self._store, name)
+
+
 # -- odd requests ----------------------------------------------------------------------------------------------
 
 
@@ -577,3 +604,85 @@ async def test_a_key_that_was_there_tells_the_jobs_present_state(site: Site) -> 
     await site.ask("POST", f"/api/v1/jobs/{first['jobId']}/cancel")
     _, again, _ = await site.ask("POST", "/api/v1/jobs", body, Idempotency_Key="k")
     assert (again["jobId"], again["status"], again["created"]) == (first["jobId"], "cancelled", False)
+
+
+async def test_a_small_body_that_unpacks_to_a_large_one_is_413(site: Site) -> None:
+    bomb = gzip.compress(b'{"taskType": "echo", "userId": "ann", "payload": {"text": "' + b"a" * 50_000_000 + b'"}}')
+    assert len(bomb) < 100_000
+    for path in ("/api/v1/jobs", "/api/v1/jobs/bulk", SESSION):
+        status, answer, _ = await site.ask("POST", path, bomb, Content_Encoding="gzip")
+        assert (status, answer["detail"]) == (413, "the body is larger than Http:MaxBody allows")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/jobs/batch", "/api/v1/jobs/bulk", SESSION])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[" * 5000,
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b'"\xff"',
+        b'{"a": "\\ud800"}',
+        b"\xef\xbb\xbf{}",
+        b"1e999",
+    ],
+)
+async def test_what_is_no_json_is_400(site: Site, path: str, body: bytes) -> None:
+    status, answer, _ = await site.ask("POST", path, body)
+    assert status in (400, 422), answer
+    assert answer["detail"]
+
+
+async def test_of_a_name_given_twice_the_last_counts_everywhere(site: Site) -> None:
+    """What a bound key is held to is what is stored: no second reading finds another user."""
+    body = b'{"taskType": "echo", "userId": "bob", "userId": "ann", "payload": {"text": "a"}}'
+    status, answer, _ = await site.ask("POST", "/api/v1/jobs", body, key=ANN)
+    assert status == 202
+    assert (await site.ask("GET", f"/api/v1/jobs/{answer['jobId']}"))[1]["userId"] == "ann"
+    body = b'{"taskType": "nothing", "userId": "bob", "payload": {"organization": "office", "organization": "works"}}'
+    assert (await site.ask("POST", "/api/v1/jobs", body, key=OFFICE))[0] == 403
+
+
+@pytest.mark.parametrize("user", [" bob", "bob ", "bob\u0000", "ＢＯＢ", "Ann", "ann\u200b"])
+async def test_no_spelling_of_a_user_passes_for_another(site: Site, user: str) -> None:
+    body = {"taskType": "echo", "userId": user, "payload": {"text": "a"}}
+    assert (await site.ask("POST", "/api/v1/jobs", body, key=ANN))[0] == 403
+    body["userId"] = " ann "  # blanks around it are taken off before it is looked at
+    _, answer, _ = await site.ask("POST", "/api/v1/jobs", body, key=ANN)
+    assert (await site.ask("GET", f"/api/v1/jobs/{answer['jobId']}"))[1]["userId"] == "ann"
+
+
+@pytest.mark.parametrize("priority", [101, -101, 1.5, "1", None, True, 2**63])
+async def test_a_priority_that_is_none_is_422(site: Site, priority: Any) -> None:
+    body = {"taskType": "echo", "userId": "ann", "payload": {}, "priority": priority}
+    assert (await site.ask("POST", "/api/v1/jobs", body))[0] == 422
+
+
+async def test_priorities_are_kept_and_shown(site: Site) -> None:
+    ids = {priority: await site.submitted(priority=priority) for priority in (-100, 0, 100)}
+    assert [job.id for job in (await site.store.claim(3)).jobs] == [ids[100], ids[0], ids[-100]]
+    assert (await site.ask("GET", f"/api/v1/jobs/{ids[100]}"))[1]["priority"] == 100
+
+
+@pytest.mark.parametrize(
+    "time_text", [0, 1732176000, "1732176000", "2026-01-01", True, "2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00"]
+)
+async def test_a_time_that_is_none_is_422(site: Site, time_text: Any) -> None:
+    body = {"taskType": "echo", "userId": "ann", "payload": {}, "runAt": time_text}
+    status, answer, _ = await site.ask("POST", "/api/v1/jobs", body)
+    assert (status, "runAt" in answer["detail"]) == (422, True)
+
+
+async def test_jobs_are_found_by_organisation_and_time(site: Site) -> None:
+    of_office = await site.submitted(taskType="nothing", payload={"organization": "office"})
+    of_none = await site.submitted(taskType="nothing", payload={"organization": 7})
+
+    async def found(query: str) -> list[str]:
+        return [job["jobId"] for job in (await site.ask("GET", f"/api/v1/jobs?{query}"))[1]["jobs"]]
+
+    assert await found("organization=office") == [of_office]
+    assert await found("from=2020-01-01T00:00:00Z") == [of_none, of_office]
+    assert await found("to=2020-01-01T00:00:00Z") == []
+    assert (await site.ask("GET", f"/api/v1/jobs/{of_office}"))[1]["organization"] == "office"

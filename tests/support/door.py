@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.support.sqlite_store import a_store
 from worker.clock import Clock
 from worker.control import Control
 from worker.door.access import Access
+from worker.door.answers import Problem
 from worker.door.app import Door, serve_tcp
 from worker.door.audit import AuditRoutes
 from worker.door.bulk import BulkRoutes
@@ -102,7 +104,19 @@ class Site:
             content = await response.read()
             is_json = "json" in response.content_type
             answer = orjson.loads(content) if is_json and content else content.decode()
+            self._check(method, path, response.status, answer)
             return response.status, answer, response.headers
+
+    def _check(self, method: str, path: str, status: int, answer: Any) -> None:
+        """Every answer is what its route's model says, to the letter."""
+        if status >= 400 and isinstance(answer, dict) and "entries" not in answer:
+            Problem.model_validate(answer)
+        for route in self.door.table():
+            pattern = re.sub(r"{\w+}", "[^/]+", route.path)
+            if route.method == method and re.fullmatch(pattern, path.partition("?")[0]):
+                model = route.answers.get(status)
+                if model is not None:
+                    model.model_validate(answer)
 
     async def submitted(self, user: str = "ann", *, key: str = BOSS, **fields: Any) -> str:
         """The id of a new job."""

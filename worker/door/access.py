@@ -53,6 +53,8 @@ class Caller:
 
 CALLER = web.RequestKey("caller", Caller)
 """Where a request keeps who asks."""
+ADDRESS = web.RequestKey("address", str)
+"""Where a request keeps the address it comes from, behind the proxies we trust."""
 LOCAL = Caller("local", frozenset(SCOPES))
 """Whoever may open the UNIX socket (0600) owns the service."""
 DEVELOPER = Caller("development", frozenset(SCOPES))
@@ -96,10 +98,8 @@ class Access:
         self._check_way(request)
         return self._key(request, sent)
 
-    def address(self, request: web.Request) -> str:
-        return client_address(request, self.proxies)
-
     def _check_way(self, request: web.Request) -> None:
+        request[ADDRESS] = client_address(request, self.proxies)
         peer = request.remote or ""
         if self.proxies and not is_loopback(peer) and not is_trusted(peer, self.proxies):
             raise web.HTTPForbidden(text="come through the proxy: this port answers Http:TrustedProxies alone")
@@ -121,7 +121,7 @@ class Access:
 
     def _key(self, request: web.Request, sent: str) -> ApiKey | None:
         """Too many wrong ones from an address, and none is looked at any more until some time has passed."""
-        where = neighbourhood_of(self.address(request))
+        where = neighbourhood_of(request[ADDRESS])
         _or_too_many(self.guesses.wait(where), "too many unknown keys from this address", self)
         key = find_key(self.keys, sent)
         if key is None:

@@ -55,7 +55,7 @@ class Door:
             middlewares=[problems_middleware(self.on_error), stray_middleware(find_caller, self.open_paths)],
             client_max_size=self.max_body,
         )
-        add_routes(app, self.table(surface), Entrance(find_caller, self.is_draining, self.audit))
+        add_routes(app, self.table(surface), Entrance(find_caller, self.is_draining, self.audit), self.table())
         return app
 
     def public(self, access: Access, surface: Surface | None = None) -> web.Application:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from worker.door.access import CALLER, Caller
+from worker.door.access import ADDRESS, CALLER, Caller
 from worker.door.problems import Handler, problem
 from worker.door.routes import QUERY, Handle, NoQuery, Route, checked_query
 
@@ -39,7 +39,8 @@ class Entrance:
                 request[CALLER] = caller
             if route.intake and self.is_draining():
                 return problem(503, "the service is stopping", {"Retry-After": "5"})
-            request[QUERY] = checked_query(route.query or NoQuery, request)
+            if route.query is not None or request.query_string:
+                request[QUERY] = checked_query(route.query or NoQuery, request)
             if route.action is None:
                 return await route.handle(request)
             return await self._audited(route, route.action, request)
@@ -51,7 +52,11 @@ class Entrance:
         response = await route.handle(request)
         if response.status < 400:
             target = "/".join(request.match_info[name] for name in route.parameters)
-            detail = {"status": response.status, "address": request.remote or "", **request.get(AUDIT_DETAIL, {})}
+            detail = {
+                "status": response.status,
+                "address": request.get(ADDRESS, "unix"),
+                **request.get(AUDIT_DETAIL, {}),
+            }
             await self.audit(request[CALLER].actor, action, target, detail)
         return response
 

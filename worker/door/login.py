@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import Field
 
 from worker.clock import rfc3339
-from worker.door.access import CALLER, Access, Caller
+from worker.door.access import ADDRESS, CALLER, Access, Caller
 from worker.door.answers import SessionAnswer
 from worker.door.entrance import Audit, unauthorized
 from worker.door.origin import is_from_own_page, own_origin
@@ -70,7 +70,8 @@ class SessionRoutes:
 
     async def begin(self, request: web.Request) -> web.Response:
         """A page of another origin must not log a browser in: whoever works there would work under a strange name."""
-        if "Origin" in request.headers and not is_from_own_page(request, self._access.proxies):
+        by_browser = "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
+        if by_browser and not is_from_own_page(request, self._access.proxies):
             return problem(403, "only pages of this very origin may log in")
         login = await read_body(request, Login)
         key = self._access.log_in(request, login.key)
@@ -78,7 +79,7 @@ class SessionRoutes:
             return unauthorized("this is no key we know")
         session, cookie = self._sessions.issue(key)
         caller = Caller(key.name, key.scopes, key.users, key.organizations, session=session)
-        await self._audit(caller.actor, "session.begin", session.id, {"address": self._access.address(request)})
+        await self._audit(caller.actor, "session.begin", session.id, {"address": request[ADDRESS]})
         response = json_response(self._view(caller))
         response.set_cookie(self._sessions.cookie, cookie, max_age=SESSION_SECONDS, **self._attributes(request))
         return response

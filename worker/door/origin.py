@@ -49,7 +49,7 @@ def neighbourhood(address: str) -> str:
 
 def own_origin(request: web.Request, proxies: Sequence[Network]) -> str:
     """The origin of our own pages as this browser sees them."""
-    scheme, host = request.scheme, request.host
+    scheme, host = request.scheme, host_of(request)
     if is_trusted(request.remote or "", proxies):
         scheme = request.headers.get("X-Forwarded-Proto", scheme).split(",")[0].strip()
         host = request.headers.get("X-Forwarded-Host", host).split(",")[0].strip()
@@ -72,14 +72,19 @@ def is_from_this_machine(request: web.Request, allowed_hosts: Collection[str]) -
     if not (is_loopback(host) or host in allowed_hosts):
         return False
     origin = request.headers.get("Origin")
-    if origin is not None and origin != f"{request.scheme}://{request.host}":
+    if origin is not None and origin != f"{request.scheme}://{host_of(request)}":
         return False
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         return False
     return is_loopback(request.remote or "")
 
 
+def host_of(request: web.Request) -> str:
+    """What the request says; for one that says nothing aiohttp has the socket's own address, and that is trusted."""
+    return request.headers.get("Host", "")
+
+
 def host_name(request: web.Request) -> str:
     """The name the request is addressed to, without its port."""
-    host = re.sub(r":\d*$", "", request.host).lower()
+    host = re.sub(r":\d*$", "", host_of(request)).lower()
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host

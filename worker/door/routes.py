@@ -92,11 +92,13 @@ def table_of(sets: Iterable[RouteSet]) -> tuple[Route, ...]:
     return tuple(table.values())
 
 
-def add_routes(app: web.Application, routes: Iterable[Route], enter: Callable[[Route], Handle]) -> None:
-    """Register the routes, each behind what `enter` makes of it. GET answers HEAD as well."""
-    table = list(routes)
-    for route in table:
-        path = _apart(route.path, table)
+def add_routes(
+    app: web.Application, routes: Sequence[Route], enter: Callable[[Route], Handle], among: Sequence[Route] = ()
+) -> None:
+    """Register the routes, each behind what `enter` makes of it. GET answers HEAD as well. `among`: all there are, of
+    which these are some."""
+    for route in routes:
+        path = _apart(route.path, among or routes)
         if route.method == "GET":
             app.router.add_get(path, enter(route))
         else:
