@@ -1,9 +1,9 @@
-"""All benchmarks, one after the other: `python -m bench [store] [search] [end_to_end] [link] [hub] [files]`."""
+"""All benchmarks, one after the other: `python -m bench [store] [search] [end_to_end] [watched] [link] [hub] [files]`."""
 
 import subprocess
 import sys
 
-ALL = ("store", "search", "end_to_end", "link", "hub", "files")
+ALL = ("store", "search", "end_to_end", "watched", "link", "hub", "files")
 
 
 def main() -> None:
