@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other: `python -m bench [store] [search] [end_to_end] [watched] [link] [hub] [files]`."""
+"""All benchmarks one by one: `python -m bench [store] [search] [end_to_end] [watched] [link] [hub] [files]`."""
 
 import subprocess
 import sys
