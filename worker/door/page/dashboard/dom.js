@@ -3,7 +3,7 @@
  * @module
  */
 
-/** @typedef {Node | string | number | null | undefined | false | Child[]} Child */
+/** @typedef {Node | string | number | boolean | null | undefined | any[]} Child nothing of what is null, false or "" */
 
 const SVG = "http://www.w3.org/2000/svg";
 

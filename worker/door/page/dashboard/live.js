@@ -21,6 +21,16 @@ let started = false;
 /** The newest figures there are, or null. */
 export const stats = () => latest;
 
+/**
+ * What tells whether lists of jobs have changed: while it is the same, nobody needs to ask for them again.
+ * New each half minute, for what it does not tell.
+ */
+export function version() {
+  const { jobs, outbox, throughput = [] } = latest ?? {};
+  const intake = throughput.filter(({ enqueued, failed }) => enqueued || failed).at(-1)?.at ?? "";
+  return JSON.stringify([jobs, outbox?.depth, intake, source?.readyState, Math.floor(Date.now() / 30_000)]);
+}
+
 /** Listen until the signal; with figures at hand the listener hears them at once. @param {string} name @param {(detail: any) => void} listener @param {AbortSignal} signal */
 export function follow(name, listener, signal) {
   live.addEventListener(name, (event) => listener(/** @type {CustomEvent} */ (event).detail), { signal });

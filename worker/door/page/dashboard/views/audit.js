@@ -34,7 +34,7 @@ export function view({ query: first, signal }) {
   async function load(isMore) {
     try {
       const page = await get("/api/v1/audit", { actor: query.actor?.[0], action: query.action?.[0], cursor: isMore ? cursor : null, limit: 50 }, signal);
-      const entries = page.entries ?? page.audit ?? [];
+      const { entries } = page;
       shown = isMore ? [...shown, ...entries] : entries;
       cursor = page.cursor;
       frame.hidden = shown.length === 0;
@@ -61,19 +61,28 @@ export function view({ query: first, signal }) {
 function auditTable() {
   return table({
     caption: t("nav.audit"),
-    key: (one) => String(one.id ?? `${one.at} ${one.actor} ${one.action} ${one.target}`),
+    key: (one) => `${one.at} ${one.actor} ${one.action} ${one.target}`,
     columns: [
-      { name: "at", title: t("audit.at"), cell: (one) => when(one.at ?? one.createdAt) },
+      { name: "at", title: t("audit.at"), cell: (one) => when(one.at) },
       { name: "actor", title: t("audit.actor"), cell: (one) => h("span.strong", one.actor) },
       { name: "action", title: t("audit.action"), cell: (one) => named("action", one.action) },
       { name: "target", title: t("audit.target"), cell: target },
+      { name: "answer", title: t("audit.answer"), class: "from-wide number", cell: answer },
+      { name: "address", title: t("hub.address"), class: "from-widest", cell: (one) => h("span.mono", one.detail?.address ?? "") },
     ],
   });
 }
 
 function target(one) {
-  const id = one.target ?? one.jobId ?? "";
-  const isJob = /^[0-9a-f]{8}-[0-9a-f]{4}-7/.test(id);
-  const words = one.detail && typeof one.detail === "object" ? JSON.stringify(one.detail) : (one.detail ?? "");
-  return h("span.break", isJob ? h("a", { href: `#/jobs/${id}`, "data-main": "" }, shortId(id)) : id, words && h("span.note", ` ${words}`));
+  const id = one.target ?? "";
+  const isJob = one.action.startsWith("jobs.") && id;
+  const { status, address, ...rest } = one.detail ?? {};
+  const words = Object.keys(rest).length ? JSON.stringify(rest) : "";
+  return h("span.break", isJob ? h("a", { href: `#/jobs/${id}`, "data-main": "" }, shortId(id)) : id, words && h("span.note.mono", ` ${words}`));
+}
+
+/** What it was answered: a refused order is an order, too. */
+function answer(one) {
+  const status = one.detail?.status;
+  return typeof status === "number" ? h("span.figures", { class: status < 400 ? "soft" : "fault" }, String(status)) : "";
 }

@@ -54,7 +54,7 @@ function attemptRow(attempt) {
 export function deliveryCard(job) {
   const deliveries = job.deliveries ?? [];
   if (!deliveries.length) return null;
-  return card(t("delivery"), {}, h("div.stack", deliveries.map((one) => delivery(one, deliveries.length > 1))));
+  return card(t("delivery"), {}, h("div.stack", [...deliveries].sort((one, other) => other.run - one.run).map((one) => delivery(one, deliveries.length > 1))));
 }
 
 function delivery(one, isNamed) {

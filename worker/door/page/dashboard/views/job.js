@@ -11,7 +11,7 @@ import { bar, busy, button, card, copyButton, empty, facts, kindLabel, kindName,
 import { toast } from "../components/toasts.js";
 import { every, h, put } from "../dom.js";
 import { bytes, duration, moment, number, t } from "../i18n/words.js";
-import { follow, live } from "../live.js";
+import { follow } from "../live.js";
 import { watch } from "../news.js";
 import { may } from "../session.js";
 import { attemptsCard, deliveryCard, timeline } from "./history.js";
@@ -37,7 +37,7 @@ export function view({ params, signal }) {
 
   const ask = every(tick, REFRESH, signal);
   follow("progress", progressed, signal);
-  live.addEventListener("ended", (event) => event.detail === params.id && now(), { signal });
+  follow("ended", (jobId) => jobId === params.id && now(), signal);
   follow("settled", (list) => list.some((one) => one.jobId === params.id) && now(), signal);
 
   /** A job that has ended changes seldom: its delivery may still. */

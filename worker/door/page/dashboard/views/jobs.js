@@ -10,7 +10,7 @@ import { bar, button, empty, kindLabel, kindName, shortId, stateChip, trouble, w
 import { table } from "../components/table.js";
 import { every, h, put, say } from "../dom.js";
 import { duration, number, short, t } from "../i18n/words.js";
-import { follow, stats } from "../live.js";
+import { follow, stats, version } from "../live.js";
 import { go, here, to } from "../router.js";
 import { may } from "../session.js";
 import { bulkBar } from "./bulk.js";
@@ -30,6 +30,7 @@ export function view({ query: first, signal }) {
   let fresh = null;
   let next = null;
   let asked = 0;
+  let isAsked = false;
   const selected = new Set();
 
   const chips = h("div.state-chips", { role: "group", "aria-label": t("jobs.states") });
@@ -55,7 +56,8 @@ export function view({ query: first, signal }) {
   put(state, waiting(8));
   frame.hidden = true;
 
-  const ask = every(() => load(false), REFRESH, signal);
+  let known = "";
+  const ask = every(() => (known === version() && !isAsked ? null : load(false)), REFRESH, signal);
   follow("stats", drawChips, signal);
   follow("progress", progressed, signal);
   drawChips();
@@ -81,6 +83,8 @@ export function view({ query: first, signal }) {
   /** @param {boolean} wanted somebody asked for it, so the rows may change at once */
   async function load(wanted) {
     const mine = (asked += 1);
+    known = version();
+    isAsked = false;
     try {
       const page = await get("/api/v1/jobs", { ...filterOf(query), cursor: query.cursor?.[0], limit: query.limit?.[0] ?? SIZES[0] }, signal);
       if (mine !== asked) return;
@@ -205,7 +209,7 @@ export function view({ query: first, signal }) {
     shown.forEach((job) => rows.redraw(job.jobId));
     bulk.draw(shown.length);
   });
-  document.addEventListener("jobschanged", ask, { signal });
+  document.addEventListener("jobschanged", () => ((isAsked = true), ask()), { signal });
   return { title: t("nav.jobs"), element, update };
 }
 

@@ -33,7 +33,7 @@ export function view({ query: first, signal }) {
   const turn = every(() => load(false), REFRESH, signal);
 
   function drawTools() {
-    const choose = segmented(t("col.state"), [["", t("jobs.all")], ...["pending", "delivered", "dead"].map((name) => [name, t(`news.is.${name}`)])], query.state?.[0] ?? "", (value) => go("/notifications", { ...query, cursor: null, state: value }));
+    const choose = segmented(t("col.state"), [["", t("jobs.all")], ["pending", t("news.is.pending")], ["delivered", t("news.is.delivered")], ["dead", t("news.is.dead")]], query.state?.[0] ?? "", (value) => go("/notifications", { ...query, cursor: null, state: value }));
     if (document.activeElement !== user) user.value = query.userId?.[0] ?? "";
     put(tools, choose, h("div.search.grow", icon("user"), user), may("admin") && query.state?.[0] === "dead" && resendAll());
   }

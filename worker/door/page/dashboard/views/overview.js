@@ -9,7 +9,7 @@ import { icon } from "../components/icons.js";
 import { bar, button, card, empty, kindLabel, kindName, segmented, stateChip, waiting, when } from "../components/parts.js";
 import { every, h, put, say } from "../dom.js";
 import { duration, number, short, t } from "../i18n/words.js";
-import { follow, live } from "../live.js";
+import { follow, live, version } from "../live.js";
 import { to } from "../router.js";
 import { second } from "../series.js";
 import { may } from "../session.js";
@@ -43,18 +43,22 @@ export function view({ signal }) {
   /** @type {Map<string, any>} */
   const now = new Map();
 
+  let known = "";
   const ask = every(refresh, ASK_AGAIN, signal);
   follow("stats", drawStats, signal);
   follow("progress", (list) => list.forEach(progressed), signal);
   live.addEventListener("ended", ask, { signal });
 
   async function refresh() {
+    const line = get("/api/v1/connection", {}, signal).then((connection) => signal.aborted || drawLink(connection));
+    if (known === version()) return line.catch(() => {});
+    known = version();
     const list = (state, draw) => get("/api/v1/jobs", { state, limit: LISTED }, signal).then(({ jobs }) => signal.aborted || draw(jobs));
     await Promise.allSettled([
       list("running", drawRunning),
       list("failed", (jobs) => drawList(failed, jobs, failedItem, empty("check", t("overview.noFailed"), t("overview.noFailedHint")))),
       list("succeeded", (jobs) => drawList(recent, jobs, recentItem, empty("jobs", t("overview.noRecent"), ""))),
-      get("/api/v1/connection", {}, signal).then((connection) => signal.aborted || drawLink(connection)),
+      line,
     ]);
   }
 
