@@ -102,7 +102,7 @@ class Observation:
             **self.link(),
             "outboxDepth": None if figures is None else figures.outbox_depth,
             "oldestOutboxAge": None if figures is None else figures.oldest_outbox_age,
-            "history": [history_view(entry) for entry in self.history.entries()],
+            "history": [history_view(entry, self.worker.executor.redact) for entry in self.history.entries()],
         }
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:

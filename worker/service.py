@@ -293,7 +293,7 @@ async def _build(
         renewal=renewal,
         clock=clock,
         started_at=clock.now(),
-        link=lambda: connection_of(channel),
+        link=lambda: connection_of(channel, executor.redact),
     )
     access = access_of(loaded, hub, clock, emit)
     renewal.add(_doorkeeping(access, live, clock, emit))  # the first: it may refuse
@@ -569,8 +569,8 @@ def _signals(parts: Parts) -> Any:
 # -- how it is -------------------------------------------------------------------------------------------------------
 
 
-def connection_of(channel: OrgSocket) -> dict[str, object]:
-    """The link's figures, as `/api/v1/connection` and the pages show them."""
+def connection_of(channel: OrgSocket, redact: Redactor) -> dict[str, object]:
+    """The link's figures, as `/api/v1/connection` and the pages show them. Addresses and reasons may hold secrets."""
     figures = channel.figures()
     return {
         "state": figures.state.value,
@@ -583,7 +583,7 @@ def connection_of(channel: OrgSocket) -> dict[str, object]:
         "connectedSince": figures.connected_since,
         "inFlight": figures.in_flight,
         "ackMs": {"p50": figures.ack_ms_p50, "p99": figures.ack_ms_p99},
-        "status": {"en": figures.status_en, "th": figures.status_th},
+        "status": {"en": redact(figures.status_en), "th": redact(figures.status_th)},
     }
 
 
@@ -620,7 +620,7 @@ async def health_of(parts: Parts) -> Health:
         f"reload refused: {problem}" if problem else "",
         {"reloads": reloads.succeeded, "failedReloads": reloads.failed},
     )
-    link = connection_of(parts.channel)
+    link = connection_of(parts.channel, parts.worker.executor.redact)
     entries["link"] = Entry("Healthy" if link["state"] == State.CONNECTED else "Degraded", data=link)
     if parts.hub is not None:
         entries["hub"] = Entry("Healthy", data=asdict(parts.hub.figures(clients=False)))

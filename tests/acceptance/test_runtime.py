@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.process import WorkerProcess, command, free_port, running_worker
+from tests.support.socketio_server import socketio_server
 from worker.door.hubview import HubAnswer
 from worker.door.kinds import KindsAnswer
 from worker.door.settings_view import SettingsAnswer
@@ -147,6 +148,20 @@ async def test_the_connection_tells_how_it_came_and_went(desk: Desk) -> None:
     lost = next(entry for entry in answer["history"] if entry["event"] == "disconnect")
     assert "a fresh connection was asked for" in lost["reason"]
     assert lost["at"].endswith("Z")
+
+
+async def test_what_is_told_of_the_connection_holds_no_secret(tmp_path: Path) -> None:
+    server = free_port()
+    address = f"--WebSocket:Url=http://me:hush-hush@127.0.0.1:{server}"
+    async with a_desk(tmp_path, address, "--WebSocket:ReconnectionDelay=10") as desk, socketio_server(port=server):
+        async with asyncio.timeout(20):
+            while (await desk.get("/api/v1/connection"))["state"] != "connected":
+                await asyncio.sleep(0.05)
+        for path in ("/api/v1/connection", "/health", "/health/websocket", "/api/v1/settings"):
+            assert "hush-hush" not in str(await desk.get(path)), path
+        told = await desk.get("/api/v1/connection")
+        assert f"***@127.0.0.1:{server}" in told["status"]["en"]
+        assert f"***@127.0.0.1:{server}" in str(told["history"])
 
 
 # -- the stream ------------------------------------------------------------------------------------------------

@@ -52,12 +52,12 @@ class ConnectionRoutes:
         return json_response({"status": "requested"}, 202)
 
 
-def history_view(entry: Entry) -> dict[str, Any]:
-    """One event of the link as JSON."""
+def history_view(entry: Entry, redact: Callable[[str], str]) -> dict[str, Any]:
+    """One event of the link as JSON. What a server gives as its reason may hold what we have sent it."""
     return {
         "at": rfc3339(entry.at),
         "event": entry.event,
         "code": entry.code,
-        "reason": entry.reason,
-        "detail": entry.detail,
+        "reason": redact(entry.reason),
+        "detail": redact(entry.detail),
     }
