@@ -322,6 +322,8 @@ class Watch:
                 program.kill()
         program.kill()  # what it leaves behind would go on after its job
         self._read_the_rest()
+        self._told = 0.0  # its last word is not held back
+        self._tell_news()
 
     def end(self) -> dict[str, Any]:
         """What the service is told."""

@@ -126,9 +126,8 @@ async def test_progress_is_read_from_stderr_and_from_descriptor_3(tmp_path: Path
         tmp_path,
         """
         print("::progress 40 ครึ่งทาง", "plain", sep="\\n", file=sys.stderr, flush=True)
-        time.sleep(0.3)
+        time.sleep(0.5)
         os.write(3, "::progress 80 เกือบแล้ว\\nnoise\\n".encode())
-        time.sleep(0.3)
         print("::progress 90 not on stdout")
         """,
     )
@@ -241,8 +240,8 @@ async def test_what_a_program_leaves_behind_ends_with_it(tmp_path: Path) -> None
 
 async def test_a_program_that_takes_too_long_is_killed_with_all_its_heirs(tmp_path: Path) -> None:
     path = script(tmp_path, FORKS_AND_IGNORES)
-    running = asyncio.ensure_future(run(allowing(path, timeout=1500, grace=50), str(tmp_path / "mark")))
-    with pytest.raises(TimedOut, match=r"it took longer than 1\.5 s"):
+    running = asyncio.ensure_future(run(allowing(path, timeout=3000, grace=50), str(tmp_path / "mark")))
+    with pytest.raises(TimedOut, match=r"it took longer than 3 s"):
         await running
     assert len(pids_in(tmp_path / "mark")) == 3
     assert dead(tmp_path / "mark")
@@ -453,7 +452,7 @@ async def test_stopping_the_service_gives_the_job_back_and_leaves_no_process(tmp
         await asyncio.to_thread(service.client.ask, "POST", "/api/v1/jobs", job)
         await eventually((tmp_path / "mark").exists, timeout=20)
         assert await service.stop() == 0
-    assert dead(tmp_path / "mark")
+    await eventually(lambda: dead(tmp_path / "mark"))
 
 
 async def test_intake_says_what_is_not_allowed(tmp_path: Path) -> None:
