@@ -40,8 +40,9 @@ _PROBLEMS: Final = {
     403: "Known, but not allowed: the scope is missing, or it concerns others than the key is bound to",
     404: "There is no such thing, or it is another's",
     405: "The path has other methods: Allow names them",
+    408: "Nothing came for a minute, in the middle of a file",
     409: "Not in its present state; or the idempotency key is taken by another payload",
-    413: "The body is larger than Http:MaxBody",
+    413: "The body is larger than Http:MaxBody, or the files than Uploads:MaxBytes",
     415: "A file is not what it has to be",
     421: "Http:AllowedHosts does not name the host this is addressed to",
     422: "A value makes no sense; `detail` names it, `parameter` too where it is one of the query",
@@ -182,7 +183,7 @@ def _possible(route: Route) -> Iterator[int]:
     if route.method != "GET":
         yield from (409, 507)
     if route.takes != "application/json":
-        yield 415
+        yield from (408, 415)
 
 
 def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
