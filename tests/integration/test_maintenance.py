@@ -21,7 +21,7 @@ from worker.handler import Handler, handler
 from worker.maintenance import Aftercare, Indexer, Pruner, Pulse, Receipts, Watch
 from worker.queue import AuditEntry, AuditQuery, Indexed, JobQuery
 from worker.queues.sqlite import SqliteStore
-from worker.queues.sqlite_search import SearchFile
+from worker.queues.sqlite_look import SearchFile
 
 
 @pytest.fixture

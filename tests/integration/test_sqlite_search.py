@@ -13,9 +13,10 @@ from worker.queue import JobQuery
 from worker.queues import sqlite_find, sqlite_search
 from worker.queues.sqlite import SqliteStore, open_store
 from worker.queues.sqlite_index import SearchIndex
+from worker.queues.sqlite_look import SearchFile
 from worker.queues.sqlite_room import search_bytes
 from worker.queues.sqlite_schema import connect_reader
-from worker.queues.sqlite_search import SHELF, SearchFile, files_of, search_of
+from worker.queues.sqlite_search import SHELF, files_of, search_of
 
 Opened = Callable[..., Awaitable[SqliteStore]]
 

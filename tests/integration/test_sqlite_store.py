@@ -28,10 +28,11 @@ from worker.errors import (
 )
 from worker.job import JobState
 from worker.queue import JobQuery
-from worker.queues import sqlite_find
+from worker.queues import sqlite_find, sqlite_windows
 from worker.queues.sqlite import SqliteStore, open_store
+from worker.queues.sqlite_filter import filter_of
+from worker.queues.sqlite_look import SearchFile
 from worker.queues.sqlite_schema import connect_reader
-from worker.queues.sqlite_search import SearchFile
 from worker.queues.sqlite_writer import RIDE_SECONDS
 
 MAX_BYTES = 1 << 30
@@ -740,8 +741,8 @@ async def test_no_search_reads_all_jobs_at_once(path: Path, opened: OpenedStores
     """By the plan: an index, or a range of `seq`; never a scan from end to end."""
     await opened()
     connection = connect_reader(path)
-    asked = sqlite_find.filter_of(query)
-    statement = sqlite_find.statement(sqlite_find.index_for(connection, query), asked)
+    asked = filter_of(query)
+    statement = sqlite_windows.statement(sqlite_windows.index_for(connection, query), asked)
     steps = connection.execute(f"EXPLAIN QUERY PLAN {statement}", (*asked.parameters, 1, 10, 50)).fetchall()
     connection.close()
     details = " ".join(step[-1] for step in steps)

@@ -48,6 +48,7 @@ from worker.queues.sqlite_examine import examine
 from worker.queues.sqlite_files import OpenFiles, make_file, make_folder
 from worker.queues.sqlite_index import SearchIndex
 from worker.queues.sqlite_ledger import Ledger
+from worker.queues.sqlite_look import SearchFile
 from worker.queues.sqlite_orders import Cancellation
 from worker.queues.sqlite_outbox import Refusal, Resend, Shown
 from worker.queues.sqlite_reader import Reader
@@ -60,7 +61,6 @@ from worker.queues.sqlite_schema import (
     require_sqlite,
     wal_reset_warning,
 )
-from worker.queues.sqlite_search import SearchFile
 from worker.queues.sqlite_writer import Writer
 
 _PRUNE_SECONDS = 0.02

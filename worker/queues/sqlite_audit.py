@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from worker.queue import AuditEntry, AuditPage, AuditQuery
-from worker.queues.sqlite_find import row_id
+from worker.queues.sqlite_filter import row_id
 from worker.queues.sqlite_ledger import Ledger
 from worker.queues.sqlite_retention import Pruning
 from worker.queues.sqlite_schema import Connection

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from worker.queue import DeliveryRecord, NotificationRecord, OutboxMessage
+from worker.queues.sqlite_look import Look, SearchFile
 from worker.queues.sqlite_schema import Connection, json_list
-from worker.queues.sqlite_search import Look, SearchFile
 
 _END = 1 << 62
 """Above every id."""
