@@ -45,8 +45,8 @@ class Steering:
         if quiet == self.worker.quiet:
             return
         self.worker.set_quiet(quiet)
-        text = "quiet: no new job is started until the next start, or until somebody ends it" if quiet else "jobs again"
-        self.emit(Announced(text))
+        rest = "quiet: no new job is started, until the next start or until somebody ends it"
+        self.emit(Announced(rest if quiet else "quiet no more: jobs are started again"))
         self.systemd.status("quiet" if quiet else "running")
 
     async def resize(self, concurrency: int) -> None:
