@@ -18,7 +18,7 @@ from worker.errors import Unavailable
 from worker.hub.auth import Authority
 from worker.hub.events import ClientDisconnected, InboxFailed, InboxForgetful, SharedInboxBack, SharedInboxLost
 from worker.hub.news import read_news
-from worker.hub.shared import split
+from worker.hub.publication import split
 from worker.listen import Listener
 
 KEY = "the-key-of-both-hubs-in-this-test-0123456789"

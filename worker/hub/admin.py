@@ -15,7 +15,8 @@ import orjson
 from worker.clock import rfc3339
 from worker.hub.acceptor import TOO_FAST, UNAUTHORIZED
 from worker.hub.admin_login import Admission, Logins
-from worker.hub.core import Client, Core
+from worker.hub.client import Client
+from worker.hub.core import Core
 from worker.hub.engine import DOOR, Seat
 from worker.hub.events import ClientConnected, ClientDisconnected, MessageRefused
 from worker.hub.frames import text_frame

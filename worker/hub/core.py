@@ -2,14 +2,13 @@
 
 import asyncio
 import itertools
-from collections import OrderedDict, deque
-from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Literal
 
 from worker.clock import Clock
 from worker.events import Emit
 from worker.hub.auth import Identity
+from worker.hub.client import Client, Dialect
 from worker.hub.events import (
     ClientConnected,
     ClientDisconnected,
@@ -21,91 +20,19 @@ from worker.hub.events import (
 from worker.hub.frames import text_frame
 from worker.hub.guard import Caps
 from worker.hub.keeping import Claim, Inboxes, Kept, Page
+from worker.hub.last_words import LastWords
 from worker.hub.news import MAX_ID, News, Stored
 from worker.hub.packets import Malformed
-from worker.hub.peer import Peer
 from worker.hub.rooms import Rooms, job_room, user_room
 from worker.hub.stats import ClientFigures, Counters, HubFigures
 
 NOTIFICATION: Final = "notification"
 PROGRESS: Final = "progress"
 TOO_MANY: Final = 4409
-_RECENT: Final = 256
-_REMEMBERED_JOBS: Final = 1024
-_REMEMBERED_BYTES: Final = 16 * 1024
 
 Published = Literal["stored", "repeated", "sent", "failed"]
 """stored: in the inbox, on disk. repeated: dropped, it was there. sent: volatile, gone out. failed: the inbox
 could not be written; nothing may be said about it, so that the publisher sends it again."""
-
-
-class Dialect(Protocol):
-    """How one kind of receiver wants its news worded. Equal dialects word alike, so one encoding serves all."""
-
-    def word(self, news: News, position: tuple[str, int] | None) -> bytes:
-        """The text message. `position`: epoch and seq; None for what is not stored."""
-        ...
-
-    def __hash__(self) -> int: ...
-
-
-class Batch(Protocol):
-    """Takes a client's progress messages together."""
-
-    def put(self, job_id: str | None, frame: bytes) -> None: ...
-
-
-@dataclass(slots=True, eq=False)
-class Client:
-    """One authenticated connection."""
-
-    id: str
-    identity: Identity
-    door: str
-    address: str
-    peer: Peer
-    dialect: Dialect
-    farewell: Callable[[int, str], None]
-    """Tells the client in its door's words why it is ended."""
-    ask: Callable[[], None] | None
-    """Pings it; whoever hears the answer calls Core.proved() with the `given` of the time of asking. None: its answer
-    would prove nothing, or it keeps a place; it says itself what it has read."""
-    since: float
-    since_monotonic: float
-    clock: Clock
-    topics: Container[str] | None = None
-    """The types of news it wants; None: all."""
-    batch: Batch | None = None
-    last_pong: float | None = None
-    received: int = 0
-    sent: int = 0
-    replay: "asyncio.Task[None] | None" = field(default=None)
-    epoch: str = ""
-    """Of its user's inbox, when it came."""
-    given: int = 0
-    """The newest seq it was given."""
-    proven: int = 0
-    """The newest seq it has certainly read: it said so, or has answered a ping that came after it."""
-    asking: bool = False
-    """A ping is out to prove what was given."""
-    recent: deque[str] | None = None
-    """The notification ids of its user's that it was given last: only of these it can say that it has shown them."""
-
-    def note(self, notification_id: str | None) -> None:
-        """It is given this one, which is its user's own."""
-        if notification_id is not None:
-            if self.recent is None:
-                self.recent = deque(maxlen=_RECENT)
-            self.recent.append(notification_id)
-
-    def ponged(self) -> None:
-        self.last_pong = self.clock.now()
-
-    def end(self, code: int, reason: str) -> None:
-        """Say why, then close."""
-        if not self.peer.closing:
-            self.farewell(code, reason)
-            self.peer.close(code, reason)
 
 
 class Core:
@@ -121,7 +48,7 @@ class Core:
         self.counters = Counters()
         self._by_user: dict[str, dict[Client, None]] = {}
         self._replays: set[asyncio.Task[None]] = set()
-        self._last_of_job: OrderedDict[str, News] = OrderedDict()
+        self._last_words = LastWords()
         self._inbox_fails = False
 
     def enter(self, client: Client) -> None:
@@ -253,13 +180,13 @@ class Core:
     def watch(self, client: Client, job_id: str) -> News | None:
         """The client hears of this job from now on, as far as it is its own; the last that was heard of it."""
         self.rooms.enter(job_room(job_id), client)
-        news = self._last_of_job.get(job_id)
-        return news if news is not None and _may_see(client, news) else None
+        news = self._last_words.of(job_id)
+        return news if news is not None and client.may_see(news) else None
 
     def is_anothers_job(self, client: Client, job_id: str) -> bool:
         """Whether the job is known to be somebody else's. Unknown ones may be watched, but only one's own are heard."""
-        news = self._last_of_job.get(job_id)
-        return news is not None and not _may_see(client, news)
+        news = self._last_words.of(job_id)
+        return news is not None and not client.may_see(news)
 
     def figures(self, *, clients: bool = True) -> HubFigures:
         counters = self.counters
@@ -283,7 +210,7 @@ class Core:
     def present(self, limit: int) -> tuple[ClientFigures, ...]:
         """The first `limit` clients, those that came first."""
         first = itertools.islice(self.clients.values(), limit)
-        return tuple(_figures(client, self.rooms.of(client)) for client in first)
+        return tuple(client.figures(self.rooms.of(client)) for client in first)
 
     def _forget(self, client: Client) -> None:
         user = client.identity.user
@@ -328,12 +255,12 @@ class Core:
 
     def _fan_out(self, news: News, position: tuple[str, int] | None, topic: str) -> None:
         """Send it to the user's sockets and to the job's watchers, each wording encoded once."""
-        own = [client for client in self.rooms.members(user_room(news.user)) if _takes(client, topic)]
+        own = [client for client in self.rooms.members(user_room(news.user)) if client.takes(topic)]
         if position is not None:
             own = self._not_given(own, news.user, position)
         receivers = own
         if news.job_id is not None:
-            self._remember(news.job_id, news)
+            self._last_words.remember(news.job_id, news)
             if watchers := self._watchers(news, news.job_id, topic):
                 receivers = list(dict.fromkeys(own + watchers))
         frames: dict[Dialect, bytes] = {}
@@ -341,7 +268,7 @@ class Core:
             frame = frames.get(client.dialect)
             if frame is None:
                 frame = frames[client.dialect] = text_frame(client.dialect.word(news, position))
-            _give(client, news, frame)
+            client.give(news, frame)
         if position is not None:
             for client in own:
                 client.note(news.id)
@@ -359,15 +286,7 @@ class Core:
     def _watchers(self, news: News, job_id: str, topic: str) -> list[Client]:
         """Those who watch the job and may: whoever else has guessed its id hears nothing."""
         watching = self.rooms.members(job_room(job_id))
-        return [client for client in watching if _may_see(client, news) and _takes(client, topic)]
-
-    def _remember(self, job_id: str, news: News) -> None:
-        if len(news.body) > _REMEMBERED_BYTES:
-            return
-        self._last_of_job[job_id] = news
-        self._last_of_job.move_to_end(job_id)
-        if len(self._last_of_job) > _REMEMBERED_JOBS:
-            self._last_of_job.popitem(last=False)
+        return [client for client in watching if client.may_see(news) and client.takes(topic)]
 
     def _go_on(self, client: Client, page: Page) -> None:
         """Give the last page and go live in one step, or give the pages one by one, as fast as the client reads."""
@@ -422,37 +341,3 @@ class Core:
         self.counters.messages_out += len(page.messages)
         self.counters.replayed += len(page.messages)
         self._given(page.messages[-1].seq, [client])
-
-
-def _may_see(client: Client, news: News) -> bool:
-    return client.identity.is_admin or client.identity.user == news.user
-
-
-def _takes(client: Client, topic: str) -> bool:
-    return not client.peer.closing and (client.topics is None or topic in client.topics)
-
-
-def _give(client: Client, news: News, frame: bytes) -> None:
-    client.sent += 1
-    if not news.volatile:
-        client.peer.write(frame)
-    elif client.batch is None:
-        client.peer.write_volatile(frame)
-    else:
-        client.batch.put(news.job_id, frame)
-
-
-def _figures(client: Client, rooms: Iterable[str]) -> ClientFigures:
-    return ClientFigures(
-        id=client.id,
-        user_id=client.identity.user,
-        door=client.door,
-        address=client.address,
-        since=client.since,
-        last_pong=client.last_pong,
-        sent=client.sent,
-        received=client.received,
-        dropped=client.peer.dropped,
-        waiting_bytes=client.peer.waiting,
-        rooms=tuple(sorted(rooms)),
-    )

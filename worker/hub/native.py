@@ -7,126 +7,32 @@ an Authorization header. The token is never in the URL, which ends up in logs.
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-import orjson
 from aiohttp import web
 
-from worker.clock import Clock, rfc3339
 from worker.hub.acceptor import TOO_FAST, UNAUTHORIZED, Acceptor, Line
 from worker.hub.auth import Authority, Identity, Refused
-from worker.hub.core import NOTIFICATION, PROGRESS, TOO_MANY, Client, Core, Dialect
-from worker.hub.frames import text_frame
+from worker.hub.client import Client, Dialect
+from worker.hub.core import TOO_MANY, Core
 from worker.hub.guard import Refusal
 from worker.hub.keeping import Page
-from worker.hub.news import News, without_trace
+from worker.hub.native_line import DOOR, NativeLine
+from worker.hub.native_rooms import NativeRooms
+from worker.hub.native_words import MessageDialect, name_of, read
 from worker.hub.orgspace import claim_of, place_of, renewed
-from worker.hub.packets import Malformed, parse
-from worker.hub.peer import Peer
-from worker.hub.rooms import job_room, user_room
+from worker.hub.packets import Malformed
 from worker.hub.signing import SignedDialect
+from worker.hub.topics import ProgressBatch
 
-DOOR: Final = "websocket"
 HEARTBEAT: Final = 30.0
 """Seconds; a peer that doesn't answer for another 15 is dead."""
-BATCH: Final = 0.1
-"""Seconds in which only the newest progress of each job is kept."""
-_MAX_ROOMS: Final = 50
-_MAX_NAME: Final = 128
-_MAX_TOPICS: Final = 50
 _MAX_ORIGINAL: Final = 2048
-_EVERYTHING: Final = "*"
 _READ: Final = "read"
 
 Cancel = Callable[[str, str, bool], Awaitable[str]]
 """Asks the queue to cancel (job id, user, is admin); the answer is a word for the client. Somebody else's job
 must be answered like an unknown one."""
-
-
-@dataclass(frozen=True, slots=True)
-class MessageDialect:
-    """News as messages of type `notification` and `progress`."""
-
-    trace: bool
-    clock: Clock
-
-    def word(self, news: News, position: tuple[str, int] | None) -> bytes:
-        _, message, user = orjson.loads(news.body)
-        if news.volatile:
-            return _message(PROGRESS, message.get("payload", {}), self.clock)
-        if news.has_trace and not self.trace:
-            message = without_trace(message)
-        data = message | {"userId": user["userId"]}
-        if position is not None:
-            data |= {"epoch": position[0], "seq": position[1]}
-        return _message(NOTIFICATION, data, self.clock)
-
-
-@dataclass(slots=True)
-class Topics:
-    """Which types a client wants; at first all."""
-
-    everything: bool = True
-    wanted: set[str] = field(default_factory=set)
-    unwanted: set[str] = field(default_factory=set)
-
-    def __contains__(self, topic: object) -> bool:
-        return topic in self.wanted or (self.everything and topic not in self.unwanted)
-
-    def add(self, topic: str) -> None:
-        if topic == _EVERYTHING:
-            self.everything = True
-            self.unwanted.clear()
-            return
-        self.unwanted.discard(topic)
-        self.wanted.add(topic)
-        _bounded(self.wanted)
-
-    def remove(self, topic: str) -> None:
-        if topic == _EVERYTHING:
-            self.everything = False
-            self.wanted.clear()
-            return
-        self.wanted.discard(topic)
-        self.unwanted.add(topic)
-        _bounded(self.unwanted)
-
-
-@dataclass(slots=True)
-class ProgressBatch:
-    """The newest progress of each job, sent together."""
-
-    peer: Peer
-    pending: dict[str | None, bytes] = field(default_factory=dict)
-
-    def put(self, job_id: str | None, frame: bytes) -> None:
-        if not self.pending:
-            asyncio.get_running_loop().call_later(BATCH, self.send)
-        self.pending[job_id] = frame
-
-    def send(self) -> None:
-        frames, self.pending = self.pending, {}
-        for frame in frames.values():
-            self.peer.write_volatile(frame)
-
-
-@dataclass(slots=True, eq=False)
-class NativeLine(Line):
-    """One native connection."""
-
-    id: str = ""
-    since: float = 0.0
-    """Monotonic."""
-    next_heartbeat: float = 0.0
-    job_id: str | None = None
-    """The job of /ws/tasks/{jobId}."""
-    header: str | None = None
-    """The token of the Authorization header."""
-    position: dict[str, Any] = field(default_factory=dict)
-    client: Client | None = None
-    topics: Topics = field(default_factory=Topics)
-    rooms: set[str] = field(default_factory=set)
 
 
 class NativeDoor:
@@ -155,7 +61,7 @@ class NativeDoor:
         self._guard = acceptor.guard
         self._handshake = handshake
         self._traces = traces
-        self._open_rooms = open_rooms
+        rooms = NativeRooms(core, are_open=open_rooms)
         self._cancel_job = cancel
         self._secret = signing_secret
         self._lines: set[NativeLine] = set()
@@ -163,9 +69,9 @@ class NativeDoor:
         self._orders: dict[str, Callable[[NativeLine, Client, Any], None]] = {
             "ping": self._ping,
             "echo": self._echo,
-            "broadcast": self._broadcast,
-            "join-room": self._join,
-            "leave-room": self._leave,
+            "broadcast": rooms.broadcast,
+            "join-room": rooms.join,
+            "leave-room": rooms.leave,
             "subscribe": self._subscribe,
             "unsubscribe": self._unsubscribe,
             "cancel": self._cancel,
@@ -224,7 +130,7 @@ class NativeDoor:
             client.received += 1
             self._core.counters.messages_in += 1
         try:
-            kind, content = _parse(data, binary=binary)
+            kind, content = read(data, binary=binary)
             if client is None or kind == _READ or self._may_talk(client):
                 self._obey(line, kind, content)
             else:
@@ -324,70 +230,13 @@ class NativeDoor:
     def _echo(self, line: NativeLine, _: Client, data: Any) -> None:
         self._send(line, "echo", data)
 
-    def _broadcast(self, _: NativeLine, client: Client, data: Any) -> None:
-        if not client.identity.may_publish:
-            raise Malformed("forbidden: the token lacks the scope publish")
-        if not isinstance(data, dict):
-            raise Malformed("broadcast needs an object as data")
-        room = data.get("room")
-        frame = text_frame(_message("broadcast", data | {"from": client.id}, self._core.clock))
-        for receiver in self._receivers(room):
-            if "broadcast" in (receiver.topics or ()) and not receiver.peer.closing:
-                receiver.peer.write(frame)
-                receiver.sent += 1
-                self._core.counters.messages_out += 1
-
-    def _receivers(self, room: object) -> tuple[Client, ...]:
-        if room is None:
-            return tuple(line.client for line in self._lines if line.client is not None)
-        return tuple(client for client in self._core.rooms.members(_name(room)) if client.door == DOOR)
-
-    def _join(self, line: NativeLine, client: Client, data: Any) -> None:
-        room = _name(data.get("room") if isinstance(data, dict) else data)
-        if len(line.rooms) >= _MAX_ROOMS and room not in line.rooms:
-            raise Malformed(f"more than {_MAX_ROOMS} rooms")
-        last = self._admit(line, client, room)
-        self._send(line, "room-joined", {"room": room})
-        if last is not None:
-            line.peer.send(client.dialect.word(last, None))
-
-    def _admit(self, line: NativeLine, client: Client, room: str) -> News | None:
-        """Into the room, if the client has the right; the last word of a job's room."""
-        if room.startswith("task:"):
-            return self._admit_to_job(line, client, room.removeprefix("task:"))
-        if room.startswith("user:"):
-            if client.identity.user is None or room != user_room(client.identity.user):
-                raise Malformed("forbidden: another user's room")
-            if line.job_id is None:
-                # The token alone has brought it there, together with what it had missed.
-                return None
-        elif not self._open_rooms:
-            raise Malformed("forbidden: open rooms are off")
-        line.rooms.add(room)
-        self._core.rooms.enter(room, client)
-        return None
-
-    def _admit_to_job(self, line: NativeLine, client: Client, job_id: str) -> News | None:
-        if self._core.is_anothers_job(client, job_id):
-            raise Malformed("forbidden: another user's job")
-        line.rooms.add(job_room(job_id))
-        return self._core.watch(client, job_id)
-
-    def _leave(self, line: NativeLine, client: Client, data: Any) -> None:
-        room = _name(data.get("room") if isinstance(data, dict) else data)
-        if room not in line.rooms:
-            raise Malformed("not in this room")
-        line.rooms.discard(room)
-        self._core.rooms.leave(room, client)
-        self._send(line, "room-left", {"room": room})
-
     def _subscribe(self, line: NativeLine, _: Client, data: Any) -> None:
-        topic = _name(data.get("type") if isinstance(data, dict) else data)
+        topic = name_of(data.get("type") if isinstance(data, dict) else data)
         line.topics.add(topic)
         self._send(line, "subscribed", {"type": topic})
 
     def _unsubscribe(self, line: NativeLine, _: Client, data: Any) -> None:
-        topic = _name(data.get("type") if isinstance(data, dict) else data)
+        topic = name_of(data.get("type") if isinstance(data, dict) else data)
         line.topics.remove(topic)
         self._send(line, "unsubscribed", {"type": topic})
 
@@ -398,7 +247,7 @@ class NativeDoor:
         self._core.shown(client, data)
 
     def _cancel(self, line: NativeLine, client: Client, data: Any) -> None:
-        job_id = _name(data.get("jobId") if isinstance(data, dict) else data)
+        job_id = name_of(data.get("jobId") if isinstance(data, dict) else data)
         if self._cancel_job is None or client.identity.user is None:
             raise Malformed("unsupported: this hub has no queue")
         answer = self._cancel_job(job_id, client.identity.user, client.identity.is_admin)
@@ -441,35 +290,7 @@ class NativeDoor:
         line.peer.close(code, "unauthorized" if code == UNAUTHORIZED else reason)
 
     def _send(self, line: NativeLine, kind: str, data: Any) -> None:
-        line.peer.send(_message(kind, data, self._core.clock))
-
-
-def _message(kind: str, data: Any, clock: Clock) -> bytes:
-    return orjson.dumps({"type": kind, "timestamp": rfc3339(clock.now()), "data": data})
-
-
-def _parse(data: bytes, *, binary: bool) -> tuple[str, Any]:
-    if binary:
-        raise Malformed("malformed: messages are text")
-    try:
-        message = parse(data)
-    except Malformed as exc:
-        raise Malformed(f"malformed: {exc}") from None
-    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        raise Malformed("malformed: expected an object with a type")
-    return message["type"], message.get("data")
-
-
-def _name(value: object) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= _MAX_NAME or not value.isprintable():
-        raise Malformed("malformed: no name")
-    return value
-
-
-def _bounded(names: set[str]) -> None:
-    if len(names) > _MAX_TOPICS:
-        names.pop()
-        raise Malformed(f"more than {_MAX_TOPICS} types")
+        line.say(kind, data, self._core.clock)
 
 
 def _position(request: web.Request) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import orjson
 
 from worker.hub.acceptor import TOO_FAST
 from worker.hub.auth import Authority, Identity, Refused
-from worker.hub.core import TOO_MANY, Client, Core, Published
+from worker.hub.client import Client
+from worker.hub.core import TOO_MANY, Core, Published
 from worker.hub.engine import DOOR, Seat
 from worker.hub.guard import Guard
 from worker.hub.keeping import Claim, Page

@@ -8,10 +8,7 @@ Knows no socket and no protocol.
 
 import asyncio
 import contextlib
-import itertools
 import random
-import secrets
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -20,21 +17,19 @@ import orjson
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, ResponseError
 from redis.exceptions import ConnectionError as LineLost
 
 from worker.clock import Clock
 from worker.errors import Unavailable
 from worker.events import Emit, LoopFailed
 from worker.hub.events import InboxForgetful, SharedInboxBack, SharedInboxLost
-from worker.hub.keeping import Answer, Claim, Ears, Kept, Limits, Page
+from worker.hub.keeping import Answer, Claim, Ears, Limits, Page
 from worker.hub.news import News, Stored, read_news
-from worker.hub.scripts import APPEND, MARK, PAGE
+from worker.hub.publication import Told, split
+from worker.hub.redis_writer import FAULTS, RedisWriter, seed
+from worker.hub.scripts import PAGE
 
-_BATCH: Final = 512
-_BATCH_BYTES: Final = 1024 * 1024
-_BACKLOG_BYTES: Final = 8 * 1024 * 1024
-"""Unwritten bytes from which publishers are made to wait."""
 _PAGE: Final = 100
 _PAGE_BYTES: Final = 256 * 1024
 _COMMAND_SECONDS: Final = 5.0
@@ -46,14 +41,6 @@ _LONGEST_PAUSE: Final = 2.0
 _AT_ONCE: Final = 64
 """Users asked for at the same time after a loss."""
 _FAREWELL: Final = 2.0
-_FAULTS: Final = (RedisError, OSError, TimeoutError)
-_KEPT: Final = Kept()
-
-
-@dataclass(slots=True)
-class _Waiting:
-    news: News
-    done: Answer
 
 
 @dataclass(slots=True, eq=False)
@@ -65,17 +52,6 @@ class _Live:
     """The newest that was given out; None: not known yet, his first page is on its way."""
     behind: bool = False
     """More may be in the inbox than `seq` says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """One message of a publication."""
-
-    user: str
-    seq: int
-    """0: volatile; -1: `user` is a revoked token's id."""
-    epoch: str
-    body: bytes
 
 
 class EpochChanged(Exception):
@@ -92,7 +68,6 @@ class SharedInbox:
         self._clock = clock
         self._emit = emit
         self._ears = ears
-        self._limits = limits or Limits()
         self._where = _without_secret(url)
         self._redis: Redis = Redis.from_url(
             url,
@@ -105,19 +80,8 @@ class SharedInbox:
         # Channels know no database number, so the prefix does.
         database = self._redis.connection_pool.connection_kwargs.get("db") or 0
         self._prefix = f"insignia-hub:{database}:"
-        self._append = self._redis.register_script(APPEND)
         self._page = self._redis.register_script(PAGE)
-        self._mark = self._redis.register_script(MARK)
-        self._waiting: list[_Waiting] = []
-        self._writing = 0
-        self._unwritten = 0
-        self._work = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._marks: dict[str, int] = {}
-        self._marks_due = False
+        self._writer = RedisWriter(self._redis, self._prefix, limits or Limits())
         self._live: dict[str, _Live] = {}
         self._down_since: float | None = None
         self._subscribed = asyncio.Event()
@@ -135,11 +99,11 @@ class SharedInbox:
         except (AuthenticationError, ResponseError) as exc:
             await self._redis.aclose()
             raise Unavailable(f"Hub:Redis {self._where} refuses us: {exc}") from None
-        except _FAULTS as exc:
+        except FAULTS as exc:
             self._lost(exc)
         self._loops = [
             asyncio.create_task(self._listen_for_ever(), name="hub-shared-listen"),
-            asyncio.create_task(self._write_for_ever(), name="hub-shared-write"),
+            asyncio.create_task(self._writer.run(), name="hub-shared-write"),
         ]
         if self._down_since is None:
             with contextlib.suppress(TimeoutError):
@@ -154,7 +118,7 @@ class SharedInbox:
         self.flush()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL):
-                await self._idle.wait()
+                await self._writer.idle.wait()
         ending, self._loops = [*self._loops, *self._asked], []
         for task in ending:
             task.cancel()
@@ -163,15 +127,11 @@ class SharedInbox:
 
     def append(self, news: News, done: Answer) -> None:
         """Keep it. `done` gets Kept once it is in Redis, None for a repetition, an exception when it may not be."""
-        self._waiting.append(_Waiting(news, done))
-        self._unwritten += len(news.body)
-        if self._unwritten > _BACKLOG_BYTES:
-            self._room.clear()
-        self._wake()
+        self._writer.append(news, done)
 
     async def room(self) -> None:
         """Wait while too much is unwritten."""
-        await self._room.wait()
+        await self._writer.room.wait()
 
     def open(self, user: str, claim: Claim | None, done: Answer) -> None:
         """The first Page; from here on the user's news come to this hub without a gap."""
@@ -185,8 +145,7 @@ class SharedInbox:
 
     def was_read(self, user: str, seq: int) -> None:
         """Up to `seq` has been read by a socket of the user. Written within a second."""
-        if seq > self._marks.get(user, 0):
-            self._marks[user] = seq
+        self._writer.was_read(user, seq)
 
     def forget(self, user: str) -> None:
         """Nobody here is to hear of the user any more."""
@@ -202,83 +161,16 @@ class SharedInbox:
         """The token ids that were revoked; none while Redis is away: they are told by `ears` when it is back."""
         try:
             found: set[Any] = await self._redis.smembers(f"{self._prefix}revoked")
-        except _FAULTS:
+        except FAULTS:
             return []
         return [token.decode() for token in found]
 
     def flush(self) -> None:
         """Write down the marks."""
-        if self._marks:
-            self._marks_due = True
-            self._wake()
+        self._writer.flush()
 
     async def prune(self) -> None:
         """Redis forgets by itself: messages by number and age, users and ids by age."""
-
-    # -- writing ---------------------------------------------------------------------------------------------
-
-    def _wake(self) -> None:
-        self._work.set()
-        self._idle.clear()
-
-    async def _write_for_ever(self) -> None:
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            while self._waiting:
-                await self._write(self._next_batch())
-            if self._marks_due:
-                self._marks_due = False
-                with contextlib.suppress(*_FAULTS):
-                    await self._save_marks()
-            if not self._work.is_set():
-                self._idle.set()
-
-    def _next_batch(self) -> list[_Waiting]:
-        """What waits, at least one."""
-        sizes = itertools.accumulate(len(waiting.news.body) for waiting in self._waiting[:_BATCH])
-        count = max(1, sum(1 for size in sizes if size <= _BATCH_BYTES))
-        batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        return batch
-
-    async def _write(self, batch: list[_Waiting]) -> None:
-        """All in one step, one line to Redis and one to every hub."""
-        limits = self._limits
-        arguments: list[Any] = [self._prefix, _seed(), limits.messages, int(limits.seconds), int(limits.user_seconds)]
-        for waiting in batch:
-            news = waiting.news
-            arguments += (news.user, news.id or "", news.redelivery, "1" if news.volatile else "0", news.body)
-        try:
-            answers: Sequence[int | Exception] = await self._append(args=arguments)
-        except _FAULTS as exc:
-            # Whatever waits behind must fail with it: kept now, it would overtake what its publisher sends again.
-            batch, self._waiting = batch + self._waiting, []
-            answers = [exc] * len(batch)
-        self._answer(batch, answers)
-
-    def _answer(self, batch: list[_Waiting], answers: Sequence[int | Exception]) -> None:
-        for waiting, answer in zip(batch, answers, strict=True):
-            self._unwritten -= len(waiting.news.body)
-            if isinstance(answer, Exception):
-                waiting.done(answer)
-            else:
-                waiting.done(None if answer == 0 else _KEPT)
-        if self._unwritten <= _BACKLOG_BYTES // 2:
-            self._room.set()
-
-    async def _save_marks(self) -> None:
-        if not self._marks:
-            return
-        marks, self._marks = self._marks, {}
-        arguments: list[Any] = [self._prefix]
-        for user, seq in marks.items():
-            arguments += (user, seq)
-        try:
-            await self._mark(args=arguments)
-        except BaseException:
-            for user, seq in marks.items():
-                self.was_read(user, seq)
-            raise
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -289,7 +181,7 @@ class SharedInbox:
 
     async def _opened(self, user: str, live: _Live, claim: Claim | None, done: Answer) -> None:
         try:
-            await self._save_marks()
+            await self._writer.save_marks()
             page = await self._fetch(user, "open", claim)
             if live.seq is None:
                 live.epoch, live.seq = page.epoch, page.seq
@@ -297,7 +189,7 @@ class SharedInbox:
                 self._begun_anew(user)
                 raise EpochChanged(user)
             page = await self._up_to_date(user, live, page)
-        except (*_FAULTS, EpochChanged) as exc:
+        except (*FAULTS, EpochChanged) as exc:
             done(exc)
             return
         done(page)
@@ -306,7 +198,7 @@ class SharedInbox:
     async def _turned(self, user: str, live: _Live, after: int, done: Answer) -> None:
         try:
             page = await self._up_to_date(user, live, await self._after(user, live, after))
-        except (*_FAULTS, EpochChanged) as exc:
+        except (*FAULTS, EpochChanged) as exc:
             done(exc)
         else:
             done(page)
@@ -326,7 +218,7 @@ class SharedInbox:
 
     async def _fetch(self, user: str, mode: str, claim: Claim | None) -> Page:
         place = ("", "") if claim is None else (claim.epoch, claim.seq)
-        found = await self._page(args=[self._prefix, _seed(), user, mode, *place, _PAGE, _PAGE_BYTES])
+        found = await self._page(args=[self._prefix, seed(), user, mode, *place, _PAGE, _PAGE_BYTES])
         epoch, seq = found[0].decode(), int(found[1])
         pairs = zip(found[3::2], found[4::2], strict=True)
         messages = [Stored(int(number), epoch, _news(body)) for number, body in pairs]
@@ -340,7 +232,7 @@ class SharedInbox:
         while True:
             try:
                 await self._listen()
-            except _FAULTS as exc:
+            except FAULTS as exc:
                 self._lost(exc)
             except Exception as exc:  # noqa: BLE001 -- the hub must go on hearing
                 self._emit(LoopFailed("hub", exc, pause))
@@ -426,12 +318,12 @@ class SharedInbox:
         """What came by while the first page was on its way. A loss here is healed when the line is back."""
         if live.behind:
             live.behind = False
-            with contextlib.suppress(*_FAULTS):
+            with contextlib.suppress(*FAULTS):
                 await self._heal(user, live)
 
     def _begun_anew(self, user: str) -> None:
         self._live.pop(user, None)
-        self._marks.pop(user, None)
+        self._writer.forget(user)
         self._ears.lost(user)
 
     def _lost(self, error: BaseException) -> None:
@@ -454,24 +346,8 @@ class SharedInbox:
             )
 
 
-def split(publication: bytes) -> Iterator[Told]:
-    """The messages of one publication: `user-size seq epoch body-size\\n`, the user, the body, and so on."""
-    at = 0
-    while at < len(publication):
-        end = publication.index(b"\n", at)
-        user_size, seq, epoch, body_size = publication[at:end].split(b" ")
-        body_at = end + 1 + int(user_size)
-        at = body_at + int(body_size)
-        yield Told(publication[end + 1 : body_at].decode(), int(seq), epoch.decode(), publication[body_at:at])
-
-
 def _news(body: bytes) -> News:
     return read_news(orjson.loads(body), body)
-
-
-def _seed() -> str:
-    """What makes a new epoch unlike any before: scripts have no randomness of their own."""
-    return secrets.token_hex(8)
 
 
 def _without_secret(url: str) -> str:
