@@ -263,6 +263,7 @@ def access_of(loaded: Loaded, hub: Hub | None, clock: Clock, emit: Emit) -> Acce
         authority=hub.authority if hub is not None else _authority(loaded, clock),
         guesses=Throttle(per_minute / 60, per_minute, clock.monotonic),
         calls=Throttle(http.rate_limit, 2 * http.rate_limit, clock.monotonic),
+        refused=lambda address, reason: emit(ClientRefused("the HTTP API", address, reason)),
     )
 
 

@@ -10,12 +10,15 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from tests.support.door import ANN, BOSS, OFFICE, PRODUCER, READER, Site, a_key, a_site
 from tests.support.stores import failed as a_failed
 from worker.clock import Clock
 from worker.door.limits import Throttle
+from worker.door.routes import Route
 from worker.errors import StoreFull
 from worker.events import Audited, Warned
 
@@ -331,6 +334,15 @@ async def test_who_guesses_at_keys_has_to_wait(tmp_path: Path) -> None:
         assert (await site.ask("GET", "/api/v1/jobs", key=None, Cookie=cookie))[0] == 200
         now = 103.1
         assert (await site.ask("GET", "/api/v1/jobs"))[0] == 200
+
+
+async def test_who_guesses_too_much_is_named_once(tmp_path: Path) -> None:
+    heard: list[tuple[str, str]] = []
+    options = {"guesses": Throttle(0.01, 3, lambda: 0.0), "refused": lambda *words: heard.append(words)}
+    async with a_site(tmp_path, **options) as site:
+        for _ in range(10):
+            await site.ask("GET", "/api/v1/jobs", key="guess")
+    assert heard == [("127.0.0.1", "too many unknown keys")]
 
 
 async def test_guesses_are_counted_by_the_address_behind_the_proxy(tmp_path: Path) -> None:
@@ -686,3 +698,48 @@ async def test_jobs_are_found_by_organisation_and_time(site: Site) -> None:
     assert await found("from=2020-01-01T00:00:00Z") == [of_none, of_office]
     assert await found("to=2020-01-01T00:00:00Z") == []
     assert (await site.ask("GET", f"/api/v1/jobs/{of_office}"))[1]["organization"] == "office"
+
+
+class Endless:
+    """A stream that says how its handler ended."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    def routes(self) -> list[Route]:
+        return [Route("GET", "/api/v1/endless", self.stream, "Never ends", "read", content="text/event-stream")]
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        try:
+            await response.prepare(request)
+            await response.write(b"retry: 1\n\n")
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+        return response
+
+
+async def test_a_stream_ends_with_the_session_that_reads_it(tmp_path: Path) -> None:
+    endless = Endless()
+    async with a_site(tmp_path, sets=[endless], recheck=0.02) as site:
+        cookies = [await logged_in(site), await logged_in(site)]
+        url = f"{site.url}/api/v1/endless"
+        streams = [await site.session.get(url, headers={"Cookie": cookie}) for cookie in cookies]
+        for stream in streams:
+            assert await stream.content.readline() == b"retry: 1\n"
+        await site.ask("DELETE", SESSION, key=None, Cookie=cookies[0], **own_page(site))
+        async with asyncio.timeout(10):
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await streams[0].content.read()
+            await endless.ended.wait()
+        assert not streams[1].content.at_eof()
+        for stream in streams:
+            stream.close()
+
+
+async def test_no_cache_keeps_an_answer_and_no_browser_guesses_its_type(site: Site) -> None:
+    for key in (BOSS, None):
+        _, _, headers = await site.ask("GET", "/api/v1/jobs", key=key)
+        assert (headers["Cache-Control"], headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
+        assert headers["Server"] == "insignia-worker"

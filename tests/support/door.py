@@ -133,7 +133,7 @@ class Site:
 
 @contextlib.asynccontextmanager
 async def a_site(
-    folder: Path, *, sets: Sequence[RouteSet] = (), cors: Sequence[str] = (), **options: Any
+    folder: Path, *, sets: Sequence[RouteSet] = (), cors: Sequence[str] = (), recheck: float = 15.0, **options: Any
 ) -> AsyncIterator[Site]:
     """Open until the end of the block; it must not have broken meanwhile. `options` go to Access."""
     async with contextlib.AsyncExitStack() as stack:
@@ -160,6 +160,7 @@ async def a_site(
             max_body=100_000,
             audit=control.audit,
             cors_origins=frozenset(cors),
+            recheck=recheck,
         )
         site = Site(store, control, access, desk, door)
         control.emit = site.events.append

@@ -1,7 +1,7 @@
 """Who may come in by the HTTP door: API keys with scopes, the dashboard's session, an end user's token of the hub."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -84,6 +84,8 @@ class Access:
     """Unknown keys from one address."""
     calls: Throttle = field(default_factory=_no_limit)
     """Requests of one caller."""
+    refused: Callable[[str, str], None] = lambda _address, _reason: None
+    """Hears of an address that guesses too much, and why it is not listened to for a while."""
 
     def caller(self, request: web.Request) -> Caller | None:
         """None: nobody we know. HTTPException: past the proxy, to another's name, or too fast."""
@@ -126,6 +128,8 @@ class Access:
         key = find_key(self.keys, sent)
         if key is None:
             self.guesses.take(where)
+            if self.guesses.wait(where) is not None:
+                self.refused(request[ADDRESS], "too many unknown keys")
         return key
 
     def _user(self, sent: str) -> Caller | None:

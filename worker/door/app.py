@@ -27,6 +27,14 @@ _CLOSE_SECONDS = 0.25
 """aiohttp waits this long, twice, for open websockets at shutdown; the hub has dropped its own before."""
 
 
+async def _guard_answer(request: web.Request, response: web.StreamResponse) -> None:
+    """No cache keeps what is somebody's own, no browser guesses at types, and nobody is told our versions."""
+    response.headers["Server"] = "insignia-worker"
+    if request.path.startswith("/api/"):
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+
+
 async def _nobody_writes(_actor: str, _action: str, _target: str, _detail: Mapping[str, Any]) -> None:
     """For a door without a store."""
 
@@ -43,6 +51,8 @@ class Door:
     """Paths below /api/ that look after themselves: the hub's."""
     audit: Audit = _nobody_writes
     cors_origins: frozenset[str] = frozenset()
+    recheck: float = 15.0
+    """Seconds between two looks at who reads a stream."""
 
     def table(self, surface: Surface | None = None) -> tuple[Route, ...]:
         """All routes, or those of one surface; the description among them."""
@@ -55,7 +65,10 @@ class Door:
             middlewares=[problems_middleware(self.on_error), stray_middleware(find_caller, self.open_paths)],
             client_max_size=self.max_body,
         )
-        add_routes(app, self.table(surface), Entrance(find_caller, self.is_draining, self.audit), self.table())
+        app.on_response_prepare.append(_guard_answer)
+        add_routes(
+            app, self.table(surface), Entrance(find_caller, self.is_draining, self.audit, self.recheck), self.table()
+        )
         return app
 
     def public(self, access: Access, surface: Surface | None = None) -> web.Application:

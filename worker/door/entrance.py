@@ -1,5 +1,6 @@
 """The way in: who asks, whether he may, and whether the question makes sense; only then the route's handler."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ Audit = Callable[[str, str, str, Mapping[str, Any]], Awaitable[None]]
 """Actor, action, target and detail of something that was ordered; must not raise."""
 
 API = "/api/"
+STREAM = "text/event-stream"
 AUDIT_DETAIL = web.RequestKey("audit_detail", dict)
 """What a handler wants the audit trail to know besides."""
 
@@ -27,6 +29,8 @@ class Entrance:
     find: FindCaller
     is_draining: Callable[[], bool]
     audit: Audit
+    recheck: float = 15.0
+    """Seconds between two looks at who reads a stream."""
 
     def __call__(self, route: Route) -> Handle:
         async def enter(request: web.Request) -> web.StreamResponse:
@@ -41,11 +45,27 @@ class Entrance:
                 return problem(503, "the service is stopping", {"Retry-After": "5"})
             if route.query is not None or request.query_string:
                 request[QUERY] = checked_query(route.query or NoQuery, request)
+            if route.content == STREAM:
+                return await self._watched(route, request)
             if route.action is None:
                 return await route.handle(request)
             return await self._audited(route, route.action, request)
 
         return enter
+
+    async def _watched(self, route: Route, request: web.Request) -> web.StreamResponse:
+        """An answer without an end ends when its caller may not ask for it any more: logged out, or the key is gone."""
+        answering = asyncio.ensure_future(route.handle(request))
+        try:
+            while not (await asyncio.wait([answering], timeout=self.recheck))[0]:
+                caller = self.find(request)
+                if caller is None or _lacking(caller, route) is not None:
+                    answering.cancel()
+                    if request.transport is not None:
+                        request.transport.abort()
+            return await answering
+        finally:
+            answering.cancel()
 
     async def _audited(self, route: Route, action: str, request: web.Request) -> web.StreamResponse:
         """An order is written down once it is carried out; what was refused changed nothing."""
