@@ -1,6 +1,8 @@
 """A roster on its way through the real service: dropped as a file, evaluated, looked at, fetched, gone with its job."""
 
 import asyncio
+import io
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -90,6 +92,23 @@ async def test_kill_9_in_the_middle_of_an_upload_leaves_nothing_after_the_next_s
     assert any(uploads.glob(".incoming-*"))
     async with running_worker(tmp_path):
         await eventually(lambda: list(uploads.iterdir()) == [], timeout=20)
+
+
+async def test_a_file_that_the_system_does_not_let_grow_is_told_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    """What a full disk is like, from the system itself: no file of the service may pass eight megabytes."""
+    configure(tmp_path)
+    write_sample(tmp_path / "r.csv", count=50)
+    uploads = tmp_path / "state" / "rosters" / "uploads"
+    async with running_worker(tmp_path) as service, asking(service) as session:
+        resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (8_000_000, 8_000_000))
+        form = aiohttp.FormData()
+        job = {"taskType": KIND, "userId": "user-1", "payload": {"round": 2569}}
+        form.add_field("job", orjson.dumps(job).decode(), content_type="application/json")
+        form.add_field("roster", io.BytesIO(b"1,2,3,4\n" * 1_500_000), filename="r.csv")
+        async with session.post("/api/v1/jobs/upload", data=form) as response:
+            assert (response.status, "the disk is full" in (await response.json())["detail"]) == (507, True)
+        assert list(uploads.iterdir()) == []
+        assert (await upload(session, tmp_path / "r.csv"))["created"]
 
 
 async def test_uploads_go_when_retention_takes_their_job_and_not_before_its_news_is_delivered(tmp_path: Path) -> None:

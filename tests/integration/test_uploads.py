@@ -1,7 +1,6 @@
 """Jobs that bring their files along: streamed to disk, looked at, complete or not there at all."""
 
 import asyncio
-import errno
 import io
 import os
 import socket
@@ -21,7 +20,6 @@ from config.settings import InsigniaSettings
 from tests.support.doors import Ajar, ajar
 from tests.support.eventually import eventually
 from tests.support.sqlite_store import a_store
-from worker import uploads as module
 from worker.clock import Clock
 from worker.control import Control
 from worker.door import uploads as door_module
@@ -280,21 +278,6 @@ async def test_beyond_the_total_nothing_is_taken_until_room_is_made(house: House
     assert await house.uploads.sweep(none) == 3
     assert house.uploads.used == 0
     assert (await house.send(("roster", "r.csv", big)))[0] == 202
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-async def test_a_full_disk_is_told_and_nothing_half_written_stays(
-    house: House, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    def full(self: Any, piece: bytes) -> None:
-        self._file.write(piece[:100])
-        self._file.flush()
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(module._Writer, "write", full)
-    status, answer, _ = await house.send(("roster", "r.csv", ROSTER.encode()))
-    assert (status, "disk is full" in answer["detail"]) == (507, True)
-    assert (house.left(), house.uploads.used, await house.jobs()) == ([], 0, 0)
 
 
 async def test_a_folder_that_cannot_be_written_is_told(house: House) -> None:
