@@ -132,6 +132,24 @@ async def test_a_resent_notification_is_still_that_of_its_run(store: Store, hand
     assert (delivery.state, delivery.redelivery, delivery.delivered_at) == ("pending", 1, None)
 
 
+async def test_what_was_listed_can_be_resent_again_and_again_until_it_is_pruned(store: Store, hands: HandClock) -> None:
+    new = a_job()
+    await store.enqueue([new])
+    [job] = (await store.claim(1)).jobs
+    await store.settle([success(job)])
+    await store.delivered(1)
+    for expected in (2, 3):
+        assert [one.id for one in await store.notifications()] == [expected - 1]
+        message = await store.resend(notification_id(new.id, 1))
+        assert message is not None
+        assert message.id == expected
+        await store.delivered(expected)
+    assert [one.id for one in await store.notifications()] == [3]
+    hands.pass_time(100.0)
+    assert await store.prune(hands.wall, 10) == 1
+    assert await store.resend(notification_id(new.id, 1)) is None
+
+
 async def test_what_was_shown_goes_with_its_notification(store: Store, hands: HandClock) -> None:
     new = a_job()
     await store.enqueue([new])

@@ -66,6 +66,9 @@ from worker.queues.sqlite_writer import Writer
 _PRUNE_SECONDS = 0.02
 """How long the writer may be kept from its callers by one chunk of pruning."""
 
+_SEEN = 20_000
+"""Notifications whose message ids are remembered; about 3 MB."""
+
 _GIVE_BACK_AGAIN = 1.0
 """Seconds before giving back is tried again after it failed."""
 
@@ -111,6 +114,8 @@ class SqliteStore:
         self._writer = Writer(path, self._open_ledger, self._committed, self._unlock)
         # Two, so that a search by a person cannot keep the relay waiting.
         self._machine = Reader(path, "store-reader")
+        self._seen: dict[str, int] = {}
+        """Message ids of notifications that were listed: what is resent was mostly looked at before, many even."""
         self._search = SearchFile(path)
         self._people = Reader(path, "store-search", self._search.close)
         self._index = SearchIndex(path)
@@ -228,13 +233,15 @@ class SqliteStore:
 
     async def resend(self, notification_id: str) -> OutboxMessage | None:
         while True:
-            message_id = await self._people.read(sqlite_news.message_id_of, notification_id)
+            message_id = self._seen.pop(notification_id, None)
+            if message_id is None:
+                message_id = await self._people.read(sqlite_news.message_id_of, notification_id)
             if message_id is None:
                 return None
             message = await self._writer.submit(sqlite_outbox.resend, Resend(notification_id, message_id))
             if message is not None:
                 return message
-            # Somebody else resent it in between: it has another id now, or is gone.
+            # Somebody else resent it in between, or since it was seen: it has another id now, or is gone.
 
     async def notifications(
         self,
@@ -245,7 +252,11 @@ class SqliteStore:
         before: int | None = None,
         limit: int = 50,
     ) -> list[NotificationRecord]:
-        return await self._people.read(sqlite_news.notifications, self._search, state, user_id, job_id, before, limit)
+        found = await self._people.read(sqlite_news.notifications, self._search, state, user_id, job_id, before, limit)
+        if len(self._seen) + len(found) > _SEEN:
+            self._seen.clear()
+        self._seen.update((record.notification_id, record.id) for record in found[:_SEEN])
+        return found
 
     async def deliveries(self, job_id: str) -> list[DeliveryRecord]:
         return await self._people.read(sqlite_news.deliveries, self._search, job_id)
