@@ -51,7 +51,6 @@ async def serve_commands(
     clock = Clock()
     async with opened_store(loaded, clock, emit) as store:
         control, uploads = control_of(loaded, store, clock), uploads_of(loaded)
-        await uploads.measure()
         door = Door(
             sets=[
                 JobRoutes(control),

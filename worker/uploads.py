@@ -65,6 +65,8 @@ class Uploads:
         self._max_bytes = max_bytes
         self._total_bytes = total_bytes
         self._used = 0
+        self._is_measured = False
+        self._measuring = asyncio.Lock()
         self._busy: set[str] = set()
         """Folders in work: theirs is no job yet, and no sweep may take them for orphans."""
 
@@ -76,6 +78,7 @@ class Uploads:
     @contextlib.asynccontextmanager
     async def draft(self) -> AsyncIterator["Draft"]:
         """An upload under way; what is not kept by the end leaves nothing behind."""
+        await self.measure()
         draft = Draft(self, self._root / f"{_INCOMING}{secrets.token_hex(8)}")
         self._busy.add(draft.folder.name)
         try:
@@ -142,8 +145,11 @@ class Uploads:
         return len(doomed)
 
     async def measure(self) -> None:
-        """At start: how much there is already."""
-        self._used += await asyncio.to_thread(_size, self._root)
+        """How much there is already, once: at the service's start, else before the first upload."""
+        async with self._measuring:
+            if not self._is_measured:
+                self._used += await asyncio.to_thread(_size, self._root)
+                self._is_measured = True
 
 
 class Draft:
