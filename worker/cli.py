@@ -324,6 +324,9 @@ def enqueue(
         list[str] | None,
         typer.Option("--file", help="FIELD=@PATH: send the file along, as roster=@r.csv. May be given again."),
     ] = None,
+    priority: Annotated[
+        int, typer.Option("--priority", min=-100, max=100, help="Of the jobs that are due, the highest go first.")
+    ] = 0,
     stdin: Annotated[
         bool, typer.Option("--stdin", help="One {userId?, payload, id?} per line in, one job id per line out.")
     ] = False,
@@ -331,8 +334,10 @@ def enqueue(
 ) -> None:
     """Put a job on disk; prints its id."""
     loaded = context.obj.load()
-    if stdin and (payload is not None or key is not None or file or wait):
-        raise typer.BadParameter("--stdin takes payloads and ids from its lines, no files, and cannot --wait")
+    if stdin and (payload is not None or key is not None or file or wait or priority):
+        raise typer.BadParameter(
+            "--stdin takes payloads and ids from its lines, no files and no priority, and cannot --wait"
+        )
     files = dict(_file(text) for text in file or ())
     with store_client(loaded) as client:
         if stdin:
@@ -342,6 +347,7 @@ def enqueue(
             {"taskType": kind, "payload": _payload(payload)}
             | ({"userId": user} if user else {})
             | ({"id": key} if key else {})
+            | ({"priority": priority} if priority else {})
         )
         accepted = client.upload(job, files) if files else client.ask("POST", "/api/v1/jobs", job)
         print(accepted["jobId"], flush=True)

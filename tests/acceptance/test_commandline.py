@@ -33,6 +33,13 @@ def test_a_job_is_durable_before_enqueue_returns_and_the_store_says_where_it_lie
     assert again.stderr == ""
 
 
+def test_a_job_may_go_before_others(tmp_path: Path) -> None:
+    done = command(tmp_path, "enqueue", "noop", "--user", "u", "--priority", "7", HANDLERS)
+    shown = command(tmp_path, "jobs", "show", _one_line(done.stdout), HANDLERS)
+    assert json.loads(shown.stdout)["priority"] == 7
+    assert command(tmp_path, "enqueue", "noop", "--user", "u", "--priority", "101", HANDLERS).returncode == 64
+
+
 def test_the_same_key_answers_with_the_first_job_and_another_payload_is_a_conflict(tmp_path: Path) -> None:
     first = command(tmp_path, "enqueue", "noop", "--user", "u", "--id", "k", "--payload", '{"number": 1}', HANDLERS)
     same = command(tmp_path, "enqueue", "noop", "--user", "u", "--id", "k", "--payload", '{"number":1}', HANDLERS)
