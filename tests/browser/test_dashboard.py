@@ -1,5 +1,6 @@
 """The dashboard in Chromium, with a real service behind it: a roster's whole way, and what operators do."""
 
+import hashlib
 import json
 
 import pytest
@@ -330,3 +331,66 @@ async def test_settings_say_where_they_come_from_and_keep_their_secrets(tab):
     settings = json.dumps(await page.evaluate("fetch('/api/v1/settings').then((answer) => answer.json())"))
     assert KIND not in settings
     assert "***" in settings or '"WebSocket:Token"' in settings
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def keyed(tmp_path_factory):
+    """A service with a key for each sort of reader."""
+    keys = {
+        "reader": ("read",),
+        "intake": ("enqueue",),
+        "clerk": ("read", "enqueue"),
+    }
+    settings = []
+    for number, (name, scopes) in enumerate(keys.items()):
+        settings.append(f"--Http:ApiKeys:{number}:Name={name}")
+        settings.append(f"--Http:ApiKeys:{number}:Sha256={hashlib.sha256(secret(name).encode()).hexdigest()}")
+        settings += [f"--Http:ApiKeys:{number}:Scopes:{index}={scope}" for index, scope in enumerate(scopes)]
+    settings.append("--Http:ApiKeys:2:Users:0=clerk-1")
+    async with a_service(tmp_path_factory.mktemp("keyed"), *settings) as service:
+        yield service
+
+
+def secret(name):
+    return f"{name}-of-the-tests".ljust(43, "x")
+
+
+async def test_who_may_only_look_is_offered_nothing_else(chromium, keyed):
+    async with a_profile(chromium) as context:
+        tab = await dashboard(context, keyed.url)
+        await tab.sign_in(secret("reader"))
+        assert await tab.page.locator("[data-new]").count() == 0
+        links = await tab.page.locator(".sidebar .nav-link").all_inner_texts()
+        assert not {"Settings", "Audit log"} & {text.strip() for text in links}
+        await tab.go("/workers")
+        await tab.page.wait_for_selector(".worker input[type=range][disabled]")
+        assert await tab.page.locator("main button").count() == 0
+        assert (tab.faults, await tab.violations()) == ([], [])
+
+
+async def test_who_may_only_hand_in_hands_in(chromium, keyed, tmp_path):
+    copy_sample(tmp_path)
+    async with a_profile(chromium) as context:
+        tab = await dashboard(context, keyed.url)
+        await tab.sign_in(secret("intake"))
+        await tab.drop(tmp_path / "roster.csv", tmp_path / "history.csv")
+        await tab.page.click("[data-start]:not([disabled])")
+        await tab.page.locator(".toast.is-good").wait_for()
+        assert (tab.faults, await tab.violations()) == ([], [])
+
+
+async def test_a_bound_key_sees_its_own_and_no_page_that_concerns_all(chromium, keyed, tmp_path):
+    copy_sample(tmp_path)
+    async with a_profile(chromium) as context:
+        tab = await dashboard(context, keyed.url)
+        await tab.sign_in(secret("clerk"))
+        await until(tab.page, "() => location.hash === '#/jobs'")
+        links = [
+            text.strip() for text in await tab.page.locator(".sidebar .nav-link span:first-of-type").all_inner_texts()
+        ]
+        assert links == ["Jobs", "Notifications"]
+        await tab.drop(tmp_path / "roster.csv", tmp_path / "history.csv")
+        await tab.page.click("[data-start]:not([disabled])")
+        await tab.page.click(".toast.is-good a")
+        await tab.page.wait_for_selector(".people-table tbody tr")
+        assert (tab.faults, await tab.violations()) == ([], [])

@@ -10,7 +10,7 @@ import { languages, t } from "./i18n/words.js";
 import * as live from "./live.js";
 import * as news from "./news.js";
 import { go, here, match } from "./router.js";
-import { load, may, session, signOut } from "./session.js";
+import { isBound, load, may, session, signOut } from "./session.js";
 import { keysDialog, shell } from "./shell.js";
 
 /** @typedef {{title: string, element: HTMLElement, update?: (query: Record<string, string[]>) => void}} View */
@@ -57,7 +57,7 @@ async function askForKey() {
 }
 
 function enter() {
-  live.start();
+  if (may("read") && !isBound()) live.start();
   news.start();
   draw();
 }
@@ -77,6 +77,7 @@ function draw() {
 async function route() {
   if (!frame) return;
   const { path, query } = here();
+  if (path === "/" && isBound()) return go("/jobs", {}, { replace: true });
   if (visit?.path === path && visit.view?.update) {
     visit.view.update(query);
     return;
@@ -97,6 +98,7 @@ async function route() {
 }
 
 async function makeView(path, query, signal) {
+  if (!may("read")) return (await import("./views/intake.js")).view();
   for (const [pattern, open] of ROUTES) {
     const params = match(pattern, path);
     if (params === null) continue;

@@ -13,14 +13,14 @@ import { language, short, speak, t } from "./i18n/words.js";
 import { follow, stats } from "./live.js";
 import * as news from "./news.js";
 import { go, here } from "./router.js";
-import { may, session } from "./session.js";
+import { isBound, may, session } from "./session.js";
 import "../websocket-status.js";
 
-/** Pages: name, address, the scope that opens it. */
+/** Pages: name, address, the scope that opens it; `own`: also for keys that are bound to some users. */
 const PAGES = [
   { name: "overview", path: "/", scope: "read", group: "work" },
-  { name: "jobs", path: "/jobs", scope: "read", group: "work" },
-  { name: "notifications", path: "/notifications", scope: "read", group: "work" },
+  { name: "jobs", path: "/jobs", scope: "read", group: "work", own: true },
+  { name: "notifications", path: "/notifications", scope: "read", group: "work", own: true },
   { name: "connection", path: "/connection", scope: "read", group: "live" },
   { name: "hub", path: "/hub", scope: "read", group: "live" },
   { name: "workers", path: "/workers", scope: "read", group: "live" },
@@ -34,7 +34,7 @@ const TABS = ["overview", "jobs", "notifications"];
  * @returns {{element: HTMLElement, main: HTMLElement, mark: (path: string, title: string) => void}}
  */
 export function shell({ submit, help, leave, signal }) {
-  const pages = PAGES.filter(({ scope }) => may(scope));
+  const pages = PAGES.filter(({ scope, own }) => may(scope) && (own || !isBound()));
   const main = h("main", { id: "main", tabindex: -1 });
   const away = h("div.away", { role: "alert", hidden: true }, icon("alert"), h("span", t("away")));
   const links = pages.map((page) => link(page));
@@ -122,7 +122,7 @@ function who(help, leave) {
 
 function topbar(submit) {
   const input = h("input", { type: "search", id: "search", name: "search", placeholder: t("search.placeholder"), "aria-label": t("search.label"), autocomplete: "off", spellcheck: false, maxlength: 200 });
-  const form = h("form.search", { role: "search", onsubmit: find }, icon("search"), input, h("kbd", { "aria-hidden": "true" }, "/"));
+  const form = may("read") && h("form.search", { role: "search", onsubmit: find }, icon("search"), input, h("kbd", { "aria-hidden": "true" }, "/"));
   function find(event) {
     event.preventDefault();
     go("/jobs", { ...(here().path === "/jobs" ? here().query : {}), cursor: null, text: input.value.trim() });

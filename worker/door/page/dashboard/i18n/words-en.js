@@ -254,6 +254,8 @@ export const en = {
   "outcome.cancelled": "Cancelled",
 
   new: "New job",
+  "new.only": "Your key may hand in jobs; looking at them takes another.",
+  "new.accepted": "Accepted, on disk",
   "new.short": "New",
   "new.what": "What",
   "new.roster": "Roster",
@@ -485,6 +487,6 @@ export const en = {
   "action.kinds.pause": "Pause a kind",
   "action.kinds.resume": "Resume a kind",
   "action.hub.clients.close": "Disconnect a client",
-  "action.session.post": "Sign in",
+  "action.session.begin": "Sign in",
   "action.session.delete": "Sign out",
 };

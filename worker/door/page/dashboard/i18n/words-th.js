@@ -254,6 +254,8 @@ export const th = {
   "outcome.cancelled": "ยกเลิก",
 
   new: "งานใหม่",
+  "new.only": "คีย์ของคุณส่งงานได้ แต่ดูงานไม่ได้",
+  "new.accepted": "รับงานและบันทึกแล้ว",
   "new.short": "ใหม่",
   "new.what": "ชนิดของงาน",
   "new.roster": "ไฟล์รายชื่อ",
@@ -485,6 +487,6 @@ export const th = {
   "action.kinds.pause": "หยุดพักประเภทงาน",
   "action.kinds.resume": "ทำประเภทงานต่อ",
   "action.hub.clients.close": "ตัดการเชื่อมต่อไคลเอนต์",
-  "action.session.post": "เข้าสู่ระบบ",
+  "action.session.begin": "เข้าสู่ระบบ",
   "action.session.delete": "ออกจากระบบ",
 };

@@ -10,8 +10,9 @@ import { bar, busy, button, iconButton, kindName, segmented, trouble, waiting, w
 import { h, newId, put, say } from "../dom.js";
 import { bytes, number, t } from "../i18n/words.js";
 import { watch } from "../news.js";
+import { toast } from "../components/toasts.js";
 import { go } from "../router.js";
-import { session } from "../session.js";
+import { isBound, may, session } from "../session.js";
 import { INSIGNIA } from "./insignia.js";
 import { payloadForm } from "./schema.js";
 
@@ -77,6 +78,7 @@ function rosterForm(close) {
   const ids = { round: newId("round"), organization: newId("organization") };
   const round = h("select", { id: ids.round }, [-2, -1, 0, 1].map((offset) => thisRound() + offset).map((year) => h("option", { value: year, selected: year === thisRound() }, t("round", year))));
   const organization = h("input", { id: ids.organization, maxlength: 200, autocomplete: "organization", placeholder: t("new.optional") });
+  const user = userField();
   const slots = { roster: slot("roster", true), history: slot("history", false) };
   const fault = h("div");
   const far = h("div", { hidden: true });
@@ -85,7 +87,7 @@ function rosterForm(close) {
     "form.stack",
     { onsubmit: (event) => (event.preventDefault(), busy(start, send)) },
     h("div.slots", slots.roster.element, slots.history.element),
-    h("div.fields", h("div.field", h("label", { for: ids.round }, t("new.round")), round), h("div.field", h("label", { for: ids.organization }, t("new.organization")), organization)),
+    h("div.fields", h("div.field", h("label", { for: ids.round }, t("new.round")), round), h("div.field", h("label", { for: ids.organization }, t("new.organization")), organization), isBound() && h("label.field", t("col.user"), user)),
     fault,
     far,
     start,
@@ -127,7 +129,7 @@ function rosterForm(close) {
     const payload = { round: Number(round.value), ...(organization.value.trim() ? { organization: organization.value.trim() } : {}) };
     const chosen = Object.fromEntries(Object.entries(files).filter(([, file]) => file));
     try {
-      const accepted = await upload({ taskType: INSIGNIA, ...asUser(), payload }, /** @type {any} */ (chosen), key, (percent) => put(far, bar({ percent }, t("new.sending")), h("p.note", percent < 100 ? t("new.sent", number(percent)) : t("new.storing"))));
+      const accepted = await upload({ taskType: INSIGNIA, ...named(user), payload }, /** @type {any} */ (chosen), key, (percent) => put(far, bar({ percent }, t("new.sending")), h("p.note", percent < 100 ? t("new.sent", number(percent)) : t("new.storing"))));
       started(accepted, INSIGNIA, close);
     } catch (problem) {
       far.hidden = true;
@@ -139,11 +141,18 @@ function rosterForm(close) {
   return { element, add, focus: () => (files.roster ? start : slots.roster.input).focus() };
 }
 
-const asUser = () => (session()?.userId ? { userId: session()?.userId } : {});
+/** Whose job it is. A bound key's own name is no user of its. */
+function userField() {
+  const own = session()?.userId ?? "";
+  return h("input", { value: isBound() && own.startsWith("key:") ? "" : own, maxlength: 200, autocomplete: "off" });
+}
+
+const named = (user) => (user.value.trim() ? { userId: user.value.trim() } : {});
 
 function started(accepted, kind, close) {
-  watch(accepted.jobId, kind);
   close();
+  if (!may("read")) return toast({ level: "good", title: t("new.accepted"), text: accepted.jobId });
+  watch(accepted.jobId, kind);
   document.dispatchEvent(new Event("jobschanged"));
   go(`/jobs/${accepted.jobId}`);
 }
@@ -162,7 +171,7 @@ function kindForm(kinds, close) {
   const id = newId("kind");
   const select = h("select", { id }, kinds.map(({ taskType }) => h("option", { value: taskType }, kindName(taskType))));
   const place = h("div");
-  const user = h("input", { value: session()?.userId ?? "", maxlength: 200, autocomplete: "off" });
+  const user = userField();
   const later = h("input", { type: "datetime-local" });
   const priority = h("input", { type: "number", min: -100, max: 100, value: 0 });
   const fault = h("p.fault", { role: "alert" });
@@ -181,7 +190,7 @@ function kindForm(kinds, close) {
   async function send() {
     say(fault, "");
     try {
-      const job = { taskType: select.value, payload: form.value(), ...(user.value.trim() ? { userId: user.value.trim() } : {}), ...(later.value ? { runAt: new Date(later.value).toISOString() } : {}), ...(Number(priority.value) ? { priority: Number(priority.value) } : {}) };
+      const job = { taskType: select.value, payload: form.value(), ...named(user), ...(later.value ? { runAt: new Date(later.value).toISOString() } : {}), ...(Number(priority.value) ? { priority: Number(priority.value) } : {}) };
       started(await post("/api/v1/jobs", job, { "Idempotency-Key": key }), select.value, close);
     } catch (problem) {
       say(fault, problem instanceof SyntaxError ? t("new.notJson", problem.message) : wordsOf(problem).filter(Boolean).join(" · "));
