@@ -28,14 +28,15 @@ from worker.door.jobs import JobRoutes
 from worker.door.pages import add_page
 from worker.door.routes import add_routes
 from worker.door.status import Entry, Health, StatusRoutes
+from worker.emitter import Emitter
 from worker.errors import NotFound, StoreCorrupt
 from worker.events import Announced, StoreCreated, Warned
 from worker.hub.auth import authority_for
 from worker.hub.server import Hub
 from worker.listen import Listener
 from worker.orgsocket.link import State
+from worker.parts import Stopping
 from worker.queues.sqlite_recover import Recovered, recover
-from worker.service import Emitter, Stopping
 from worker.systemd import Systemd
 
 

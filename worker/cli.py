@@ -208,6 +208,7 @@ def run_service(context: typer.Context) -> None:
     """Run the service: worker, HTTP door, and the hub when Hub:Enabled."""
     loaded = context.obj.load()
     from worker import service
+    from worker.parts import Stopping
     from worker.renewal import Source
 
     logs = start_logs(loaded)
@@ -216,16 +217,17 @@ def run_service(context: typer.Context) -> None:
         logs.info = start_logs(renewed).info
 
     source = Source(context.obj.read, log_anew)
-    in_loop(service.serve_for_ever(loaded, logs, service.Stopping(hard=True), source))
+    in_loop(service.serve_for_ever(loaded, logs, Stopping(hard=True), source))
 
 
 @app.command()
 def hub(context: typer.Context) -> None:
     """Run the org-socket server alone, at Http:Url."""
     loaded = context.obj.load()
-    from worker import beside, service
+    from worker import beside
+    from worker.emitter import Emitter
 
-    emit = service.Emitter(start_logs(loaded))
+    emit = Emitter(start_logs(loaded))
     in_loop(beside.serve_hub(loaded, emit))
 
 

@@ -14,24 +14,18 @@ from typing import Any, Protocol, TextIO
 
 import orjson
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from config.layers import Loaded
 from worker import assembly, beside, logs, service
 from worker.console import LogOptions, start_logging
 from worker.control import JobRequest
+from worker.emitter import Emitter
 from worker.insignia.sample import copy_sample, write_sample
 from worker.job import JobRecord
 from worker.listen import Listener, Received
 from worker.notification import TASK_PROGRESS
+from worker.parts import Stopping
 from worker.queues.lock import StoreLock
 from worker.redact import Redactor
 
@@ -181,9 +175,9 @@ def _columns() -> tuple[ProgressColumn, ...]:
 @contextlib.asynccontextmanager
 async def _running(loaded: Loaded) -> AsyncIterator[service.Running]:
     """The real service, in this process."""
-    stopping = service.Stopping()
+    stopping = Stopping()
     ready: asyncio.Future[service.Running] = asyncio.get_running_loop().create_future()
-    emit = service.Emitter(logs.Logs())
+    emit = Emitter(logs.Logs())
     life = asyncio.ensure_future(service.serve(loaded, emit, stopping=stopping, on_ready=ready.set_result))
     first: list[asyncio.Future[Any]] = [life, ready]
     await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)

@@ -25,6 +25,7 @@ from worker.metrics import Snapshot, expose
 from worker.orgsocket.channel import OrgSocket
 from worker.orgsocket.history import History
 from worker.queue import Figures, Store
+from worker.redact import Redactor
 from worker.renewal import Renewal
 from worker.systemd import Systemd
 from worker.tally import Tally
@@ -131,3 +132,21 @@ class Observation:
             return await self.store.figures()
         except StoreError:
             return None
+
+
+def connection_of(channel: OrgSocket, redact: Redactor) -> dict[str, object]:
+    """The link's figures, as `/api/v1/connection` and the pages show them. Addresses and reasons may hold secrets."""
+    figures = channel.figures()
+    return {
+        "state": figures.state.value,
+        "mode": figures.mode,
+        "totalConnections": figures.total_connections,
+        "totalMessages": figures.total_messages,
+        "reconnectAttempts": figures.reconnect_attempts,
+        "lastPong": figures.last_pong,
+        "lastCloseCode": figures.last_close_code,
+        "connectedSince": figures.connected_since,
+        "inFlight": figures.in_flight,
+        "ackMs": {"p50": figures.ack_ms_p50, "p99": figures.ack_ms_p99},
+        "status": {"en": redact(figures.status_en), "th": redact(figures.status_th)},
+    }

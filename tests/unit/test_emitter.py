@@ -1,7 +1,7 @@
 """Who hears which event."""
 
+from worker.emitter import Emitter
 from worker.events import Announced, Warned
-from worker.service import Emitter
 
 
 def test_a_listener_hears_everything_or_the_kinds_it_named() -> None:
