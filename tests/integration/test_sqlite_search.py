@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.stores import START, HandClock, a_job, run_one, success
 from worker.clock import Clock
+from worker.errors import StoreError
 from worker.queue import JobQuery
 from worker.queues import sqlite_find, sqlite_search
 from worker.queues.sqlite import SqliteStore, open_store
@@ -97,7 +98,7 @@ async def test_a_broken_index_is_thrown_away(path: Path, opened: Opened, spoil: 
     store = await opened()
     assert await found(store, "needle") == 1
     if spoil:
-        with pytest.raises(Exception, match="damaged"):
+        with pytest.raises(StoreError, match="begun anew"):
             await store.index()
     await indexed(store)
     assert known(path) == 1
@@ -119,6 +120,34 @@ async def test_a_page_of_the_index_that_is_damaged_costs_time_and_no_jobs(path: 
     await indexed(store)
     assert known(path) == 20
     assert await found(store, "needle") == 20
+
+
+async def test_an_index_that_another_program_locks_is_kept(path: Path, opened: Opened) -> None:
+    store = await opened()
+    await run_one(store, a_job(payload="needle"))
+    await indexed(store)
+    other = sqlite3.connect(search_of(path), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    await run_one(store, a_job(payload="needle"))
+    with pytest.raises(StoreError, match="had to wait"):
+        await store.index()
+    assert await found(store, "needle") == 2
+    other.close()
+    assert (await store.index()).done == 1
+    assert known(path) == 2
+
+
+async def test_a_folder_in_the_place_of_the_index_is_no_index(path: Path, opened: Opened) -> None:
+    search_of(path).mkdir()
+    store = await opened()
+    await run_one(store, a_job(payload="needle"))
+    assert await found(store, "needle") == 1
+    assert len(await store.notifications(user_id="somchai")) == 1
+    with pytest.raises(StoreError, match="is a folder"):
+        await store.index()
+    search_of(path).rmdir()
+    await indexed(store)
+    assert (known(path), await found(store, "needle")) == (1, 1)
 
 
 async def test_another_stores_index_is_not_believed(path: Path, opened: Opened, tmp_path: Path) -> None:

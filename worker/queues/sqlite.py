@@ -66,6 +66,9 @@ from worker.queues.sqlite_writer import Writer
 _PRUNE_SECONDS = 0.02
 """How long the writer may be kept from its callers by one chunk of pruning."""
 
+_DISK_FOR_OTHERS = 256 * 1024 * 1024
+"""Bytes on the disk that the search index leaves to the store, and to whoever else writes there."""
+
 _SEEN = 20_000
 """Notifications whose message ids are remembered; about 3 MB."""
 
@@ -200,9 +203,11 @@ class SqliteStore:
             await self._indexer.read(self._index.give_up)
             self._search.broken = False
         room = await self._machine.read(measured, self.path, self.max_bytes)
-        if room.under_cap < self.max_bytes // 16:
+        enough = self.max_bytes // 8
+        spare = min(room.under_cap, enough + room.on_disk - min(enough, _DISK_FOR_OTHERS))
+        if spare < enough // 2:
             self._index_needs = max(self._index_needs, await self._indexer.read(self._index.give_up))
-        if room.under_cap < self.max_bytes // 8 + self._index_needs:
+        if spare < enough + self._index_needs:
             return Indexed(0, 0, 0.0)
         return await self._indexer.read(self._index.advance)
 

@@ -36,6 +36,16 @@ def _by_code(code: int, exc: sqlite3.Error, path: Path) -> Exception:
             return StoreError(f"{path}: {exc} ({exc.sqlite_errorname}): check the disk and the system log")
 
 
+_PASSING = frozenset(
+    (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM)
+)
+
+
+def passing(exc: sqlite3.Error) -> bool:
+    """Whether it says nothing of what is in the file, and may be gone the next time."""
+    return getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY in _PASSING
+
+
 def corrupt(path: Path, finding: str) -> StoreCorrupt:
     return StoreCorrupt(
         f"{path} is damaged or no store ({finding}): keep a copy, then run `insignia-worker db recover`"

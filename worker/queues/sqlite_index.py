@@ -8,7 +8,9 @@ import sqlite3
 from pathlib import Path
 from time import monotonic
 
+from worker.errors import StoreError
 from worker.queue import Indexed
+from worker.queues.sqlite_errors import passing
 from worker.queues.sqlite_files import make_file
 from worker.queues.sqlite_room import search_bytes
 from worker.queues.sqlite_schema import BUSY_SECONDS, Connection
@@ -47,12 +49,18 @@ class SearchIndex:
         """The shelf that was last looked at for whether it can go."""
 
     def advance(self, _store: Connection) -> Indexed:
-        """Index some messages more. The reader's own connection is not needed: one that has both files is."""
+        """Index some messages more. The reader's own connection is not needed: one that has both files is.
+
+        StoreError: it could not go on, and will begin anew, or try again where that may help.
+        """
         try:
             return self._advance(self._opened())
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as exc:
+            if passing(exc):
+                self.close()
+                raise StoreError(f"the search index of {self._path} had to wait ({exc}): check the disk") from exc
             self.throw_away()
-            raise
+            raise StoreError(f"the search index of {self._path} could not be used ({exc}): it is begun anew") from exc
 
     def give_up(self, _store: Connection) -> int:
         """How many bytes that has freed."""

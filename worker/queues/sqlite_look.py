@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from worker.queues.sqlite_errors import passing
 from worker.queues.sqlite_schema import BUSY_SECONDS, Connection
 from worker.queues.sqlite_search import BLOCK, FORMAT, MARK, SHELF, USER, search_of
 
@@ -27,6 +28,11 @@ _MOST_BEGUN = 300
 class SearchBroken(Exception):
     """The index cannot be read; the store can."""
 
+    def __init__(self, cause: sqlite3.Error) -> None:
+        super().__init__(str(cause))
+        self.lasting = not passing(cause)
+        """It is of no use any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -42,7 +48,7 @@ class Look:
         try:
             return self.connection.execute(statement, parameters).fetchall()
         except sqlite3.DatabaseError as exc:
-            raise SearchBroken(str(exc)) from exc
+            raise SearchBroken(exc) from exc
 
     def shelves(self, first: int, below: int) -> list[int]:
         """Those with jobs of which `seq` lies in [first, below), the newest first."""
@@ -149,8 +155,8 @@ class SearchFile:
         try:
             with self.look() as look, _moment(store):
                 return answer(look)
-        except SearchBroken:
-            self.broken = True
+        except SearchBroken as exc:
+            self.broken = exc.lasting
             self.close()
             with _moment(store):
                 return answer(None)
@@ -158,8 +164,8 @@ class SearchFile:
     @contextlib.contextmanager
     def look(self) -> Iterator[Look | None]:
         """None: there is no index."""
-        connection = None if self.broken else self._opened()
         try:
+            connection = None if self.broken else self._opened()
             look = None if connection is None else _begin(connection)
         except sqlite3.DatabaseError:
             self.close()
