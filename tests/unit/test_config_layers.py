@@ -549,6 +549,15 @@ def test_a_listener_beyond_loopback_refuses_to_start_without_a_trusted_proxy(sit
     assert site.load(f"--Http:Url={url}", "--Http:TrustedProxies:0=10.0.0.0/8").settings.http.url == url
 
 
+def test_administration_lies_on_a_port_of_its_own_and_no_more_open_than_the_other(site: Site) -> None:
+    url = "--Http:Url=http://127.0.0.1:8080"
+    assert "must have another port" in site.fault(url, "--Http:AdminUrl=http://127.0.0.1:8080")
+    assert "must have another port" in site.fault("--Http:Url=http://127.0.0.1", "--Http:AdminUrl=http://127.0.0.2:80")
+    assert "refuses to start" in site.fault(url, "--Http:AdminUrl=http://0.0.0.0:8081")
+    assert site.load(url, "--Http:AdminUrl=http://127.0.0.1:8081").settings.http.admin_url == "http://127.0.0.1:8081"
+    assert site.load("--Http:Url=http://127.0.0.1:0", "--Http:AdminUrl=http://127.0.0.1:0").settings.http.admin_url
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://127.9.9.9:1", "http://[::1]:1", "http://localhost:1"])
 def test_a_listener_on_loopback_needs_no_proxy(site: Site, url: str) -> None:
     assert site.load(f"--Http:Url={url}").settings.http.url == url

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from worker.hub.guard import Bucket
 
 _MOST = 10_000
-"""Names remembered at once; beyond it those with nothing to say are forgotten, and then the oldest."""
+"""Names remembered at once."""
 
 
 @dataclass(slots=True)
@@ -19,12 +19,18 @@ class Throttle:
     monotonic: Callable[[], float]
     _buckets: dict[str, Bucket] = field(default_factory=dict)
 
+    @property
+    def held(self) -> int:
+        """How many names are remembered."""
+        return len(self._buckets)
+
     def take(self, name: str) -> float | None:
         """None: go on. Else the seconds until the next is allowed."""
         if not self.rate:
             return None
         now = self.monotonic()
-        bucket = self._buckets.get(name) or self._new(name, now)
+        bucket = self._buckets.pop(name, None) or self._new(now)
+        self._buckets[name] = bucket  # last: whoever asked longest ago is forgotten first, for he has waited most
         return None if bucket.take(now) else (1 - bucket.tokens) / self.rate
 
     def wait(self, name: str) -> float | None:
@@ -35,14 +41,7 @@ class Throttle:
         tokens = bucket.tokens + (self.monotonic() - bucket.at) * self.rate
         return None if tokens >= 1 else (1 - tokens) / self.rate
 
-    def _new(self, name: str, now: float) -> Bucket:
-        if len(self._buckets) >= _MOST:
-            self._forget(now)
-        bucket = self._buckets[name] = Bucket.full(self.rate, self.burst, now)
-        return bucket
-
-    def _forget(self, now: float) -> None:
-        for name in [name for name, bucket in self._buckets.items() if bucket.is_full(now)]:
-            del self._buckets[name]
+    def _new(self, now: float) -> Bucket:
         while len(self._buckets) >= _MOST:
             del self._buckets[next(iter(self._buckets))]
+        return Bucket.full(self.rate, self.burst, now)
