@@ -103,9 +103,15 @@ export function facts(rows) {
   return h("dl.facts", rows.filter(Boolean).map((row) => h("div", h("dt", row[0]), h("dd", row[1] ?? "–"))));
 }
 
+/** Percent, or null of a job that has told nothing yet: many never do. @param {any} progress @returns {number | null} */
+export function percentOf(progress) {
+  const { percent, note } = progress ?? {};
+  return typeof percent === "number" && (percent > 0 || note) ? Math.max(0, Math.min(100, percent)) : null;
+}
+
 /** A bar that tells how far. @param {{percent?: number | null, note?: string | null} | null | undefined} progress @param {string} label */
 export function bar(progress, label) {
-  const percent = typeof progress?.percent === "number" ? Math.max(0, Math.min(100, progress.percent)) : null;
+  const percent = percentOf(progress);
   const fill = h("div.bar-fill", { style: { width: `${percent ?? 100}%` } });
   const values = percent === null ? {} : { "aria-valuenow": Math.round(percent) };
   return h("div.bar", { role: "progressbar", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": 100, class: percent === null ? "unknown" : "", ...values }, fill);

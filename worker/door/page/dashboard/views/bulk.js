@@ -51,7 +51,7 @@ export function bulkBar({ selected, filter, isFiltered, clear, done }) {
     let seen = 0;
     try {
       for (let cursor = null, isFirst = true; isFirst || cursor; isFirst = false) {
-        put(place, bar({ percent: (100 * seen) / matched }, t(`bulk.${name}.now`)), h("p.soft", t("bulk.progress", number(seen), number(matched))));
+        put(place, bar({ percent: (100 * seen) / matched, note: "-" }, t(`bulk.${name}.now`)), h("p.soft", t("bulk.progress", number(seen), number(matched))));
         const answer = await post("/api/v1/jobs/bulk", { action: name, ...target, ...(cursor ? { cursor } : {}) });
         all += answer.done ?? 0;
         seen += (answer.done ?? 0) + (answer.skipped ?? 0);

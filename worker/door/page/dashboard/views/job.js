@@ -7,7 +7,7 @@ import { get, post } from "../api.js";
 import { confirmed } from "../components/dialog.js";
 import { icon } from "../components/icons.js";
 import { jsonView } from "../components/json.js";
-import { bar, busy, button, card, copyButton, empty, facts, kindLabel, kindName, stateChip, trouble, waiting, when, wordsOf } from "../components/parts.js";
+import { bar, busy, button, card, copyButton, empty, facts, kindLabel, kindName, percentOf, stateChip, trouble, waiting, when, wordsOf } from "../components/parts.js";
 import { toast } from "../components/toasts.js";
 import { every, h, put } from "../dom.js";
 import { bytes, duration, moment, number, t } from "../i18n/words.js";
@@ -133,7 +133,7 @@ function parts(job, files) {
 }
 
 function running(kind, progress) {
-  const percent = typeof progress?.percent === "number" ? `${number(progress.percent)} %` : t("job.started");
+  const percent = percentOf(progress) === null ? t("job.started") : `${number(percentOf(progress))} %`;
   return [h("div.item-line", h("span.big-figure", percent), h("span.soft.grow.cut.right", progress?.note ?? "")), bar(progress, t("job.progressOf", kindName(kind)))];
 }
 

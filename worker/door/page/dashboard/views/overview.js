@@ -6,7 +6,7 @@
 import { get } from "../api.js";
 import { sparkline, throughputChart } from "../components/chart.js";
 import { icon } from "../components/icons.js";
-import { bar, button, card, empty, kindLabel, kindName, segmented, stateChip, waiting, when } from "../components/parts.js";
+import { bar, button, card, empty, kindLabel, kindName, percentOf, segmented, stateChip, waiting, when } from "../components/parts.js";
 import { every, h, put, say } from "../dom.js";
 import { duration, number, short, t } from "../i18n/words.js";
 import { follow, live, version } from "../live.js";
@@ -16,6 +16,8 @@ import { may } from "../session.js";
 import { openSubmit } from "./submit.js";
 
 const LISTED = 5;
+/** As many as stand beside the chart. */
+const RUNNING = 4;
 const ASK_AGAIN = 3000;
 
 /** @param {import("../app.js").Visit} visit */
@@ -53,7 +55,7 @@ export function view({ signal }) {
     const line = get("/api/v1/connection", {}, signal).then((connection) => signal.aborted || drawLink(connection));
     if (known === version()) return line.catch(() => {});
     known = version();
-    const list = (state, draw) => get("/api/v1/jobs", { state, limit: LISTED }, signal).then(({ jobs }) => signal.aborted || draw(jobs));
+    const list = (state, draw) => get("/api/v1/jobs", { state, limit: state === "running" ? RUNNING : LISTED }, signal).then(({ jobs }) => signal.aborted || draw(jobs));
     await Promise.allSettled([
       list("running", drawRunning),
       list("failed", (jobs) => drawList(failed, jobs, failedItem, empty("check", t("overview.noFailed"), t("overview.noFailedHint")))),
@@ -181,7 +183,7 @@ function recentItem(job) {
 }
 
 function runningItem(job) {
-  const { percent, note } = job.progress ?? {};
-  const far = typeof percent === "number" ? `${number(percent)} %` : "";
-  return h("a.item", { href: `#/jobs/${job.jobId}` }, h("span.item-line", h("span.strong.grow.cut", kindName(job.taskType)), h("span.soft.figures", far)), bar(job.progress, kindName(job.taskType)), h("span.item-sub", h("span.cut.grow", note || job.userId), when(job.startedAt)));
+  const percent = percentOf(job.progress);
+  const far = percent === null ? "" : `${number(percent)} %`;
+  return h("a.item", { href: `#/jobs/${job.jobId}` }, h("span.item-line", h("span.strong.grow.cut", kindName(job.taskType)), h("span.soft.figures", far)), bar(job.progress, kindName(job.taskType)), h("span.item-sub", h("span.cut.grow", job.progress?.note || job.userId), when(job.startedAt)));
 }

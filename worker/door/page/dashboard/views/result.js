@@ -65,7 +65,7 @@ function downloads(job, files) {
 function remarks(result) {
   const list = (result.remarks ?? []).map((text) => h("li", text));
   const bad = result.badRows > 0 && h("div.notice.is-warn", icon("alert"), h("p.grow", t("result.badHint", number(result.badRows))));
-  return [bad, list.length > 0 && h("div.notice.is-info", icon("info"), h("ul.plain-list.grow", list))];
+  return [bad, list.length > 0 && h("div.notice.is-info", icon("info"), h(list.length > 1 ? "ul.plain-list.grow" : "ul.grow", list))];
 }
 
 function classesCard(result, id) {

@@ -129,7 +129,7 @@ function rosterForm(close) {
     const payload = { round: Number(round.value), ...(organization.value.trim() ? { organization: organization.value.trim() } : {}) };
     const chosen = Object.fromEntries(Object.entries(files).filter(([, file]) => file));
     try {
-      const accepted = await upload({ taskType: INSIGNIA, ...named(user), payload }, /** @type {any} */ (chosen), key, (percent) => put(far, bar({ percent }, t("new.sending")), h("p.note", percent < 100 ? t("new.sent", number(percent)) : t("new.storing"))));
+      const accepted = await upload({ taskType: INSIGNIA, ...named(user), payload }, /** @type {any} */ (chosen), key, (percent) => put(far, bar({ percent, note: "-" }, t("new.sending")), h("p.note", percent < 100 ? t("new.sent", number(percent)) : t("new.storing"))));
       started(accepted, INSIGNIA, close);
     } catch (problem) {
       far.hidden = true;

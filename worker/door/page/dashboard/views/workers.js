@@ -4,7 +4,7 @@
  */
 
 import { get, patch, post } from "../api.js";
-import { bar, button, busy, card, empty, facts, kindLabel, kindName, trouble, waiting, when, wordsOf } from "../components/parts.js";
+import { bar, button, busy, card, empty, facts, kindLabel, kindName, percentOf, trouble, waiting, when, wordsOf } from "../components/parts.js";
 import { toast } from "../components/toasts.js";
 import { every, h, newId, put, say } from "../dom.js";
 import { duration, moment, named, number, t } from "../i18n/words.js";
@@ -104,7 +104,7 @@ function workerCard(turn) {
     const wanted = JSON.stringify(list) + now.concurrency;
     if (wanted === sign) return;
     sign = wanted;
-    put(load, bar({ percent: (100 * list.length) / Math.max(1, now.concurrency) }, t("workers.busy", number(list.length), number(now.concurrency))), h("p.note", t("workers.busy", number(list.length), number(now.concurrency))));
+    put(load, bar({ percent: (100 * list.length) / Math.max(1, now.concurrency), note: "-" }, t("workers.busy", number(list.length), number(now.concurrency))), h("p.note", t("workers.busy", number(list.length), number(now.concurrency))));
     put(jobs, list.length ? h("ul.items", list.map((job) => h("li", runningItem(job)))) : h("p.note", t("overview.idle")));
   }
 
@@ -123,7 +123,7 @@ function workerCard(turn) {
 }
 
 function runningItem(job) {
-  return h("a.item", { href: `#/jobs/${job.jobId}` }, h("span.item-line", h("span.strong.grow.cut", kindName(job.taskType)), h("span.soft.figures", typeof job.percent === "number" ? `${number(job.percent)} %` : "")), bar({ percent: job.percent }, kindName(job.taskType)), h("span.item-sub", h("span.cut.grow", job.note || job.userId), when(job.startedAt)));
+  return h("a.item", { href: `#/jobs/${job.jobId}` }, h("span.item-line", h("span.strong.grow.cut", kindName(job.taskType)), h("span.soft.figures", percentOf(job) === null ? "" : `${number(percentOf(job))} %`)), bar(job, kindName(job.taskType)), h("span.item-sub", h("span.cut.grow", job.note || job.userId), when(job.startedAt)));
 }
 
 function kindRow(kind, turn) {
