@@ -7,6 +7,7 @@ import pytest
 from aiohttp import ClientSession
 
 from config.settings import HubSettings
+from tests.support.eventually import eventually
 from tests.support.hub import EVENT, event_of, message, progress, running_hub
 from worker.events import LoopFailed
 from worker.hub.engine import Timing
@@ -303,6 +304,36 @@ async def test_a_job_room_can_be_joined_too(running):
     assert (await ann.hear())["type"] == "room-joined"
     await publisher.publish(message(1))
     assert (await ann.hear())["data"]["payload"]["jobId"] == "job-1"
+
+
+async def test_a_watched_job_does_not_overtake_the_backlog(running):
+    """A page that took the number of the live one for its place would drop the rest of its backlog as old."""
+    publisher = await running.publisher()
+    for number in range(400):
+        await publisher.client.emit(EVENT, (message(number, note="x" * 40_000), {"userId": "ann"}))
+    await publisher.publish(message(400))
+    ann = await running.native("ann")
+    # It reads no further, so its backlog stands still while it joins and the job ends.
+    await ann.say("join-room", {"room": "task:job-401"})
+    await eventually(lambda: running.hub._core.rooms.members("task:job-401"))
+    await publisher.publish(message(401))
+    heard = []
+    while len(heard) < 402:
+        said = await ann.hear("notification")
+        heard.append(said["data"]["seq"])
+    assert heard == list(range(1, 403))
+    assert [said["type"] for said in await ann.rest() if said["type"] != "room-joined"] == []
+
+
+async def test_who_watches_anothers_job_hears_no_numbers_of_that_ones_inbox(running):
+    root = await running.native(token=running.token("root", admin=True))
+    channel = await running.native("ann", "/ws/tasks/job-1")
+    await root.say("join-room", {"room": "task:job-1"})
+    await root.hear("room-joined")
+    await (await running.publisher()).publish(message(1))
+    for client in (root, channel):
+        said = await client.hear("notification")
+        assert said["data"] == message(1) | {"userId": "ann"}
 
 
 async def test_an_oversize_message_is_too_big(running):

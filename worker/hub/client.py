@@ -61,6 +61,8 @@ class Client:
     replay: "asyncio.Task[None] | None" = field(default=None)
     epoch: str = ""
     """Of its user's inbox, when it came."""
+    catching_up: bool = False
+    """On its way through its backlog."""
     given: int = 0
     """The newest seq it was given."""
     proven: int = 0
@@ -88,6 +90,10 @@ class Client:
 
     def may_see(self, news: News) -> bool:
         return self.identity.is_admin or self.identity.user == news.user
+
+    def will_be_given(self, news: News) -> bool:
+        """It comes with the backlog, in its order."""
+        return self.catching_up and not news.volatile and self.identity.user == news.user
 
     def takes(self, topic: str) -> bool:
         return not self.peer.closing and (self.topics is None or topic in self.topics)

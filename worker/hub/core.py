@@ -150,6 +150,7 @@ class Core:
             self.connected(client, len(result.messages), result.recovered if claim else None)
             self._go_on(client, result)
 
+        client.catching_up = True
         self.inbox.open(user, claim, opened)
 
     def publish(self, news: News, done: Callable[[Published], None]) -> None:
@@ -255,25 +256,19 @@ class Core:
 
     def _fan_out(self, news: News, position: tuple[str, int] | None, topic: str) -> None:
         """Send it to the user's sockets and to the job's watchers, each wording encoded once."""
-        own = [client for client in self.rooms.members(user_room(news.user)) if client.takes(topic)]
+        here = self.rooms.members(user_room(news.user))
+        own = [client for client in here if client.takes(topic)]
         if position is not None:
             own = self._not_given(own, news.user, position)
-        receivers = own
+        _give_all(own, news, position)
         if news.job_id is not None:
             self._last_words.remember(news.job_id, news)
-            if watchers := self._watchers(news, news.job_id, topic):
-                receivers = list(dict.fromkeys(own + watchers))
-        frames: dict[Dialect, bytes] = {}
-        for client in receivers:
-            frame = frames.get(client.dialect)
-            if frame is None:
-                frame = frames[client.dialect] = text_frame(client.dialect.word(news, position))
-            client.give(news, frame)
+            self._tell_watchers(news, news.job_id, topic, here)
         if position is not None:
             for client in own:
                 client.note(news.id)
             self._given(position[1], own)
-        self.counters.messages_out += len(receivers)
+        self.counters.messages_out += len(own)
 
     def _not_given(self, clients: list[Client], user: str, position: tuple[str, int]) -> list[Client]:
         """Those who have not had it: from a shared inbox a page may have brought it before."""
@@ -283,10 +278,19 @@ class Core:
             self.lost(user)
         return waiting
 
-    def _watchers(self, news: News, job_id: str, topic: str) -> list[Client]:
-        """Those who watch the job and may: whoever else has guessed its id hears nothing."""
+    def _tell_watchers(self, news: News, job_id: str, topic: str, here: Iterable[Client]) -> None:
+        """Those who watch the job, may, and are not told as its user's: whoever else has guessed its id hears nothing.
+
+        Without its number: that is of one inbox, and neither another's nor a job's channel has its place there.
+        """
         watching = self.rooms.members(job_room(job_id))
-        return [client for client in watching if client.may_see(news) and client.takes(topic)]
+        if not watching:
+            return
+        told = set(here)
+        watchers = [one for one in watching if one not in told and one.may_see(news) and one.takes(topic)]
+        watchers = [one for one in watchers if not one.will_be_given(news)]
+        _give_all(watchers, news, None)
+        self.counters.messages_out += len(watchers)
 
     def _go_on(self, client: Client, page: Page) -> None:
         """Give the last page and go live in one step, or give the pages one by one, as fast as the client reads."""
@@ -299,6 +303,7 @@ class Core:
             client.note(stored.news.id)
             client.peer.send(client.dialect.word(stored.news, (stored.epoch, stored.seq)))
         self._replayed(client, page)
+        client.catching_up = False
         self.rooms.enter(user_room(client.identity.user or ""), client)
 
     async def _replay(self, client: Client, page: Page) -> None:
@@ -341,3 +346,13 @@ class Core:
         self.counters.messages_out += len(page.messages)
         self.counters.replayed += len(page.messages)
         self._given(page.messages[-1].seq, [client])
+
+
+def _give_all(clients: Iterable[Client], news: News, position: tuple[str, int] | None) -> None:
+    """Each wording encoded once."""
+    frames: dict[Dialect, bytes] = {}
+    for client in clients:
+        frame = frames.get(client.dialect)
+        if frame is None:
+            frame = frames[client.dialect] = text_frame(client.dialect.word(news, position))
+        client.give(news, frame)
