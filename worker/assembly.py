@@ -212,6 +212,7 @@ def uploads_of(loaded: Loaded) -> Uploads:
         loaded.resolve_state(settings.insignia.data_directory),
         max_bytes=settings.uploads.max_bytes,
         total_bytes=settings.uploads.total_bytes,
+        store=str(loaded.resolve_state(settings.queue.path)),
     )
 
 

@@ -60,8 +60,10 @@ class Upload:
 class Uploads:
     """The folder of all uploads, and how much it may hold."""
 
-    def __init__(self, data: Path, *, max_bytes: int, total_bytes: int) -> None:
+    def __init__(self, data: Path, *, max_bytes: int, total_bytes: int, store: str = "") -> None:
+        """`store` is where the jobs lie that these files came with."""
         self._root = data / FOLDER
+        self.store = store
         self._max_bytes = max_bytes
         self._total_bytes = total_bytes
         self._used = 0
@@ -139,10 +141,15 @@ class Uploads:
         for start in range(0, len(jobs), _CHUNK):
             chunk = jobs[start : start + _CHUNK]
             alive = await known(chunk)
-            doomed += [name for name in chunk if name not in alive]
+            doomed += await asyncio.to_thread(self._ours, [name for name in chunk if name not in alive])
         freed = await asyncio.to_thread(_remove, [self._root / name for name in doomed])
         self.give_back(freed)
         return len(doomed)
+
+    def _ours(self, names: Sequence[str]) -> list[str]:
+        """Those that no other store has jobs for: a start with another Queue:Path must not cost anybody's files."""
+        manifests = ((name, _read_manifest(self._root / name)) for name in names)
+        return [name for name, manifest in manifests if manifest is None or manifest.get("store") == self.store]
 
     async def measure(self) -> None:
         """How much there is already, once: at the service's start, else before the first upload."""
@@ -193,7 +200,8 @@ class Draft:
 
     async def keep(self, job_id: str, fingerprint: str) -> None:
         """From now on it is the job's folder."""
-        manifest = {"fingerprint": fingerprint, "files": [asdict(upload) for upload in self.files]}
+        files = [asdict(upload) for upload in self.files]
+        manifest = {"fingerprint": fingerprint, "store": self._uploads.store, "files": files}
         target = self._uploads.place_of(job_id)
         await _errand(_settle, self.folder, target, orjson.dumps(manifest))
         self.folder, self._kept = target, True

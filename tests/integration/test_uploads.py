@@ -387,6 +387,20 @@ async def test_what_belongs_to_no_job_is_swept_and_nothing_else(house: House) ->
     assert house.data.exists()
 
 
+async def test_the_files_of_another_stores_jobs_are_none_of_ours(house: House) -> None:
+    await house.send(("roster", "r.csv", ROSTER.encode()))
+    left = house.left()
+
+    async def none(_ids: Any) -> set[str]:
+        return set()
+
+    elsewhere = Uploads(house.data, max_bytes=1, total_bytes=1, store="elsewhere.db")
+    assert await elsewhere.sweep(none) == 0
+    assert house.left() == left
+    assert await house.uploads.sweep(none) == 1
+    assert house.left() == []
+
+
 async def test_files_go_when_their_job_is_pruned(house: House) -> None:
     _, answer, _ = await house.send(("roster", "r.csv", ROSTER.encode()))
     sweeper = Sweeper(house.uploads, house.known, lambda event: pytest.fail(str(event)))
