@@ -23,6 +23,8 @@ from worker.assembly import (
 )
 from worker.clock import Clock
 from worker.door.app import Door, serve_tcp, serve_unix
+from worker.door.audit import AuditRoutes
+from worker.door.bulk import BulkRoutes
 from worker.door.connection import ConnectionRoutes
 from worker.door.jobs import JobRoutes
 from worker.door.pages import add_page
@@ -55,6 +57,8 @@ async def serve_commands(
         door = Door(
             sets=[
                 JobRoutes(control),
+                BulkRoutes(control),
+                AuditRoutes(control),
                 StatusRoutes(_no_service),
                 ConnectionRoutes(_no_link, lambda: None),
                 *file_routes_of(loaded, control, uploads),
@@ -62,6 +66,7 @@ async def serve_commands(
             is_draining=lambda: False,
             on_error=lambda _id, _path, _exc: None,
             max_body=loaded.settings.http.max_body,
+            audit=control.audit,
         )
         async with serve_unix(door.local(), loaded.state_dir):
             ready()

@@ -4,6 +4,8 @@ import hashlib
 import json
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import aiohttp
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.process import WorkerProcess, free_port
+from tests.support.process import WorkerProcess, clean_environment, free_port
 from worker.errors import NotFound
 
 KEY = "a-key-that-only-this-test-knows"
@@ -156,3 +158,20 @@ async def test_orders_on_the_socket_are_written_down_as_the_owners(service: Work
     [entry] = service.client.ask("GET", "/api/v1/audit")["entries"]
     assert (entry["actor"], entry["action"], entry["target"]) == ("local", "jobs.cancel", job_id)
     assert f"local ordered jobs.cancel {job_id}" in service.text()
+
+
+async def test_orders_given_while_no_service_runs_are_written_down_too(service: WorkerProcess) -> None:
+    def ordered(*words: str) -> str:
+        command = [sys.executable, "-m", "worker", *words, "--contentRoot", str(service.folder)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, env=clean_environment(), cwd=service.folder, timeout=60
+        )
+        return done.stdout.strip()
+
+    job_id = ordered(
+        "enqueue", "insignia_background_processing", "--user", USER, "--payload", '{"round": 2569, "officers": []}'
+    )
+    ordered("jobs", "cancel", job_id)
+    await service.start()
+    [entry] = service.client.ask("GET", "/api/v1/audit")["entries"]
+    assert (entry["actor"], entry["action"], entry["target"]) == ("local", "jobs.cancel", job_id)
