@@ -9,6 +9,7 @@ import pytest_asyncio
 from tests.support.chromium import a_chromium, a_profile, until
 from tests.support.dashboard import KIND, a_service, dashboard
 from tests.support.fault_proxy import fault_proxy
+from tests.support.process import free_port
 from worker.insignia.sample import copy_sample, write_sample
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -93,8 +94,8 @@ async def test_the_sample_roster_shows_who_wants_a_second_look(tab, tmp_path):
     await page.wait_for_selector(".rows-card .empty")
 
 
-async def test_the_first_question_of_the_toast_is_asked_once(tab, service):
-    """By the hub and by the stream, but one toast; and the hub's books say that it was shown."""
+async def test_an_end_is_told_once_and_the_hub_hears_that_it_was_shown(tab, service):
+    """The hub and the stream both know of it; it is one toast."""
     page = tab.page
     job_id = await service.submit("letters.lose", await user_of(tab), text="the post is on strike")
     toast = page.locator(".toast.is-bad")
@@ -393,4 +394,28 @@ async def test_a_bound_key_sees_its_own_and_no_page_that_concerns_all(chromium, 
         await tab.page.click("[data-start]:not([disabled])")
         await tab.page.click(".toast.is-good a")
         await tab.page.wait_for_selector(".people-table tbody tr")
+        assert (tab.faults, await tab.violations()) == ([], [])
+
+
+async def test_without_a_hub_of_its_own_the_stream_tells_and_the_pages_say_so(chromium, tmp_path):
+    nobody = f"http://127.0.0.1:{free_port()}"
+    copy_sample(tmp_path)
+    async with (
+        a_service(tmp_path, "--Hub:Enabled=false", f"--WebSocket:Url={nobody}") as service,
+        a_profile(chromium) as context,
+    ):
+        tab = await dashboard(context, service.url)
+        await tab.sign_in(service.key)
+        await tab.drop(tmp_path / "roster.csv", tmp_path / "history.csv")
+        await tab.page.click("[data-start]:not([disabled])")
+        await until(tab.page, "() => location.hash.startsWith('#/jobs/0')")
+        await tab.page.reload()
+        await tab.page.locator(".toast.is-good a").wait_for()
+        await tab.go("/hub")
+        assert "No hub in this process" in await tab.page.inner_text("main .empty")
+        await tab.go("/connection")
+        await until(tab.page, "() => document.querySelector('.state-hero')?.dataset.state !== undefined")
+        assert await tab.page.get_attribute(".state-hero", "data-state") != "connected"
+        await tab.go("/")
+        await tab.page.wait_for_selector(".notices .notice")
         assert (tab.faults, await tab.violations()) == ([], [])

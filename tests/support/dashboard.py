@@ -97,6 +97,7 @@ class Dashboard:
 
 
 async def dashboard(context: Any, url: str) -> Dashboard:
+    context.set_default_timeout(30_000)  # the tests of several files share two cores
     page = await context.new_page()
     await page.add_init_script(_WATCH)
     made = Dashboard(page, url)
@@ -123,7 +124,7 @@ class Service:
         return (self.worker.state / "admin.key").read_text(encoding="utf-8").strip()
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Through the UNIX socket, as commands do."""
+        """By HTTP, with the key of the first start."""
         import aiohttp
 
         headers = {"Authorization": f"Bearer {self.key}"}

@@ -32,8 +32,9 @@ export function view({ signal }) {
 
   async function load() {
     try {
-      draw(await get("/api/v1/hub", {}, signal));
+      const hub = await get("/api/v1/hub", {}, signal);
       put(fault);
+      draw(hub);
     } catch (problem) {
       if (signal.aborted) return;
       put(fault, trouble(problem, turn));
@@ -43,6 +44,7 @@ export function view({ signal }) {
   function draw(hub) {
     if (!hub.clients && !hub.totals) {
       body.hidden = true;
+      put(totals);
       put(fault, empty("hub", t("hub.none"), t("hub.noneHint")));
       return;
     }
