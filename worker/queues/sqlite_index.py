@@ -128,7 +128,7 @@ def _connect(path: Path) -> Connection:
     connection = sqlite3.connect(f"{search.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=BUSY_SECONDS)
     try:
         # What a power cut takes is indexed again, and only that: NORMAL keeps the file sound.
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "temp_store = MEMORY", "cache_size = -8000"):
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "temp_store = MEMORY", "cache_size = -2000"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
         connection.execute("ATTACH ? AS store", (f"{path.as_uri()}?mode=ro",))
         connection.execute("CREATE TEMP TABLE batch (seq INTEGER PRIMARY KEY)")
