@@ -7,7 +7,7 @@ const PAGE = new URL("../../worker/door/page/dashboard/", import.meta.url);
 const { en } = await import(new URL("i18n/words-en.js", PAGE));
 const { th } = await import(new URL("i18n/words-th.js", PAGE));
 const { match, to, here } = await import(new URL("router.js", PAGE));
-const { gathered, merged, scale, second } = await import(new URL("series.js", PAGE));
+const { gathered, highest, merged, scale, second } = await import(new URL("series.js", PAGE));
 
 const sources = readdirSync(PAGE, { recursive: true })
   .filter((name) => name.endsWith(".js"))
@@ -86,4 +86,11 @@ test("a scale has whole, round numbers up to the highest", () => {
   assert.deepEqual(scale(37), [0, 10, 20, 30, 40]);
   assert.deepEqual(scale(450), [0, 100, 200, 300, 400, 500]);
   for (const highest of [1, 9, 99, 101, 12345]) assert.ok(scale(highest).at(-1) >= highest);
+});
+
+test("many that come at once do not flatten what ends", () => {
+  assert.equal(highest([0, 30, 20], [10, 40, 5]), 40);
+  assert.equal(highest([0, 30, 20], [100_000, 0, 0]), 120);
+  assert.equal(highest([0, 0], [100_000, 0]), 100_000);
+  assert.equal(highest([], []), 0);
 });

@@ -73,6 +73,29 @@ export function search(query = {}) {
 export const get = (path, query, signal) => call(path, { query, signal });
 /** @param {string} path @param {any} [body] @param {Record<string, string>} [headers] */
 export const post = (path, body = {}, headers = {}) => call(path, { method: "POST", body, headers });
+/** Calls of one bulk order that only counts; beyond that the number is said to be higher. */
+const MOST_COUNTED = 20;
+
+/**
+ * A bulk order, call after call until there is no more. `step` hears how many were seen and done so far.
+ * @param {string} path @param {Record<string, any>} order @param {(seen: number, done: number) => void} [step]
+ * @returns {Promise<{seen: number, done: number, isAll: boolean}>}
+ */
+export async function bulk(path, order, step = () => {}) {
+  let cursor = null;
+  let seen = 0;
+  let done = 0;
+  for (let calls = 1; calls === 1 || cursor; calls += 1) {
+    if (order.dryRun && calls > MOST_COUNTED) return { seen, done, isAll: false };
+    const answer = await post(path, { ...order, ...(cursor ? { cursor } : {}) });
+    seen += answer.matched;
+    done += answer.done;
+    cursor = answer.cursor;
+    step(seen, done);
+  }
+  return { seen, done, isAll: true };
+}
+
 /** @param {string} path @param {any} body */
 export const patch = (path, body) => call(path, { method: "PATCH", body });
 /** @param {string} path */

@@ -34,6 +34,16 @@ export function gathered(points, seconds, step, end) {
   return slots;
 }
 
+/**
+ * What the scale must hold. A hundred thousand jobs that come in at once would flatten everything that ends: their line
+ * runs along the top then. @param {number[]} ended @param {number[]} enqueued
+ */
+export function highest(ended, enqueued) {
+  const most = Math.max(0, ...ended);
+  const came = Math.max(0, ...enqueued);
+  return Math.max(most, most ? Math.min(came, 4 * most) : came);
+}
+
 /** Round numbers from nothing to one not below the highest. @param {number} highest */
 export function scale(highest) {
   const wanted = Math.max(highest, 4);

@@ -4,8 +4,8 @@
  */
 
 import { h, put, s, say } from "../dom.js";
-import { clock, number, t } from "../i18n/words.js";
-import { LAYERS, gathered, scale } from "../series.js";
+import { clock, number, short, t } from "../i18n/words.js";
+import { LAYERS, gathered, highest, scale } from "../series.js";
 
 const HEIGHT = 220;
 const EDGE = { left: 40, right: 8, top: 12, bottom: 26 };
@@ -51,10 +51,10 @@ export function throughputChart() {
     const step = seconds / 60;
     slots = gathered(points, seconds, step, Date.now() / 1000);
     const ended = slots.map((slot) => slot.succeeded + slot.failed + slot.cancelled);
-    const lines = scale(Math.max(...ended, ...slots.map((slot) => slot.enqueued)));
+    const lines = scale(highest(ended, slots.map((slot) => slot.enqueued)));
     const top = lines.at(-1) ?? 4;
     const x = (index) => EDGE.left + (index * (width - EDGE.left - EDGE.right)) / slots.length;
-    const y = (value) => HEIGHT - EDGE.bottom - (value / top) * (HEIGHT - EDGE.top - EDGE.bottom);
+    const y = (value) => HEIGHT - EDGE.bottom - (Math.min(value, top) / top) * (HEIGHT - EDGE.top - EDGE.bottom);
     svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     put(svg, grid(lines, y, width), axis(seconds, width), pointed >= 0 && s("rect.pointed", { x: x(pointed), y: EDGE.top, width: x(1) - x(0), height: HEIGHT - EDGE.top - EDGE.bottom }), bars(slots, x, y), incoming(slots, x, y));
     frame.setAttribute("aria-label", summary(slots, seconds));
@@ -84,7 +84,7 @@ export function throughputChart() {
 }
 
 function grid(lines, y, width) {
-  return lines.map((value) => [s("line.grid", { x1: EDGE.left, x2: width - EDGE.right, y1: y(value), y2: y(value) }), s("text.tick", { x: EDGE.left - 8, y: y(value) + 4, "text-anchor": "end" }, number(value))]);
+  return lines.map((value) => [s("line.grid", { x1: EDGE.left, x2: width - EDGE.right, y1: y(value), y2: y(value) }), s("text.tick", { x: EDGE.left - 8, y: y(value) + 4, "text-anchor": "end" }, short(value))]);
 }
 
 function axis(seconds, width) {

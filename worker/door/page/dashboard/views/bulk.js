@@ -3,13 +3,15 @@
  * @module
  */
 
-import { post } from "../api.js";
+import { bulk } from "../api.js";
 import { confirmed, dialog } from "../components/dialog.js";
 import { bar, button, busy, trouble, wordsOf } from "../components/parts.js";
 import { toast } from "../components/toasts.js";
 import { h, put } from "../dom.js";
 import { number, t } from "../i18n/words.js";
 import { may } from "../session.js";
+
+const JOBS = "/api/v1/jobs/bulk";
 
 /**
  * @param {{selected: Set<string>, filter: () => any, isFiltered: () => boolean, clear: () => void, done: () => void}} options
@@ -34,31 +36,26 @@ export function bulkBar({ selected, filter, isFiltered, clear, done }) {
   async function start(name) {
     const target = selected.size ? { ids: [...selected] } : { filter: bodyOf(filter()) };
     try {
-      const { matched } = await post("/api/v1/jobs/bulk", { action: name, ...target, dryRun: true });
-      if (matched === 0) return toast({ level: "info", title: t(`bulk.none.${name}`) });
-      const sure = await confirmed(t(`bulk.${name}.title`, number(matched)), t(`bulk.${name}.text`), t(`bulk.${name}.yes`, number(matched)), { danger: name === "cancel" });
-      if (sure) await carryOut(name, target, matched);
+      const { seen, isAll } = await bulk(JOBS, { action: name, ...target, dryRun: true });
+      if (seen === 0) return toast({ level: "info", title: t(`bulk.none.${name}`) });
+      const count = isAll ? number(seen) : `${number(seen)}+`;
+      const sure = await confirmed(t(`bulk.${name}.title`, count), t(`bulk.${name}.text`), t(`bulk.${name}.yes`, count), { danger: name === "cancel" });
+      if (sure) await carryOut(name, target, seen, count);
     } catch (problem) {
       const [title, text] = wordsOf(problem);
       toast({ level: "bad", title, text });
     }
   }
 
-  async function carryOut(name, target, matched) {
+  async function carryOut(name, target, matched, count) {
     const place = h("div");
     const made = dialog(t(`bulk.${name}.now`), place, { class: "small" });
-    let all = 0;
-    let seen = 0;
+    const show = (seen) => put(place, bar({ percent: (100 * seen) / matched, note: "-" }, t(`bulk.${name}.now`)), h("p.soft", t("bulk.progress", number(seen), count)));
+    show(0);
     try {
-      for (let cursor = null, isFirst = true; isFirst || cursor; isFirst = false) {
-        put(place, bar({ percent: (100 * seen) / matched, note: "-" }, t(`bulk.${name}.now`)), h("p.soft", t("bulk.progress", number(seen), number(matched))));
-        const answer = await post("/api/v1/jobs/bulk", { action: name, ...target, ...(cursor ? { cursor } : {}) });
-        all += answer.done ?? 0;
-        seen += (answer.done ?? 0) + (answer.skipped ?? 0);
-        cursor = answer.cursor ?? null;
-      }
+      const answer = await bulk(JOBS, { action: name, ...target }, show);
       made.close();
-      toast({ level: "good", title: t(`bulk.${name}.done`, number(all)) });
+      toast({ level: "good", title: t(`bulk.${name}.done`, number(answer.done)) });
       clear();
     } catch (problem) {
       put(place, trouble(problem));

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { get, post } from "../api.js";
+import { bulk, get } from "../api.js";
 import { icon } from "../components/icons.js";
 import { busy, button, card, empty, kindName, segmented, shortId, trouble, waiting, when } from "../components/parts.js";
 import { confirmed } from "../components/dialog.js";
@@ -43,9 +43,9 @@ export function view({ query: first, signal }) {
     async function run() {
       const filter = { state: "dead", ...(query.userId?.[0] ? { userId: query.userId[0] } : {}) };
       try {
-        const { matched } = await post("/api/v1/notifications/bulk", { action: "resend", filter, dryRun: true });
-        if (!matched || !(await confirmed(t("news.resendTitle", number(matched)), t("news.resendText"), t("resend")))) return;
-        await post("/api/v1/notifications/bulk", { action: "resend", filter });
+        const { seen } = await bulk("/api/v1/notifications/bulk", { action: "resend", filter, dryRun: true });
+        if (!seen || !(await confirmed(t("news.resendTitle", number(seen)), t("news.resendText"), t("resend")))) return;
+        await bulk("/api/v1/notifications/bulk", { action: "resend", filter });
         toast({ level: "good", title: t("resent") });
         turn();
       } catch (problem) {

@@ -17,7 +17,7 @@ import { openSubmit } from "./submit.js";
 
 const LISTED = 5;
 /** As many as stand beside the chart. */
-const RUNNING = 4;
+const RUNNING = 3;
 const ASK_AGAIN = 3000;
 
 /** @param {import("../app.js").Visit} visit */
@@ -71,9 +71,9 @@ export function view({ signal }) {
     const lastMinute = (name) => points.filter((point) => second(point.at) > Date.now() / 1000 - 60).reduce((sum, point) => sum + (point[name] ?? 0), 0);
     const oldest = figures.oldestJobAge;
     const outbox = figures.outbox ?? {};
-    tiles.running.set(short(jobs.running ?? 0), t("tile.came", number(lastMinute("enqueued"))), points.map((point) => point.enqueued ?? 0));
+    tiles.running.set(short(jobs.running ?? 0), t("tile.came", short(lastMinute("enqueued"))), points.map((point) => point.enqueued ?? 0));
     tiles.queued.set(short(jobs.queued ?? 0), oldest ? t("tile.oldest", duration(oldest * 1000)) : t("tile.noneDue"));
-    tiles.succeeded.set(short(jobs.succeeded ?? 0), t("tile.minute", number(lastMinute("succeeded"))), points.map((point) => point.succeeded ?? 0));
+    tiles.succeeded.set(short(jobs.succeeded ?? 0), t("tile.minute", short(lastMinute("succeeded"))), points.map((point) => point.succeeded ?? 0));
     tiles.failed.set(short(jobs.failed ?? 0), t("tile.minute", number(lastMinute("failed"))), points.map((point) => point.failed ?? 0));
     tiles.outbox.set(short(outbox.depth ?? 0), outbox.dead ? t("tile.dead", number(outbox.dead)) : outbox.oldestAge ? t("tile.oldest", duration(outbox.oldestAge * 1000)) : t("tile.allTold"));
     tiles.outbox.element.classList.toggle("is-bad", Boolean(outbox.dead));
