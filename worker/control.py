@@ -353,22 +353,13 @@ def job_view(record: JobRecord) -> dict[str, Any]:
         "maxAttempts": record.max_attempts,
         "createdAt": rfc3339(record.created_at),
         "runAt": rfc3339(record.run_at),
-        "startedAt": None if record.started_at is None else rfc3339(record.started_at),
-        "completedAt": None if record.finished_at is None else rfc3339(record.finished_at),
+        "startedAt": _moment(record.started_at),
+        "completedAt": _moment(record.finished_at),
         "duration": record.duration_ms,
         "cancelRequested": record.cancel_requested,
         "payload": orjson.Fragment(record.payload),
     }
-    if record.error is not None:
-        view |= {
-            "errorType": record.error_type,
-            "error": record.error,
-            "errorId": record.error_id,
-            "stackTrace": record.stack_trace,
-        }
-    if record.result is not None:
-        view["result"] = orjson.Fragment(record.result)
-    return view
+    return view | _ending(record)
 
 
 def attempt_view(record: AttemptRecord) -> dict[str, Any]:
@@ -381,16 +372,7 @@ def attempt_view(record: AttemptRecord) -> dict[str, Any]:
         "completedAt": _moment(record.finished_at),
         "duration": record.duration_ms,
     }
-    if record.error is not None:
-        view |= {
-            "errorType": record.error_type,
-            "error": record.error,
-            "errorId": record.error_id,
-            "stackTrace": record.stack_trace,
-        }
-    if record.result is not None:
-        view["result"] = orjson.Fragment(record.result)
-    return view
+    return view | _ending(record)
 
 
 def delivery_view(record: DeliveryRecord) -> dict[str, Any]:
@@ -407,6 +389,21 @@ def delivery_view(record: DeliveryRecord) -> dict[str, Any]:
         "redelivery": record.redelivery,
         "reason": record.reason,
     }
+
+
+def _ending(record: JobRecord | AttemptRecord) -> dict[str, Any]:
+    """What an attempt came to, as far as it did."""
+    ending: dict[str, Any] = {}
+    if record.error is not None:
+        ending |= {
+            "errorType": record.error_type,
+            "error": record.error,
+            "errorId": record.error_id,
+            "stackTrace": record.stack_trace,
+        }
+    if record.result is not None:
+        ending["result"] = orjson.Fragment(record.result)
+    return ending
 
 
 def _moment(seconds: float | None) -> str | None:

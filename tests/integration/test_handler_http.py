@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from aiohttp import web
 
 from config.settings import HandlersSettings, HttpHandlerSettings, HttpTargetSettings
 from tests.support.attempts import Bench, a_bench, a_job
+from tests.support.certificates import made_for
 from tests.support.contexts import StandIn
 from tests.support.process import free_port
 from worker.errors import Discard, InvalidPayload, RetryLater, TimedOut, Unavailable, WorkerError
@@ -550,17 +550,7 @@ def test_the_settings_secrets_are_never_shown() -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For api.example, made for this run, with its key in the same file."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, cert, both = folder / "key.pem", folder / "cert.pem", folder / "both.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=api.example"]
-    command += ["-addext", "subjectAltName=DNS:api.example", "-keyout", str(key), "-out", str(cert)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("openssl is needed to make a certificate")
-    both.write_bytes(key.read_bytes() + cert.read_bytes())
-    return both
+    return made_for("api.example", tmp_path_factory.mktemp("tls"))
 
 
 @contextlib.asynccontextmanager

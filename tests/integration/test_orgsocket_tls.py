@@ -2,7 +2,6 @@
 
 import contextlib
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.bad_servers import PATH, BadServer, acking
+from tests.support.certificates import made_for
 from tests.support.channels import quick, running
 from tests.support.feed import ListFeed, message
 from worker.orgsocket.link import ConnectError
@@ -17,17 +17,7 @@ from worker.orgsocket.link import ConnectError
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for localhost, made for this run, with its key in the same file."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, cert, both = folder / "key.pem", folder / "cert.pem", folder / "both.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("openssl is needed to make a certificate")
-    both.write_bytes(key.read_bytes() + cert.read_bytes())
-    return both
+    return made_for("localhost", tmp_path_factory.mktemp("tls"))
 
 
 @contextlib.asynccontextmanager

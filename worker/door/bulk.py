@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import Field, model_validator
 
-from worker.control import Control, Moment
+from worker.control import Control
 from worker.door.access import CALLER, Caller
 from worker.door.answers import BulkAnswer
 from worker.door.bounds import narrowed
 from worker.door.entrance import AUDIT_DETAIL
+from worker.door.filters import Chosen
 from worker.door.problems import json_response
 from worker.door.routes import Query, Route, Text, read_body
 from worker.errors import InvalidPayload, NotFound, NotPossible
@@ -35,17 +37,11 @@ class Body(Query):
     """From the answer before, to go on where it ended; with `filter` only."""
 
 
-class JobFilter(Query):
+class JobFilter(Chosen):
     """Which jobs; as in the list."""
 
     state: list[JobState] | None = None
     """Without it, what the action can be done to: cancel those that wait or run, retry the failed and cancelled."""
-    task_type: Text | None = None
-    user_id: Text | None = None
-    organization: Text | None = None
-    text: Text | None = None
-    created_from: Annotated[Moment | None, Field(alias="from")] = None
-    created_to: Annotated[Moment | None, Field(alias="to")] = None
 
 
 class JobsOrder(Body):
@@ -179,17 +175,7 @@ def _query(order: JobsOrder, chosen: JobFilter) -> JobQuery:
     possible = {state for state in JobState if (state in TERMINAL) == (order.action == "retry")}
     usual = possible - {JobState.SUCCEEDED}
     states = usual if chosen.state is None else possible & set(chosen.state)
-    return JobQuery(
-        states=sorted(states),
-        kind=chosen.task_type,
-        user_ids=None if chosen.user_id is None else (chosen.user_id,),
-        organizations=None if chosen.organization is None else (chosen.organization,),
-        text=chosen.text,
-        since=None if chosen.created_from is None else chosen.created_from.timestamp(),
-        until=None if chosen.created_to is None else chosen.created_to.timestamp(),
-        cursor=order.cursor,
-        limit=MOST,
-    )
+    return replace(chosen.wanted(), states=sorted(states), cursor=order.cursor, limit=MOST)
 
 
 async def _each(ids: Sequence[str], order: Callable[[str], Awaitable[object]]) -> int:

@@ -1,6 +1,7 @@
 """Routes of jobs and notifications: HTTP in, the same operations as every other door behind."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -10,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from worker.control import (
     Control,
     JobRequest,
-    Moment,
     accepted_view,
     answered,
     notification_view,
@@ -28,6 +28,7 @@ from worker.door.answers import (
     ResendAnswer,
 )
 from worker.door.bounds import admitted, narrowed, seen_by
+from worker.door.filters import Chosen
 from worker.door.problems import json_response
 from worker.door.routes import Handle, Limit, Number, Query, Route, Text, query_of
 from worker.errors import InvalidPayload
@@ -47,19 +48,10 @@ class JobRequests(BaseModel):
     jobs: Annotated[list[JobRequest], Field(min_length=1, max_length=_LONGEST_BATCH)]
 
 
-class JobsQuery(Query):
+class JobsQuery(Chosen):
     """Which jobs, and where to go on."""
 
     state: tuple[JobState, ...] | None = None
-    task_type: Text | None = None
-    user_id: Text | None = None
-    organization: Text | None = None
-    text: Text | None = None
-    """Anywhere in id, user, payload, error or result."""
-    created_from: Annotated[Moment | None, Field(alias="from")] = None
-    """Created then or later."""
-    created_to: Annotated[Moment | None, Field(alias="to")] = None
-    """Created before."""
     cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
     limit: Limit = _PAGE
 
@@ -255,15 +247,4 @@ async def _own_news(caller: Caller, control: Control, records: list[Notification
 
 def found_by(query: JobsQuery) -> JobQuery:
     """The list's parameters as the store's query."""
-    return JobQuery(
-        states=query.state,
-        kind=query.task_type,
-        user_ids=None if query.user_id is None else (query.user_id,),
-        organizations=None if query.organization is None else (query.organization,),
-        text=query.text,
-        since=None if query.created_from is None else query.created_from.timestamp(),
-        until=None if query.created_to is None else query.created_to.timestamp(),
-        cursor=query.cursor,
-        limit=query.limit,
-        brief=True,
-    )
+    return replace(query.wanted(), states=query.state, cursor=query.cursor, limit=query.limit, brief=True)
