@@ -23,6 +23,11 @@ _BUSY = 300.0
 _SHARE_WHEN_BUSY = 0.05
 """Of a processor; otherwise it is half of one."""
 
+_FLOODED = 3_000.0
+"""Ends of runs a second that the index could not keep up with whatever it took: what it takes is felt, and no use."""
+
+_SHARE_WHEN_FLOODED = 0.01
+
 
 @dataclass(slots=True)
 class Pruner:
@@ -184,7 +189,9 @@ class Indexer:
         self._left, self._at = piece.left, now
         if not piece.left:
             return None
-        return piece.seconds * (1 / _SHARE_WHEN_BUSY if arrived > _BUSY else 1)
+        if arrived > _FLOODED:
+            return piece.seconds / _SHARE_WHEN_FLOODED
+        return piece.seconds / _SHARE_WHEN_BUSY if arrived > _BUSY else piece.seconds
 
 
 @dataclass(slots=True)

@@ -124,7 +124,7 @@ async def test_indexing_goes_on_after_an_error(store: SqliteStore) -> None:
     await stopped(indexing, stop)
 
 
-@pytest.mark.parametrize(("arriving", "pause"), [(100, 1.0), (100_000, 20.0)])
+@pytest.mark.parametrize(("arriving", "pause"), [(100, 1.0), (1000, 20.0), (100_000, 100.0)])
 async def test_indexing_leaves_a_busy_machine_to_the_jobs(arriving: int, pause: float) -> None:
     class Busy:
         """`arriving` runs end each second."""
