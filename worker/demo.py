@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TaskProgr
 
 from config.layers import Loaded
 from worker import assembly, beside, logs, service
+from worker.assembly import ADMIN_KEY_FILE
 from worker.console import LogOptions, start_logging
 from worker.control import JobRequest
 from worker.emitter import Emitter
@@ -35,8 +36,13 @@ KIND = "insignia_background_processing"
 _LARGE = 50_000
 _LIMIT = 300.0
 """Seconds after which a demo that was to end by itself gives up."""
-_OWN = ("--Http:Url=http://127.0.0.1:0", "--Hub:Enabled=true", "--WebSocket:Progress=true")
-"""A free port, so that the demo never meets a service that runs already."""
+_OWN = (
+    "--Http:Url=http://127.0.0.1:0",
+    "--Hub:Enabled=true",
+    "--WebSocket:Progress=true",
+    f"--WebSocket:DefaultUserId={USER}",
+)
+"""A free port, so that the demo never meets a service that runs already; who opens the dashboard is the demo's user."""
 _BROKEN = "PK\x03\x04 this is a spreadsheet, whatever its name says\n"
 
 
@@ -119,7 +125,11 @@ class LoadSettings(Protocol):
 def run(load: LoadSettings, *, once: bool) -> int:
     """The exit code: 0 when every notification arrived and said what it should."""
     console = Console(file=sys.stderr, highlight=False, width=None if sys.stderr.isatty() else 120)
-    loaded = load(_OWN, {"STATE_DIRECTORY": str(load().state_dir / "demo")})
+    usual = load()
+    environ = {"STATE_DIRECTORY": str(usual.state_dir / "demo")}
+    if usual.environment == "Production":  # nobody has said otherwise: on this machine the page asks for no key
+        environ["DOTNET_ENVIRONMENT"] = "Development"
+    loaded = load(_OWN, environ)
     folder = loaded.state_dir
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = StoreLock.acquire(folder.with_suffix(".lock"))  # two demos would wipe each other's folder
@@ -152,6 +162,8 @@ async def _perform(loaded: Loaded, console: Console, *, once: bool) -> int:
         await asyncio.to_thread(_write_rosters, folder)
     async with _running(loaded) as running:
         console.print(f"🚀 the service is up at {running.url}; its log: {loaded.state_dir / 'demo.log'}")
+        key = "" if loaded.development else f" (sign in with the key in {loaded.state_dir / ADMIN_KEY_FILE})"
+        console.print(f"📊 the dashboard is at {running.url}/{key}")
         with Progress(*_columns(), console=console) as bars:
             show = Show(bars)
             await _watch(loaded, running, show)
@@ -238,6 +250,7 @@ async def _tell(console: Console, loaded: Loaded, running: service.Running, show
     for command in ("jobs list", "notifications list"):
         line(f"   {prefix} {command}")
     if stays:
+        line(f"   open {running.url}/ in a browser, and drop a roster on it: {_sample(loaded, 'roster.csv')}")
         line(f"   {prefix} listen --user {USER} --WebSocket:Url={running.url}")
     line(f"   {sys.argv[0]} evaluate {_sample(loaded, 'roster.csv')} --round {ROUND} \\")
     line(f"       --history {_sample(loaded, 'history.csv')} -o my-results/")

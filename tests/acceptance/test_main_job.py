@@ -3,15 +3,19 @@
 import asyncio
 import csv
 import io
+import itertools
 import json
 import shutil
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.process import command, free_port, running_worker
+from tests.support.process import clean_environment, command, free_port, running_worker
 from tests.support.socketio_server import socketio_server
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "cases.json").read_text(encoding="utf-8"))["cases"]
@@ -28,6 +32,30 @@ def test_the_demo_ends_by_itself_and_prints_every_notification_as_a_browser_gets
     assert {line["event"] for line in lines} == {"socket-notification"}
     again = command(tmp_path, "demo", "--once")
     assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.timeout(120)
+def test_the_demo_says_where_its_dashboard_is_and_lets_its_user_in(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-m", "worker", "demo"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+    with running:
+        try:
+            assert running.stderr is not None
+            [line] = itertools.islice((line for line in running.stderr if "the dashboard is at" in line), 1)
+            url = line.split()[-1]
+            with urllib.request.urlopen(url, timeout=10) as page:
+                assert b"<title>" in page.read()
+            with urllib.request.urlopen(f"{url}api/v1/session", timeout=10) as answer:
+                assert json.load(answer)["userId"] == "hr-officer-1"
+        finally:
+            running.kill()
 
 
 @pytest.mark.parametrize("round_be", sorted({case["round_year_be"] for case in CASES}))
