@@ -11,7 +11,7 @@ from config.layers import Loaded
 from config.problems import Origin
 from config.settings import Settings
 from config.shape import ListOf, MapOf, Section, Shape, shape_of
-from config.tree import Empty, Path, flatten, key_text, unflatten
+from config.tree import Empty, Path, flatten, key_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +61,6 @@ def _description(path: Path) -> str:
             case ListOf(item) | MapOf(item):
                 shape = item
     return text
-
-
-def as_dict(loaded: Loaded) -> dict[str, Any]:
-    """The same for machines: the tree as a settings file would have it, and beside it the origins by key."""
-    found = rows(loaded)
-    tree = unflatten((path, masked(path, value)) for path, value in leaves(loaded.settings))
-    return {
-        "environment": loaded.environment,
-        "contentRoot": str(loaded.content_root),
-        "stateDirectory": str(loaded.state_dir),
-        "files": [str(file) for file in loaded.files],
-        "settings": tree,
-        "origins": {row.key: str(row.origin) for row in found},
-        "warnings": [str(warning) for warning in loaded.warnings],
-    }
 
 
 def leaves(settings: Settings) -> Iterator[tuple[Path, Any]]:

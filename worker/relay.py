@@ -32,7 +32,6 @@ class Relay:
     """The store may hold messages after `_read_to` of which nobody told."""
     _told_meanwhile: list[OutboxMessage] | None = None
     """What was committed while a read is under way, which may or may not have seen it."""
-    _taken_to: int = 0
     _confirmed_to: int = 0
     _recorded_to: int = 0
     _refused: dict[int, tuple[OutboxMessage, str]] = field(default_factory=dict)
@@ -78,7 +77,6 @@ class Relay:
                 self._news.clear()
                 await self._news.wait()
         messages = [self._ahead.popleft() for _ in range(min(limit, len(self._ahead)))]
-        self._taken_to = messages[-1].id
         self._in_flight.update((message.id, message) for message in messages)
         return messages
 
@@ -87,7 +85,7 @@ class Relay:
         self._ahead.clear()
         proven = takewhile(lambda message_id: message_id <= self._confirmed_to, self._in_flight)
         self._in_flight = {message_id: self._in_flight[message_id] for message_id in proven}
-        self._read_to = self._taken_to = self._confirmed_to
+        self._read_to = self._confirmed_to
         self._behind = True
         self._news.set()  # who waits for something new has old messages to take
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from config.jsonfile import read_leaves
 from config.settings import Settings
-from config.show import as_dict, explained, leaves, rows
+from config.show import explained, leaves, rows
 from tests.support.site import Site
 
 HEX = "ab" * 32
@@ -58,7 +57,7 @@ def test_secrets_are_masked_wherever_they_stand(site: Site) -> None:
             "Http__ApiKeys__0__Sha256": HEX,
         }
     )
-    text = json.dumps([[row.key, row.value] for row in rows(loaded)]) + json.dumps(as_dict(loaded))
+    text = json.dumps([[row.key, row.value] for row in rows(loaded)])
     assert secret not in text
     assert HEX not in text
     found = {row.key: row.value for row in rows(loaded)}
@@ -67,21 +66,9 @@ def test_secrets_are_masked_wherever_they_stand(site: Site) -> None:
     assert found["Queue:ConnectionString"] is None
 
 
-def test_the_dictionary_is_a_settings_file_of_the_values_in_force(site: Site) -> None:
-    site.write('{"Worker": {"Execution": {"mail": "thread"}}, "Http": {"AllowedHosts": ["a"]}, "Serilog": {}}')
-    loaded = site.load()
-    shown = as_dict(loaded)
-    assert shown["origins"]["Http:AllowedHosts:0"] == "appsettings.json:1"
-    assert (shown["environment"], shown["contentRoot"]) == ("Production", str(site.here))
-    assert shown["files"] == [str(site.here / "appsettings.json")]
-    assert len(shown["warnings"]) == 1
-    site.write(json.dumps(shown["settings"]))
-    assert site.load().settings == loaded.settings
-
-
 def test_the_leaves_of_the_defaults_are_those_of_no_settings_at_all(site: Site) -> None:
     assert list(leaves(Settings())) == list(leaves(site.load().settings))
-    assert read_leaves(json.dumps(as_dict(site.load())["settings"]))
+    assert list(leaves(Settings()))
 
 
 def test_a_row_is_explained_by_its_default_and_its_meaning(site: Site) -> None:
