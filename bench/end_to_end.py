@@ -99,8 +99,10 @@ def _publisher_token(key: str) -> str:
 def _measure(worker: WorkerProcess, jobs: int) -> dict[str, float]:
     began = time.perf_counter()
     for batch in _batches(jobs):
-        worker.client.ask("POST", "/api/v1/jobs/batch", {"jobs": batch})
+        answer = worker.client.ask("POST", "/api/v1/jobs/batch", {"jobs": batch})
     taken_in = time.perf_counter() - began
+    # Asking again and again is work for what is measured: the last of them tells when there is something to ask.
+    worker.client.ask("GET", f"/api/v1/jobs/{answer['jobs'][-1]['jobId']}?wait=60")
     while not _all_notified(worker, jobs):
         time.sleep(0.02)
     return {"intake": jobs / taken_in, "end_to_end": jobs / (time.perf_counter() - began)}
