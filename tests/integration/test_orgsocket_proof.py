@@ -112,7 +112,7 @@ async def test_auto_falls_back_to_fences_and_says_so() -> None:
     feed = ListFeed([message(number) for number in range(1, 11)])
     async with (
         bad_server(lambda stage: _deaf(stage, pongs=1000)) as server,
-        running(quick(server.url, ack_timeout=300), feed) as link,
+        running(quick(server.url, ack_timeout=1000), feed) as link,
     ):
         await feed.until(10)
         assert link.channel.figures().mode == "fence"
