@@ -32,6 +32,8 @@ class Relay:
     """The store may hold messages after `_read_to` of which nobody told."""
     _told_meanwhile: list[OutboxMessage] | None = None
     """What was committed while a read is under way, which may or may not have seen it."""
+    _missed: bool = False
+    """More was told during that read than is held."""
     _confirmed_to: int = 0
     _recorded_to: int = 0
     _refused: dict[int, tuple[OutboxMessage, str]] = field(default_factory=dict)
@@ -109,6 +111,8 @@ class Relay:
             self._follow(messages)
         elif len(self._told_meanwhile) < _HOLD:
             self._told_meanwhile.extend(messages)
+        else:
+            self._missed = True
         self._news.set()
 
     def _follow(self, messages: Sequence[OutboxMessage]) -> None:
@@ -128,6 +132,7 @@ class Relay:
     async def _read(self) -> None:
         generation = self._generation
         self._told_meanwhile = told = list[OutboxMessage]()
+        self._missed = False
         try:
             found = await self.outbox.pending(self._read_to, READ_AHEAD)
         except Exception as exc:  # noqa: BLE001 -- the relay outlives whatever it meets
@@ -142,6 +147,7 @@ class Relay:
             self._line_up(found)
         self._behind = len(found) == READ_AHEAD
         self._follow(told)
+        self._behind = self._behind or self._missed
 
     async def _record_for_ever(self) -> None:
         while True:

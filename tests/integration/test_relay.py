@@ -15,7 +15,7 @@ from tests.support.sqlite_store import Gate, a_store, told
 from worker.events import LoopFailed, NotificationRejected, NotificationsDelivered
 from worker.notifier import Feed
 from worker.queues.sqlite import SqliteStore
-from worker.relay import Relay
+from worker.relay import READ_AHEAD, Relay
 
 
 @dataclass
@@ -245,6 +245,22 @@ async def test_what_is_told_during_a_read_is_neither_lost_nor_doubled(store: Sql
         gate.open.set()
         assert await waiting == ids
         assert await taken(feed, 10) == more
+
+
+async def test_what_is_told_during_a_read_beyond_what_is_held_is_read_though_no_more_news_come(
+    store: SqliteStore,
+) -> None:
+    gate = Gate(store, "pending")
+    async with relaying(gate) as (_, feed, _):
+        gate.open.clear()
+        waiting = asyncio.ensure_future(taken(feed, 1000))
+        await gate.reached.wait()  # it has found nothing, and is held up
+        ids = await told(store, READ_AHEAD) + await told(store, 3)
+        gate.open.set()
+        got = await waiting
+        while len(got) < len(ids):
+            got += await taken(feed, 1000)
+    assert got == ids
 
 
 @pytest.mark.parametrize("seed", range(12))
