@@ -6,7 +6,7 @@ import json
 import pytest
 import pytest_asyncio
 
-from tests.support.chromium import a_chromium, a_profile, until
+from tests.support.chromium import a_profile, until
 from tests.support.dashboard import KIND, a_service, dashboard
 from tests.support.fault_proxy import fault_proxy
 from tests.support.process import free_port
@@ -17,12 +17,6 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)
 SHADOW = "document.querySelector('websocket-status').shadowRoot"
 LINK = f"{SHADOW}.querySelector('.box').dataset.state"
 CHIP = "document.querySelector('main h1 ~ span .chip')?.className ?? ''"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium():
-    async with a_chromium() as browser:
-        yield browser
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

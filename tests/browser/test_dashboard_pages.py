@@ -3,7 +3,7 @@
 import pytest
 import pytest_asyncio
 
-from tests.support.chromium import a_chromium, a_profile, until
+from tests.support.chromium import a_profile, until
 from tests.support.dashboard import KIND, PAGES, a_service, dashboard
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -20,12 +20,6 @@ OFFICER = {
     "salary": 21990,
     "decorations": [],
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium():
-    async with a_chromium() as browser:
-        yield browser
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
