@@ -1,9 +1,9 @@
-"""All benchmarks one by one: `python -m bench [store] [search] [end_to_end] [watched] [link] [hub] [files]`."""
+"""All benchmarks one by one: `python -m bench [NAME ...]`; the names are those of ALL."""
 
 import subprocess
 import sys
 
-ALL = ("store", "search", "end_to_end", "watched", "link", "hub", "files")
+ALL = ("store", "search", "end_to_end", "memory", "watched", "link", "hub", "sockets", "files", "insignia")
 
 
 def main() -> None:

@@ -1,10 +1,11 @@
-"""Uploads, rows of a round and programs: what the files of jobs cost, beside what the machine itself does, in one run.
+"""Uploads, rows of a round and programs: what the files of jobs cost, compared with the machine itself, in one run.
 
     python -m bench.files [--runs 5] [--officers 100000] [--megabytes 100]
 
-Medians over the runs. Of an upload: MB a second into the folder, synced, beside a plain write and sync of the same
-bytes, and how long the event loop was held up meanwhile. Of the rows: milliseconds a page, count included, and what
-the register adds to writing the results. Of programs: runs a second of /bin/true, beside starting it directly.
+Medians over the runs. Of an upload: MB per second into the folder, synced, compared with a plain write and sync of the
+same bytes, and how long the event loop was held up during it. Of the rows: milliseconds per page, count included, and
+what the row index adds to writing the results. Of programs: runs per second of /bin/true, compared with starting it
+directly.
 """
 
 import argparse
@@ -17,14 +18,15 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
-from config.settings import CommandHandlerSettings, HandlersSettings, ProgramSettings
-from worker.handlers.command import CommandPayload, run_program
-from worker.insignia import REGISTER, RowQuery, evaluate_roster, read_rows, write_results, write_sample
-from worker.uploads import Uploads
+from config.handler_settings import CommandHandlerSettings, HandlersSettings, ProgramSettings
+from worker.handlers.command.handler import CommandPayload, run_program
+from worker.insignia import ROW_INDEX, RowQuery, evaluate_roster, owner_folder, read_rows, write_results, write_sample
+from worker.runtime.uploads import Uploads
 
 QUERIES = {
     "all rows": RowQuery(),
@@ -65,21 +67,21 @@ def rows(folder: Path, officers: int, runs: int) -> None:
     evaluation = evaluate_roster(folder / "r.csv", 2569, bad_row_limit=100)
     print(f"{officers:,} officers: evaluated in {time.perf_counter() - started:.1f} s")
 
-    def write(*, register: bool) -> None:
+    def write(*, row_index: bool) -> None:
         shutil.rmtree(folder / "out", ignore_errors=True)
-        write_results(evaluation, folder / "out", register=register)
+        write_results(evaluation, folder / "out", row_index=row_index)
 
-    plain, more = timed(lambda: write(register=False), runs), timed(lambda: write(register=True), runs)
-    size = (folder / "out" / REGISTER).stat().st_size
+    plain, more = timed(lambda: write(row_index=False), runs), timed(lambda: write(row_index=True), runs)
+    size = (folder / "out" / ROW_INDEX).stat().st_size
     print(f"  results written in {plain:.2f} s, with the register {more:.2f} s; it has {size / 1e6:.1f} MB")
     for name, query in QUERIES.items():
-        seconds = timed(lambda query=query: read_rows(folder / "out" / REGISTER, query), runs)
+        seconds = timed(partial(read_rows, folder / "out" / ROW_INDEX, query), runs)
         print(f"  {name}: {seconds * 1000:.1f} ms")
 
 
 async def upload(folder: Path, piece: bytes, count: int) -> tuple[float, float]:
     """Seconds, and the 99th percentile of the loop's delays in seconds."""
-    uploads = Uploads(folder, max_bytes=1 << 40, total_bytes=1 << 40)
+    uploads = Uploads(folder, max_bytes=1 << 40, total_bytes=1 << 40, owner_folder=owner_folder)
 
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(count):
@@ -97,7 +99,7 @@ async def upload(folder: Path, piece: bytes, count: int) -> tuple[float, float]:
     started = time.perf_counter()
     async with uploads.draft() as draft:
         await draft.receive("roster", "r.csv", pieces())
-        await draft.keep("job", "")
+        await draft.keep("job", ("user-1", None), "")
     seconds = time.perf_counter() - started
     watching.cancel()
     return seconds, statistics.quantiles(delays, n=100)[98]
@@ -122,7 +124,7 @@ def uploading(folder: Path, megabytes: int, runs: int) -> None:
     seconds, delay = (statistics.median(figures) for figures in zip(*ours, strict=True))
     plain = statistics.median(raw)
     print(f"upload of {megabytes} MB: {megabytes / seconds:.0f} MB/s, x{plain / seconds:.2f} of a plain write")
-    print(f"  the loop's delays meanwhile, p99: {delay * 1000:.1f} ms")
+    print(f"  the loop's delays during it, p99: {delay * 1000:.1f} ms")
 
 
 async def programs(count: int, at_once: int) -> float:

@@ -1,12 +1,14 @@
-"""The hub beside the JavaScript socket.io server: acknowledged publishes, fan-out, connects, memory.
+"""The hub compared with the JavaScript socket.io server: acknowledged publishes, fan-out, connects, memory.
 
-    python -m bench.hub [--runs 3] [--only publish|stored|room|users|connects|memory]
+    python -m bench.hub [--runs 3] [--only publish|stored|room|users|polling|connects|memory] [--servers js ours/disk]
 
 Each server is a process of its own; publisher and receivers are this process, which counts bytes instead of
-reading frames, so that the server is what is measured. Servers take turns within a run; medians over the runs.
+reading frames, so that the server is what is measured. Servers take turns within a run; medians over the runs, and the
+median of the CPU time that the server took in a run, which says more on a busy machine.
 `ours/disk` writes every notification to its inbox, `ours/memory` keeps the inbox in memory; for fan-out the
 messages are progress messages, which neither we nor the JavaScript server store. `stored` is fan-out of notifications
-that are in the inbox before anybody gets them (the JavaScript server just passes them on).
+that are in the inbox before they are delivered (the JavaScript server just passes them on); `polling` is the same with
+receivers that use HTTP long-polling, which confirm to ours what they have read.
 Needs Node and the packages of tests/interop (npm ci).
 """
 
@@ -30,13 +32,16 @@ import uvloop
 from aiohttp import web
 from pydantic import SecretStr
 
-from config.settings import HubSettings, WebSocketSettings
-from tests.support.process import free_port
+from config.hub_settings import HubSettings
+from config.link_settings import WebSocketSettings
+from tests.support.ports import free_port
+from tests.support.processes import cpu_seconds, resident_bytes
 from tests.support.redis_server import RedisServer
-from worker.clock import Clock
-from worker.hub.auth import Authority, load_key
-from worker.hub.guard import Caps
-from worker.hub.server import Hub
+from worker.core.clock import Clock
+from worker.hub.config import HubConfig
+from worker.hub.connection_limits import ConnectionLimits
+from worker.hub.server import HubServer
+from worker.hub.tokens import TokenService, load_key
 
 ROOT = Path(__file__).parents[1]
 PATH = "/api/v1/org-socket"
@@ -54,8 +59,11 @@ class Server:
 
     def memory(self) -> int:
         """Resident bytes."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+        return resident_bytes(self.pid)
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the process so far."""
+        return cpu_seconds(self.pid)
 
 
 @contextlib.contextmanager
@@ -96,13 +104,14 @@ def _started(name: str, folder: Path, redis: str) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait()
-        process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def _tokens(name: str, folder: Path) -> Callable[[str], dict[str, str]]:
     if name == "js":
         return lambda user: {"user": user}
-    authority = Authority(load_key(folder / "hub.key")[0], "insignia-worker", "org-socket", Clock())
+    authority = TokenService(load_key(folder / "hub.key")[0], "insignia-worker", "org-socket", Clock())
     return lambda user: {"token": authority.mint(user, publish=user == "publisher")}
 
 
@@ -111,8 +120,11 @@ async def serve(port: int, folder: Path, name: str) -> None:
     settings = HubSettings(
         inbox_path="hub.db" if name == "ours/disk" else ":memory:", redis=SecretStr(redis) if redis else None
     )
-    plenty = Caps(total=100_000, per_address=100_000, per_user=100_000, attempts=1e6, attempt_burst=1e6)
-    hub = Hub(settings, WebSocketSettings(), state=folder, clock=Clock(), emit=_deaf, caps=plenty)
+    plenty = ConnectionLimits(
+        total=100_000, per_address=100_000, per_user=100_000, attempts_per_second=1e6, attempt_burst=1e6
+    )
+    config = HubConfig(settings, WebSocketSettings(), folder, connection_limits=plenty)
+    hub = HubServer(config, Clock(), _ignore)
     app = web.Application()
     hub.mount(app)
     await hub.start()
@@ -123,7 +135,7 @@ async def serve(port: int, folder: Path, name: str) -> None:
     await asyncio.Event().wait()
 
 
-def _deaf(_: Any) -> None: ...
+def _ignore(_: Any) -> None: ...
 
 
 class Socket(asyncio.Protocol):
@@ -170,6 +182,52 @@ class Socket(asyncio.Protocol):
         await entered
 
 
+class Poller:
+    """A client on HTTP long-polling, with one connection for GET and one for POST, that counts events."""
+
+    _HEADERS = "Host: bench\r\nUser-Agent: node-XMLHttpRequest"
+    """As socket.io-client in Node."""
+
+    def __init__(self, port: int, auth: dict[str, str]) -> None:
+        self.events = 0
+        self._port = port
+        self._auth = auth
+        self._path = f"{PATH}/?EIO=4&transport=polling"
+
+    async def open(self) -> None:
+        self._getting = await asyncio.open_connection("127.0.0.1", self._port)
+        self._posting = await asyncio.open_connection("127.0.0.1", self._port)
+        handshake = orjson.loads((await self._get())[1:])
+        self._path += f"&sid={handshake['sid']}"
+        await self._post(b"40" + orjson.dumps(self._auth))
+        assert (await self._get()).startswith(b"40")
+
+    async def run(self) -> None:
+        while True:
+            packets = (await self._get()).split(b"\x1e")
+            self.events += sum(packet.startswith(b"42") for packet in packets)
+            if b"2" in packets:
+                await self._post(b"3")
+
+    def close(self) -> None:
+        self._getting[1].close()
+        self._posting[1].close()
+
+    async def _get(self) -> bytes:
+        self._getting[1].write(f"GET {self._path} HTTP/1.1\r\n{self._HEADERS}\r\n\r\n".encode())
+        return await self._body(self._getting[0])
+
+    async def _post(self, body: bytes) -> None:
+        head = f"POST {self._path} HTTP/1.1\r\n{self._HEADERS}\r\nContent-Type: text/plain\r\n"
+        self._posting[1].write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        await self._body(self._posting[0])
+
+    async def _body(self, reader: asyncio.StreamReader) -> bytes:
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        assert b" 200 " in head, head
+        return await reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
+
+
 def frame(text: bytes) -> bytes:
     """A client's text frame; a mask of zeros is a mask."""
     size = len(text)
@@ -199,8 +257,8 @@ async def crowd(server: Server, users: list[str]) -> AsyncIterator[list[Socket]]
 def event(user: str, number: int, *, progress: bool) -> bytes:
     payload = {
         "taskType": "insignia_background_processing",
-        "jobId": "0199a8a1-7a5b-7c3d-9e0f-1a2b3c4d5e6f",
-        "notificationId": f"00000000-0000-5000-8000-{number:012d}",
+        "jobId": f"0199a8a1-7a5b-7c3d-9e0f-{number % 10**12:012d}",
+        "notificationId": f"00000000-0000-5000-8000-{number % 10**12:012d}",
         "status": "running" if progress else "success",
         "sequence": 1,
     }
@@ -209,7 +267,7 @@ def event(user: str, number: int, *, progress: bool) -> bytes:
 
 
 async def publishes(server: Server, count: int = 20_000, window: int = 256) -> float:
-    """Acknowledged notifications per second to 100 users nobody listens for."""
+    """Acknowledged notifications per second to 100 users without connections."""
     bodies = [event(f"user{n % 100}", time.time_ns() + n, progress=False) for n in range(count)]
     async with crowd(server, ["publisher"]) as (publisher,):
         acknowledgement = len(frame(b'43100[{"ok":true}]')) - 4
@@ -273,7 +331,33 @@ async def memory(server: Server) -> float:
         return (server.memory() - before) / 1024 / 1000
 
 
-CELLS = {"publish": publishes, "stored": stored, "room": room, "users": users, "connects": connects, "memory": memory}
+async def polling(server: Server) -> float:
+    """Deliveries per second to 100 receivers that poll, with at most 100 notifications on their way to each."""
+    count, window, receivers = 2_000, 100, [Poller(server.port, server.token("ann")) for _ in range(100)]
+    polls: list[asyncio.Task[None]] = []
+    try:
+        await asyncio.gather(*(receiver.open() for receiver in receivers))
+        polls = [asyncio.create_task(receiver.run()) for receiver in receivers]
+        async with crowd(server, ["publisher"]) as (publisher,):
+            began = time.perf_counter()
+            for number in range(count):
+                while number - min(receiver.events for receiver in receivers) >= window:
+                    await asyncio.sleep(0)
+                publisher.send(b"42" + event("ann", number, progress=False))
+            while sum(receiver.events for receiver in receivers) < count * len(receivers):
+                await asyncio.sleep(0.002)
+            return count * len(receivers) / (time.perf_counter() - began)
+    finally:
+        for poll in polls:
+            poll.cancel()
+        for receiver in receivers:
+            receiver.close()
+
+
+CELLS: dict[str, Callable[[Server], Any]] = {
+    "publish": publishes,
+    **{cell.__name__: cell for cell in (stored, room, users, polling, connects, memory)},
+}
 
 
 def main() -> None:
@@ -283,24 +367,30 @@ def main() -> None:
         uvloop.run(serve(int(port), Path(folder), name))
         return
     for cell in arguments.only or CELLS:
-        found: dict[str, list[float]] = {name: [] for name in SERVERS}
-        for _ in range(arguments.runs):
-            for name in SERVERS:
-                with tempfile.TemporaryDirectory() as folder, started(name, Path(folder)) as server:
-                    found[name].append(uvloop.run(CELLS[cell](server)))
-        medians = {name: statistics.median(values) for name, values in found.items()}
-        row = "  ".join(
-            f"{name} {medians[name]:>9,.0f} [{min(found[name]):,.0f}-{max(found[name]):,.0f}]"
-            f" {medians[name] / medians['js']:.2f}x"
-            for name in SERVERS
-        )
-        print(f"{cell:9} {row}", flush=True)
+        print(f"{cell:9} {_row(CELLS[cell], arguments.servers, arguments.runs)}", flush=True)
+
+
+def _row(cell: Callable[[Server], Any], servers: list[str], runs: int) -> str:
+    found, cpu = ({name: list[float]() for name in servers} for _ in range(2))
+    for _ in range(runs):
+        for name in servers:
+            with tempfile.TemporaryDirectory() as folder, started(name, Path(folder)) as server:
+                before = server.cpu_seconds()
+                found[name].append(uvloop.run(cell(server)))
+                cpu[name].append(server.cpu_seconds() - before)
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    return "  ".join(
+        f"{name} {medians[name]:>9,.0f} [{min(found[name]):,.0f}-{max(found[name]):,.0f}]"
+        f" {medians[name] / medians[servers[0]]:.2f}x, CPU {statistics.median(cpu[name]):.2f} s"
+        for name in servers
+    )
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", choices=list(CELLS), action="append")
+    parser.add_argument("--servers", choices=SERVERS, nargs="+", default=SERVERS, help="the first is the measure")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
 

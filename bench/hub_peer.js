@@ -2,7 +2,7 @@
 //   NODE_PATH=tests/interop/node_modules node bench/hub_peer.js PORT
 const { Server } = require("socket.io");
 const http = require("node:http").createServer();
-const io = new Server(http, { path: "/api/v1/org-socket", transports: ["websocket"], perMessageDeflate: false });
+const io = new Server(http, { path: "/api/v1/org-socket", perMessageDeflate: false });
 io.on("connection", (socket) => {
   const { user } = socket.handshake.auth;
   if (user) socket.join(`user:${user}`);

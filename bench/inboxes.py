@@ -1,7 +1,7 @@
 """What a shared inbox costs in Redis, in PostgreSQL and in our own file: accept, replay, move the mark. Side by side.
 
 `POSTGRES=postgres://user@127.0.0.1:5432/postgres python -m bench.inboxes`; a database of its own is made and dropped.
-Needs `redis-server`, and asyncpg beside our packages (`pip install asyncpg`): nothing else of ours needs it.
+Needs `redis-server`, and asyncpg in addition to our packages (`pip install asyncpg`): nothing else needs it.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,10 +22,10 @@ from redis.asyncio import Redis
 
 from tests.support.hub import EVENT, message
 from tests.support.redis_server import RedisServer
-from worker.clock import Clock
-from worker.hub.inbox import Inbox
-from worker.hub.news import News, read_news
-from worker.hub.scripts import APPEND, MARK, PAGE
+from worker.core.clock import Clock
+from worker.hub.inboxes.redis_scripts import APPEND, MARK, PAGE
+from worker.hub.inboxes.sqlite import SqliteInbox
+from worker.hub.messages import Message, read_message
 
 USERS = 500
 ROUNDS = 7
@@ -73,7 +74,7 @@ WHERE inbox.name = m.name AND inbox.read < m.seq
 class Store(Protocol):
     name: str
 
-    async def accept(self, batch: list[News]) -> None: ...
+    async def accept(self, batch: list[Message]) -> None: ...
 
     async def replay(self, user: str) -> int:
         """A page of 100."""
@@ -87,7 +88,7 @@ class InRedis:
         self.name = f"redis/{sync}"
         self._append, self._page, self._mark = map(redis.register_script, (APPEND, PAGE, MARK))
 
-    async def accept(self, batch: list[News]) -> None:
+    async def accept(self, batch: list[Message]) -> None:
         arguments: list[Any] = ["bench:", os.urandom(8).hex(), 10_000, 7 * 86400, 90 * 86400]
         for news in batch:
             arguments += (news.user, news.id or "", news.redelivery, "0", news.body)
@@ -98,7 +99,7 @@ class InRedis:
         return (len(found) - 3) // 2
 
     async def move(self, marks: dict[str, int]) -> None:
-        await self._mark(args=["bench:", *itertools.chain(*marks.items())])
+        await self._mark(args=["bench:", *(part for mark in marks.items() for part in mark)])
 
 
 class InPostgres:
@@ -107,7 +108,7 @@ class InPostgres:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
 
-    async def accept(self, batch: list[News]) -> None:
+    async def accept(self, batch: list[Message]) -> None:
         columns = zip(*((news.user, news.id, news.redelivery, news.body) for news in batch), strict=True)
         await self._pool.fetch(ACCEPT, *map(list, columns))
 
@@ -121,22 +122,23 @@ class InPostgres:
 class InFile:
     name = "own file"
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: SqliteInbox) -> None:
         self._inbox = inbox
 
-    async def accept(self, batch: list[News]) -> None:
-        await asyncio.gather(*(_asked(lambda done, one=news: self._inbox.append(one, done)) for news in batch))
+    async def accept(self, batch: list[Message]) -> None:
+        await asyncio.gather(*(_result_of(partial(self._inbox.append, news)) for news in batch))
 
     async def replay(self, user: str) -> int:
-        return len((await _asked(lambda done: self._inbox.open(user, None, done))).messages)
+        return len((await _result_of(lambda done: self._inbox.open(user, None, done))).messages)
 
     async def move(self, marks: dict[str, int]) -> None:
         for user, seq in marks.items():
-            self._inbox.was_read(user, seq)
-        await _asked(lambda done: (self._inbox.flush(), self._inbox.read("nobody", 0, done)))
+            self._inbox.mark_read(user, seq)
+        self._inbox.flush()
+        await _result_of(lambda done: self._inbox.read("unknown", 0, done))
 
 
-async def _asked(ask: Callable[[Callable[[Any], None]], object]) -> Any:
+async def _result_of(ask: Callable[[Callable[[Any], None]], object]) -> Any:
     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     ask(answer.set_result)
     return await answer
@@ -152,7 +154,7 @@ async def _stores(folder: Path) -> AsyncIterator[list[Store]]:
             stack.callback(server.kill)
             stores.append(InRedis(await stack.enter_async_context(Redis.from_url(server.url)), sync))
         stores.append(InPostgres(await stack.enter_async_context(_postgres())))
-        inbox = Inbox(folder / "hub.db", Clock())
+        inbox = SqliteInbox(folder / "hub.db", Clock())
         await inbox.start()
         stack.push_async_callback(inbox.close)
         yield [*stores, InFile(inbox)]
@@ -180,11 +182,11 @@ async def _postgres() -> AsyncIterator[Any]:
 _numbers = itertools.count()
 
 
-def _batch(size: int) -> list[News]:
+def _batch(size: int) -> list[Message]:
     batch = []
     for number in itertools.islice(_numbers, size):
         body = orjson.dumps([EVENT, message(number, note="x" * 200), {"userId": f"user-{number % USERS}"}])
-        batch.append(read_news(orjson.loads(body), body))
+        batch.append(read_message(orjson.loads(body), body))
     return batch
 
 

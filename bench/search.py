@@ -3,7 +3,7 @@
     python -m bench.search [--jobs 1000000] [--runs 7] [--folder DIR] [--json FILE]
 
 The store is filled by SQL, not by its own intake. Every look is made through the store's own methods, with one page of
-50 rows, and measured `--runs` times; the median is shown beside the slowest. "short" means that the page came back
+50 rows, and measured `--runs` times; the median is shown with the slowest. "short" means that the page came back
 unfinished because its time was over.
 """
 
@@ -17,15 +17,16 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
-from worker.clock import Clock
-from worker.job import JobState
-from worker.queue import AuditQuery, JobPage, JobQuery
-from worker.queues.sqlite import SqliteStore, open_store
-from worker.queues.sqlite_room import search_bytes
-from worker.queues.sqlite_schema import connect_writer, migrate
+from worker.core.clock import Clock
+from worker.core.job import JobState
+from worker.core.store import AuditQuery, JobPage, JobQuery
+from worker.stores.sqlite.connection import connect_writer, migrate
+from worker.stores.sqlite.disk_space import search_bytes
+from worker.stores.sqlite.store import SqliteStore, open_store
 
 START = 1_800_000_000.0
 """The first job's moment; one follows each second."""
@@ -102,15 +103,20 @@ def fill(path: Path, jobs: int) -> None:
 Look = Callable[[SqliteStore], Awaitable[object]]
 
 
-def jobs(**query: object) -> Look:
+def jobs(**query: Any) -> Look:
     async def look(store: SqliteStore) -> JobPage:
-        return await store.find(JobQuery(**query))  # type: ignore[arg-type]
+        return await store.find(JobQuery(**query))
 
     return look
 
 
-def looks(count: int, job_id: str, news_id: str) -> dict[str, Look]:
-    middle, late = str(count // 2), START + count
+def looks(count: int, job_id: str, notification_id: str) -> dict[str, Look]:
+    """Return every measured call, by its label."""
+    return _pages(count) | _texts(count, job_id) | _records(count, job_id, notification_id)
+
+
+def _pages(count: int) -> dict[str, Look]:
+    middle = str(count // 2)
     return {
         "first page": jobs(),
         "a page in the middle": jobs(cursor=middle),
@@ -129,6 +135,12 @@ def looks(count: int, job_id: str, news_id: str) -> dict[str, Look]:
         "state + kind + user": jobs(states=[S.FAILED], kind="rare", user_ids=["user-7919"]),
         "state + kind, never together": jobs(states=[S.FAILED], kind="rare"),
         "an hour a year ago": jobs(since=START + 3600, until=START + 7200),
+    }
+
+
+def _texts(count: int, job_id: str) -> dict[str, Look]:
+    middle, late = str(count // 2), START + count
+    return {
         "an hour + state + text": jobs(since=late - 90000, until=late - 86400, states=[S.FAILED], text="เลขประจำตัว"),
         "text in every job": jobs(text="roster.csv"),
         "text in one of seven: ราชอิสริ": jobs(text="ราชอิสริ"),
@@ -149,6 +161,11 @@ def looks(count: int, job_id: str, news_id: str) -> dict[str, Look]:
         "text + kind + organisation": jobs(text="ช้างเผือก", kind="http", organizations=["กรม 8"]),
         "text + user": jobs(text="ราช", user_ids=["user-77"]),
         "10,000 ids of a frequent text": lambda store: store.find_ids(JobQuery(text="ราช", limit=10_000)),
+    }
+
+
+def _records(count: int, job_id: str, notification_id: str) -> dict[str, Look]:
+    return {
         "one job": lambda store: store.get(job_id),
         "a job's deliveries": lambda store: store.deliveries(job_id),
         "a job's attempts": lambda store: store.attempts(job_id),
@@ -159,8 +176,8 @@ def looks(count: int, job_id: str, news_id: str) -> dict[str, Look]:
         "notifications, dead, of a user": lambda store: store.notifications(state="dead", user_id="user-77"),
         "notifications, pending, of a user": lambda store: store.notifications(state="pending", user_id="user-77"),
         "notifications, in the middle": lambda store: store.notifications(before=count // 2),
-        "resend (looks for the id)": lambda store: store.resend(news_id),
-        "figures": lambda store: store.figures(),
+        "resend (looks for the id)": lambda store: store.resend(notification_id),
+        "figures": lambda store: store.stats(),
         "counts by kind": lambda store: store.counts_by_kind(),
         "audit trail, an actor's": lambda store: store.audit_trail(AuditQuery(actor="key-3", action="cancel")),
     }
@@ -193,7 +210,7 @@ async def timed(store: SqliteStore, look: Look, runs: int) -> Timed:
 
 
 async def built(store: SqliteStore) -> tuple[int, float]:
-    """Messages indexed, and the seconds of processor time it took; nothing else runs meanwhile."""
+    """Messages indexed, and the seconds of CPU it took; nothing else runs at the time."""
     done, started = 0, time.process_time()
     while True:
         piece = await store.index()
@@ -209,7 +226,7 @@ async def run(folder: Path, count: int, runs: int) -> dict[str, object]:
     before = await timed(store, jobs(text="หายากมาก"), 1)
     done, seconds = await built(store)
     reader = sqlite3.connect(path)
-    job_id, news_id = reader.execute(
+    job_id, notification_id = reader.execute(
         "SELECT job_id, notification_id FROM outbox WHERE id = ?", (count // 3,)
     ).fetchone()
     reader.close()
@@ -217,7 +234,7 @@ async def run(folder: Path, count: int, runs: int) -> dict[str, object]:
     print(f"index: {seconds / done * 1e6:.1f} µs of processor time and {search_bytes(path) / count:,.0f} bytes a job")
     print(f"{'one page of 50':42} {'median ms':>10} {'slowest':>9} {'found':>6}")
     figures: dict[str, object] = {"indexMicroseconds": seconds / done * 1e6, "indexBytes": search_bytes(path) / count}
-    for name, look in looks(count, job_id, news_id).items():
+    for name, look in looks(count, job_id, notification_id).items():
         one = await timed(store, look, runs)
         print(f"{name:42} {one.median:10.1f} {one.slowest:9.1f} {one.found:6}{' short' if one.short else ''}")
         figures[name] = {"medianMs": one.median, "slowestMs": one.slowest, "found": one.found, "short": one.short}

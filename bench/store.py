@@ -1,10 +1,11 @@
-"""Durable jobs a second in the SQLite store, beside the rows a second SQLite itself writes, in one run.
+"""Durable jobs per second in the SQLite store, compared with the rows per second of SQLite alone, in one run.
 
     python -m bench.store [--quick] [--runs 3] [--users 100] [--folder DIR] [--json FILE]
 
 Every figure is the median over the runs; the runs of one repeat follow each other, so that a noisy machine hits all
 of them alike. "x raw" is the ratio to SQLite's own rate with as many rows to a commit: 1 for single calls, else 100.
 Payloads have about 200 bytes, notification bodies about 400; every answer means "on disk" (synchronous=FULL).
+What turns cost follows in tables of their own (bench/store_claims.py); `--only claims` measures nothing else.
 """
 
 import argparse
@@ -21,15 +22,17 @@ from uuid import uuid4
 
 import uvloop
 
-from worker.clock import Clock
-from worker.job import Job, NewJob, new_job_id
-from worker.notification import Notification, Wire, notification_for
-from worker.outcome import Attempt, Succeeded
-from worker.queue import Settlement
-from worker.queues.sqlite import SqliteStore, open_store
+from bench import store_claims
+from worker.core.clock import Clock
+from worker.core.job import Job, NewJob, new_job_id
+from worker.core.notification import Notification, NotificationFormat, notification_for
+from worker.core.outcome import Attempt, Succeeded
+from worker.core.store import Settlement
+from worker.runtime.maintenance import Pruner
+from worker.stores.sqlite.store import SqliteStore, open_store
 
 PAYLOAD = b'{"roster":"' + b"x" * 170 + b'","round":2569}'
-WIRE = Wire()
+WIRE = NotificationFormat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,18 @@ class Ready:
 
 
 def _claimed(new: NewJob) -> Job:
-    return Job(new.id, new.kind, new.user_id, new.payload, 1, 1, 3, new.created_at, "owner", 1)
+    return Job(
+        id=new.id,
+        kind=new.kind,
+        user_id=new.user_id,
+        payload=new.payload,
+        run=1,
+        attempt=1,
+        max_attempts=3,
+        created_at=new.created_at,
+        owner="owner",
+        claim=1,
+    )
 
 
 async def opened(folder: Path) -> SqliteStore:
@@ -137,7 +151,7 @@ async def filled(folder: Path, count: int, users: int) -> SqliteStore:
 
 
 class Slots:
-    """The worker's shape with handlers that take no time: claim what is free, settle what has ended meanwhile."""
+    """The worker's shape with handlers that take no time: claim what is free, settle what has ended in the meantime."""
 
     def __init__(self, store: SqliteStore, concurrency: int, make: Callable[[Job], Settlement]) -> None:
         self.store, self.concurrency, self.make = store, concurrency, make
@@ -148,7 +162,7 @@ class Slots:
         store.on_work(self._wake.set)
 
     async def run(self, total: int) -> None:
-        settling = asyncio.create_task(self._settle_for_ever())
+        settling = asyncio.create_task(self._settle_batches())
         while self.done < total:
             self._wake.clear()
             free = min(self.concurrency, 2 * self.concurrency - self._unsettled)
@@ -161,7 +175,7 @@ class Slots:
                 await self._wake.wait()
         settling.cancel()
 
-    async def _settle_for_ever(self) -> None:
+    async def _settle_batches(self) -> None:
         while True:
             await self._settle.wait()
             self._settle.clear()
@@ -209,6 +223,42 @@ def each_by_itself(concurrency: int) -> Measure:
     return measure
 
 
+def with_history(*, pruned: bool) -> Measure:
+    """Claim and settle next to twice as many old runs, which the service's pruner deletes at the same time, or not."""
+
+    async def measure(folder: Path, scale: Scale) -> float:
+        store = await opened(folder)
+        await _end_old_runs(store, 2 * scale.many, scale.users)
+        for start in range(0, scale.many, 1000):
+            await store.enqueue(jobs(min(1000, scale.many - start), scale.users))
+        stop = asyncio.Event()
+        # The notifications of the new runs are not delivered, so only the old ones are pruned.
+        pruner = Pruner(store, 0.0, Clock(), lambda _event: None)
+        pruning = asyncio.create_task(pruner.run(stop)) if pruned else None
+        started = time.perf_counter()
+        await Slots(store, 100, settlement).run(scale.many)
+        seconds = time.perf_counter() - started
+        stop.set()
+        if pruning is not None:
+            await pruning
+            left = (await store.stats()).jobs["succeeded"] - scale.many
+            print(f"  pruned {2 * scale.many - left:,} of {2 * scale.many:,} runs in {seconds:.1f} s", flush=True)
+        await store.close()
+        return scale.many / seconds
+
+    return measure
+
+
+async def _end_old_runs(store: SqliteStore, count: int, users: int) -> None:
+    """Jobs that ended in 1970 and whose notifications are delivered."""
+    make = Ready(users)
+    for _ in range(count // 1000):
+        await store.enqueue(jobs(1000, users))
+        ends = [make(job) for job in (await store.claim(1000)).jobs]
+        await store.settle([end._replace(attempt=end.attempt._replace(finished_at=1.0)) for end in ends])
+    await store.delivered(1 << 62)
+
+
 async def whole_way(folder: Path, scale: Scale) -> float:
     """Enqueue, claim, settle, outbox row, read by the relay, delivered: all at once, notifications encoded."""
     store = await opened(folder)
@@ -235,7 +285,7 @@ async def whole_way(folder: Path, scale: Scale) -> float:
     started = time.perf_counter()
     await asyncio.gather(intake(), Slots(store, 100, settlement).run(total), relay())
     seconds = time.perf_counter() - started
-    figures = await store.figures()
+    figures = await store.stats()
     assert (figures.jobs["succeeded"], figures.outbox_depth) == (total, 0)
     await store.close()
     return total / seconds
@@ -254,16 +304,19 @@ MEASURES: Sequence[tuple[str, str | None, Measure]] = (
     ("claim + settle + outbox, concurrency 1", RAW_1, work(1, encode=False)),
     ("claim + settle + outbox, concurrency 10", RAW_100, work(10, encode=False)),
     ("claim + settle + outbox, concurrency 100", RAW_100, work(100, encode=False)),
-    ("the same, notifications encoded meanwhile", RAW_100, work(100, encode=True)),
+    ("the same, notifications encoded as well", RAW_100, work(100, encode=True)),
     ("claim(1), settle(1), 100 callers", RAW_100, each_by_itself(100)),
     ("the whole way, 100 at a time", RAW_100, whole_way),
+    ("claim + settle next to old runs", RAW_100, with_history(pruned=False)),
+    ("the same while old runs are pruned", RAW_100, with_history(pruned=True)),
 )
 
 
-async def run(folder: Path, scale: Scale, runs: int) -> dict[str, list[float]]:
-    figures: dict[str, list[float]] = {name: [] for name, _, _ in MEASURES}
+async def run(folder: Path | None, scale: Scale, runs: int, only: str) -> dict[str, list[float]]:
+    chosen = [one for one in MEASURES if only in one[0] or one[1] is None]
+    figures: dict[str, list[float]] = {name: [] for name, _, _ in chosen}
     for _ in range(runs):
-        for name, _, measure in MEASURES:
+        for name, _, measure in chosen:
             with tempfile.TemporaryDirectory(dir=folder) as place:
                 figures[name].append(await measure(Path(place), scale))
     return figures
@@ -271,10 +324,12 @@ async def run(folder: Path, scale: Scale, runs: int) -> dict[str, list[float]]:
 
 def table(figures: dict[str, list[float]]) -> str:
     lines = [f"{'per second':44} {'median':>9} {'min':>9} {'max':>9} {'x raw':>7}"]
-    for name, beside, _ in MEASURES:
+    for name, reference, _ in MEASURES:
+        if name not in figures:
+            continue
         rates = figures[name]
         median = statistics.median(rates)
-        ratio = "" if beside is None else f"{median / statistics.median(figures[beside]):7.2f}"
+        ratio = "" if reference is None else f"{median / statistics.median(figures[reference]):7.2f}"
         lines.append(f"{name:44} {median:9,.0f} {min(rates):9,.0f} {max(rates):9,.0f} {ratio:>7}")
     return "\n".join(lines)
 
@@ -285,13 +340,17 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--users", type=int, default=100, help="how many users the jobs belong to")
     parser.add_argument("--folder", type=Path, help="where the databases are made (a disk, not memory)")
+    parser.add_argument("--only", default="", help="only measurements whose name contains this, and SQLite alone")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     scale = Scale(arguments.users, *((300, 5_000) if arguments.quick else (3_000, 50_000)))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        figures = runner.run(run(arguments.folder, scale, 1 if arguments.quick else arguments.runs))
+        figures = runner.run(run(arguments.folder, scale, 1 if arguments.quick else arguments.runs, arguments.only))
     print(f"SQLite {sqlite3.sqlite_version}, {scale.users} users, {scale.many:,} jobs a measurement")
     print(table(figures))
+    print()
+    workload = store_claims.Workload(opened, jobs, Ready(scale.users))
+    print(store_claims.report(workload, arguments.folder, scale.many, scale.users, len(figures[RAW_1])))
     if arguments.json is not None:
         arguments.json.write_text(json.dumps({"sqlite": sqlite3.sqlite_version, "perSecond": figures}, indent=2))
 

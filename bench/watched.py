@@ -1,4 +1,4 @@
-"""What it costs the worker that somebody watches: end to end as in bench.end_to_end, with and without open streams.
+"""What open dashboard streams cost the worker: end to end as in bench.end_to_end, with and without them.
 
 Each viewer is a process of its own that reads /api/v1/live as fast as it comes. The runs alternate, so that a busy
 machine is busy for both; CPU microseconds per job are steadier than the clock.
@@ -20,12 +20,12 @@ from typing import Any
 
 from bench.end_to_end import one_run
 from tests.support.process import WorkerProcess
-from worker.door.app import SOCKET_NAME
+from worker.net.unix_socket import SOCKET_NAME
 
 _VIEWER = """
 import socket, sys
 from pathlib import Path
-from worker.door.app import socket_address
+from worker.net.unix_socket import socket_address
 with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
     with socket_address(Path(sys.argv[1])) as address:
         line.connect(address)
@@ -55,7 +55,8 @@ def watched(worker: WorkerProcess, viewers: int) -> Iterator[list[int]]:
 
 
 def run(jobs: int, runs: int, concurrency: int, viewers: int) -> dict[str, Any]:
-    """Nobody and so many watching, and the ratio: medians, and the best of each, which noise touches least."""
+    """Return the figures without and with streams, and the ratio: medians, and the best of each, which noise affects
+    least."""
     alone: list[dict[str, float]] = []
     seen: list[dict[str, float]] = []
     read: list[int] = []
@@ -69,8 +70,12 @@ def run(jobs: int, runs: int, concurrency: int, viewers: int) -> dict[str, Any]:
     result: dict[str, Any] = {"jobs": jobs, "runs": runs, "concurrency": concurrency, "viewers": viewers}
     for name, best in (("worker_cpu_us", min), ("end_to_end", max)):
         for way, pick in (("median", statistics.median), ("best", best)):
-            nobody, somebody = (pick([one[name] for one in group]) for group in (alone, seen))
-            figures = {"nobody": round(nobody), "watched": round(somebody), "ratio": round(somebody / nobody, 3)}
+            unwatched, watched_value = (pick([one[name] for one in group]) for group in (alone, seen))
+            figures = {
+                "unwatched": round(unwatched),
+                "watched": round(watched_value),
+                "ratio": round(watched_value / unwatched, 3),
+            }
             result[f"{name}_{way}"] = figures
     return result | {"bytes_per_viewer": round(statistics.median(read))}
 
@@ -83,7 +88,7 @@ def _reading(worker: WorkerProcess, viewers: int, into: list[int]) -> Iterator[N
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What it costs the worker that somebody watches.")
+    parser = argparse.ArgumentParser(description="What open dashboard streams cost the worker.")
     parser.add_argument("--jobs", type=int, default=20_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--concurrency", type=int, default=100)

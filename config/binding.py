@@ -1,7 +1,4 @@
-"""From leaves to the typed tree, and pydantic's faults in our words: key, value, origin, what is wrong.
-
-Knows the shape of the tree, and neither files nor the rules between two settings.
-"""
+"""Binds leaves to the typed settings, and translates pydantic's errors: key, value, origin, what is wrong."""
 
 import json
 import re
@@ -11,14 +8,17 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from config.problems import DEFAULT, Origin, Problem, did_you_mean, suggestions
+from config.errors import DEFAULT, Origin, SettingsProblem, did_you_mean, suggestions
+from config.merge import Path, Setting, key_text, same_key, unflatten
+from config.schema import KnownKey, LeafShape, ListOf, MapOf, SectionShape, Shape, locate, shape_of, to_key_path
 from config.settings import Settings
-from config.shape import Leaf, ListOf, MapOf, Place, Section, Shape, locate, outside, shape_of
-from config.tree import Path, Setting, key_text, same_key, unflatten
 
-SECRET = "***"  # noqa: S105  (what is shown in place of one)
-_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
-_LONGEST = 80
+SECRET = "***"  # noqa: S105  (shown instead of a secret)
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@|^[^/?#\s:@]+:[^/?#\s@]+@")
+"""User and password in an address, also in one without its scheme."""
+_QUERY = re.compile(r"(?<=://)([^\s?#]*\?)[^\s#]+")
+"""The parameters of an address, which often are keys."""
+_MAX_SHOWN = 80
 _BOUNDS = {"greater_than_equal": ("ge", ">="), "greater_than": ("gt", ">"), "less_than_equal": ("le", "<=")}
 _PLAIN = {
     "bool_parsing": "must be true or false",
@@ -29,23 +29,23 @@ _PLAIN = {
 }
 
 
-def bind(settings: Sequence[Setting]) -> tuple[Settings, list[Problem]]:
-    """The tree of these leaves, and a problem for each leaf that had to be left out of it."""
-    problems: list[Problem] = []
+def bind(settings: Sequence[Setting]) -> tuple[Settings, list[SettingsProblem]]:
+    """Return the settings of these leaves, and a problem for each leaf that had to be left out."""
+    problems: list[SettingsProblem] = []
     kept = list(settings)
     while True:
         try:
             return Settings(**unflatten((setting.path, setting.value) for setting in kept)), problems
         except ValidationError as exc:
-            faults = [(outside(shape_of(Settings), error["loc"]), error) for error in exc.errors(include_url=False)]
+            faults = [(to_key_path(shape_of(Settings), error["loc"]), error) for error in exc.errors(include_url=False)]
         problems += [_problem(path, error, kept) for path, error in faults]
         kept = _without([path for path, _ in faults], kept)
 
 
 def _without(paths: Sequence[Path], settings: Sequence[Setting]) -> list[Setting]:
-    """Leave out what a fault names or lies around; a broken element takes its siblings along."""
-    doomed = [path[:-1] if _is_element_key(path) else path for path in paths]
-    kept = [setting for setting in settings if not any(_beneath(setting.path, path) for path in doomed)]
+    """Leave out the leaves that a fault names; a faulty list element is left out as a whole."""
+    removed = [path[:-1] if _is_element_key(path) else path for path in paths]
+    kept = [setting for setting in settings if not any(_is_below(setting.path, path) for path in removed)]
     return kept if len(kept) < len(settings) else []
 
 
@@ -53,64 +53,64 @@ def _is_element_key(path: Path) -> bool:
     return len(path) >= 2 and isinstance(path[-2], int)
 
 
-def _beneath(path: Path, ancestor: Path) -> bool:
+def _is_below(path: Path, ancestor: Path) -> bool:
     return same_key(path[: len(ancestor)]) == same_key(ancestor)
 
 
-def _problem(path: Path, error: ErrorDetails, settings: Sequence[Setting]) -> Problem:
+def _problem(path: Path, error: ErrorDetails, settings: Sequence[Setting]) -> SettingsProblem:
     setting = _nearest(path, settings)
     origin = setting.origin if setting is not None else DEFAULT
     reason = _reason(path, error, setting)
     if setting is None or same_key(setting.path) != same_key(path):
-        return Problem(f"{key_text(path)} (from {origin}): {reason}", origin, key_text(path))
-    return Problem(f"{describe(path, setting.value, origin)}: {reason}", origin, key_text(path))
+        return SettingsProblem(f"{key_text(path)} (from {origin}): {reason}", origin, key_text(path))
+    return SettingsProblem(f"{describe(path, setting.value, origin)}: {reason}", origin, key_text(path))
 
 
 def _nearest(path: Path, settings: Sequence[Setting]) -> Setting | None:
-    """The leaf itself, else one below it, else a sibling: what is missing was left out where they stand."""
+    """Return the leaf itself, else one below it, else a sibling, whose origin shows where a missing key belongs."""
     for ancestor in (path, path[:-1]):
         for setting in settings:
-            if _beneath(setting.path, ancestor):
+            if _is_below(setting.path, ancestor):
                 return setting
     return None
 
 
 def describe(path: Path, value: Any, origin: Origin) -> str:
-    """`WebSocket:Url = http://hub (from appsettings.json:3)`, `... (default)`; secrets are not shown."""
+    """Return `WebSocket:Url = http://hub (from appsettings.json:3)` or `... (default)`; secrets are masked."""
     source = "default" if origin is DEFAULT else f"from {origin}"
     return f"{key_text(path)} = {shown(path, value)} ({source})"
 
 
 def shown(path: Path, value: Any) -> str:
-    """A value on one line, in quotes where it would otherwise be misread."""
+    """Return a value on one line, in quotes where it would otherwise be misread."""
     public = masked(path, value)
     if not isinstance(public, str):
         return json.dumps(public, ensure_ascii=False)
-    text = public if len(public) <= _LONGEST else f"{public[:_LONGEST]}…"
+    text = public if len(public) <= _MAX_SHOWN else f"{public[:_MAX_SHOWN]}…"
     return text if re.fullmatch(r"[^\s\"']+", text) else json.dumps(text, ensure_ascii=False)
 
 
 def masked(path: Path, value: Any) -> Any:
-    """The value as it may be shown: secrets and passwords inside addresses are replaced."""
+    """Return the value as it may be shown: secrets, and passwords and parameters in addresses are replaced."""
     if value is None:
         return None
     if is_secret(path):
         return SECRET
-    return _USERINFO.sub(f"{SECRET}@", value) if isinstance(value, str) else value
+    return _QUERY.sub(rf"\1{SECRET}", _CREDENTIALS.sub(f"{SECRET}@", value)) if isinstance(value, str) else value
 
 
 def is_secret(path: Path) -> bool:
     place = locate(shape_of(Settings), path)
-    return isinstance(place, Place) and isinstance(place.shape, Leaf) and place.shape.secret
+    return isinstance(place, KnownKey) and isinstance(place.shape, LeafShape) and place.shape.secret
 
 
 def value_at(settings: Settings, path: Path) -> Any:
-    """What the typed tree holds under a path that exists."""
+    """Return the value in the typed settings under a path that exists."""
     shape: Shape = shape_of(Settings)
     node: Any = settings
     for segment in path:
         match shape:
-            case Section(keys):
+            case SectionShape(keys):
                 key = keys[str(segment).lower()]
                 node, shape = getattr(node, key.field), key.shape
             case ListOf(item) | MapOf(item):
@@ -150,6 +150,6 @@ def _one_of(expected: str, setting: Setting | None) -> str:
 
 def _number_of(path: Path, number: str) -> str:
     place = locate(shape_of(Settings), path)
-    unit = place.shape.unit if isinstance(place, Place) and isinstance(place.shape, Leaf) else ""
+    unit = place.shape.unit if isinstance(place, KnownKey) and isinstance(place.shape, LeafShape) else ""
     span = ", or a time span such as 00:00:30" if unit in ("milliseconds", "seconds") else ""
     return f"{number}{f' of {unit}' if unit else ''}{span}"

@@ -1,4 +1,4 @@
-"""Every effective value and where it came from, for `config show`. Secrets are masked. Knows no output."""
+"""Lists every effective value with its origin, for `config show` and the dashboard. Secrets are masked."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,72 +7,77 @@ from typing import Any
 from pydantic import BaseModel
 
 from config.binding import masked
-from config.layers import Loaded
-from config.problems import Origin
+from config.errors import Origin
+from config.loader import LoadedSettings
+from config.merge import Empty, Path, flatten, key_text
+from config.schema import LeafShape, ListOf, MapOf, SectionShape, Shape, shape_of
 from config.settings import Settings
-from config.shape import ListOf, MapOf, Section, Shape, shape_of
-from config.tree import Empty, Path, flatten, key_text
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One effective value; `value` is as JSON has it, an empty list or dictionary included."""
+class SettingRow:
+    """One effective value; `value` is JSON's, including empty lists and dictionaries."""
 
     key: str
     value: Any
     origin: Origin
+    unit: str
+    """Such as `milliseconds`; empty for what is not a quantity."""
 
 
-def rows(loaded: Loaded) -> list[Row]:
-    """In the order of the tree: `Http:ApiKeys:0:Name` for what lies in lists."""
+def rows(loaded: LoadedSettings) -> list[SettingRow]:
+    """Return all values in the order of the models, with keys such as `Http:ApiKeys:0:Name` for list elements."""
     return [
-        Row(key_text(path), _plain(masked(path, value)), loaded.origin(key_text(path)))
+        SettingRow(key_text(path), _plain(masked(path, value)), loaded.origin(key_text(path)), _meaning(path)[1])
         for path, value in leaves(loaded.settings)
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class Explained(Row):
-    """A row with what a page tells beside it."""
+class DescribedSetting(SettingRow):
+    """A row with its default and description."""
 
     default: Any
-    """As JSON has it; None where there is none, as for the elements of a list."""
+    """JSON's value; None where there is none, as for elements of a list."""
     description: str
 
 
-def explained(loaded: Loaded) -> list[Explained]:
-    """The rows, each with its default and its meaning."""
-    usual = {key_text(path): _plain(masked(path, value)) for path, value in leaves(Settings())}
-    descriptions = {key_text(path): _description(path) for path, _ in leaves(loaded.settings)}
+def described_rows(loaded: LoadedSettings) -> list[DescribedSetting]:
+    """Return all rows, each with its default and description."""
+    defaults = {key_text(path): _plain(masked(path, value)) for path, value in leaves(Settings())}
+    descriptions = {key_text(path): _meaning(path)[0] for path, _ in leaves(loaded.settings)}
     return [
-        Explained(row.key, row.value, row.origin, usual.get(row.key), descriptions[row.key]) for row in rows(loaded)
+        DescribedSetting(row.key, row.value, row.origin, row.unit, defaults.get(row.key), descriptions[row.key])
+        for row in rows(loaded)
     ]
 
 
-def _description(path: Path) -> str:
-    """Of the last key that has a name of ours: the elements of a list or dictionary share theirs."""
+def _meaning(path: Path) -> tuple[str, str]:
+    """Return description and unit of a key; elements of a list or dictionary have those of their container."""
     shape: Shape = shape_of(Settings)
     text = ""
     for segment in path:
         match shape:
-            case Section(keys):
+            case SectionShape(keys):
                 key = keys[str(segment).lower()]
                 shape, text = key.shape, key.info.description or ""
             case ListOf(item) | MapOf(item):
                 shape = item
-    return text
+    return text, shape.unit if isinstance(shape, LeafShape) else ""
 
 
 def leaves(settings: Settings) -> Iterator[tuple[Path, Any]]:
-    """The typed values under the paths people know; secrets still wrapped, empty containers as Empty."""
-    yield from flatten(_outside(settings, shape_of(type(settings))))
+    """Yield the typed values with the paths operators write; secrets are wrapped, empty containers are Empty."""
+    yield from flatten(_with_key_names(settings, shape_of(type(settings))))
 
 
-def _outside(node: Any, shape: Shape) -> Any:
-    if isinstance(node, BaseModel) and isinstance(shape, Section):
-        return {key.name: _outside(getattr(node, key.field), key.shape) for key in shape.keys.values()}
+def _with_key_names(node: Any, shape: Shape) -> Any:
+    if isinstance(node, BaseModel) and isinstance(shape, SectionShape):
+        return {key.name: _with_key_names(getattr(node, key.field), key.shape) for key in shape.keys.values()}
     if isinstance(node, tuple):
-        return [_outside(child, shape_of(type(child)) if isinstance(child, BaseModel) else shape) for child in node]
+        return [
+            _with_key_names(child, shape_of(type(child)) if isinstance(child, BaseModel) else shape) for child in node
+        ]
     return node
 
 

@@ -1,12 +1,25 @@
-"""The error family: a class says what the caller can do about it, the text says what happened and what to do."""
+"""The errors of this service: the class says how to react, the text what happened and what to do."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 
 class WorkerError(Exception):
-    """Anything this service can explain in one line. The exit code follows sysexits.h."""
+    """An error that this service can explain in one line. The exit code follows sysexits.h."""
 
     exit_code: ClassVar[int] = 70
+    code: str = ""
+    """Names the message in catalogues of texts; empty if it has no Thai text."""
+    text_th: str = ""
+    """The message in Thai, for pages that people read; empty if there is none."""
+
+    details: Mapping[str, Any] | None = None
+    """What a page needs to offer a remedy, as JSON values; stored with a failed job."""
+
+    def localized(self, code: str, text_th: str, details: Mapping[str, Any] | None = None) -> Self:
+        """Set the code and the Thai text of the message, with details for a page, and return the error."""
+        self.code, self.text_th, self.details = code, text_th, details
+        return self
 
 
 class Discard(WorkerError):
@@ -20,11 +33,11 @@ class InvalidPayload(Discard):
 
 
 class WrongContent(Discard):
-    """A file is not what it has to be."""
+    """The content of a file is not what the kind of job requires."""
 
 
 class TooLarge(WorkerError):
-    """What was sent is larger than allowed."""
+    """The request or file is larger than allowed."""
 
     exit_code = 65
 
@@ -38,7 +51,7 @@ class TimedOut(WorkerError):
 
 
 class RetryLater(WorkerError):
-    """The other side asks to be left alone for `after` seconds: the next attempt waits for that."""
+    """The other side asks for a pause of `after` seconds; the next attempt waits for that long."""
 
     def __init__(self, text: str, after: float) -> None:
         super().__init__(text)
@@ -46,15 +59,23 @@ class RetryLater(WorkerError):
 
 
 class Cancelled(WorkerError):
-    """Somebody asked for the job to be cancelled, and it was."""
+    """The job was cancelled on request."""
 
 
 class Interrupted(WorkerError):
-    """The handler ended itself by cancellation although nobody had asked it to stop."""
+    """The handler raised CancelledError although the job was not cancelled."""
 
 
 class Crashed(WorkerError):
-    """The process that ran the job died."""
+    """The process that ran the job died; `output` is the end of what it wrote."""
+
+    def __init__(self, text: str, output: str = "") -> None:
+        super().__init__(text)
+        self.output = output
+
+
+class Shortage(WorkerError):
+    """The attempt could not begin: the system has no thread, file or memory left. The text names the limit."""
 
 
 class DuplicateHandler(WorkerError):
@@ -70,13 +91,13 @@ class HandlersUnusable(WorkerError):
 
 
 class MissingUser(WorkerError):
-    """A job names no user and WebSocket:DefaultUserId is not set."""
+    """The job has no user and WebSocket:DefaultUserId is not set."""
 
     exit_code = 65
 
 
 class KeyConflict(WorkerError):
-    """The idempotency key is taken by a job with another payload."""
+    """A job with another payload has the same idempotency key."""
 
     exit_code = 65
 
@@ -88,7 +109,7 @@ class NotFound(WorkerError):
 
 
 class NotPossible(WorkerError):
-    """The operation does not fit the state the job is in."""
+    """The operation is not possible in the job's state."""
 
     exit_code = 65
 
@@ -99,6 +120,10 @@ class StoreError(WorkerError):
     exit_code = 74
 
 
+class StoreAway(StoreError):
+    """The server of a shared store cannot be reached for now."""
+
+
 class StoreUnwritable(StoreError):
     """The store's file or folder cannot be created or written."""
 
@@ -106,13 +131,27 @@ class StoreUnwritable(StoreError):
 
 
 class StoreFull(StoreError):
-    """The store has reached Queue:MaxBytes, or the disk is full: intake is refused until room is made."""
+    """The store has reached Queue:MaxBytes, or the disk is full: no jobs are accepted until there is free space."""
 
     exit_code = 73
 
 
+class LimitReached(WorkerError):
+    """More would wait or be stored than a limit of the settings allows: try again in `after` seconds."""
+
+    exit_code = 69
+
+    def __init__(self, text: str, after: float) -> None:
+        super().__init__(text)
+        self.after = after
+
+
 class StoreCorrupt(StoreError):
-    """The integrity check failed, or the file is no SQLite database."""
+    """The integrity check failed, or the file is not an SQLite database."""
+
+
+class StoreIncomplete(StoreError):
+    """The store's file is empty, missing, or older than what was committed: continuing would hide the loss."""
 
 
 class StoreReplaced(StoreError):
@@ -131,13 +170,25 @@ class SchemaTooNew(StoreError):
     exit_code = 78
 
 
+class SchemaTooOld(StoreError):
+    """The store must be migrated before this version of the program can use it."""
+
+    exit_code = 78
+
+
 class UnsafeKey(WorkerError):
     """A signing key is too short, or others may read it."""
 
     exit_code = 78
 
 
+class OpenToOthers(WorkerError):
+    """Other users of the machine may read or change the store."""
+
+    exit_code = 78
+
+
 class Unavailable(WorkerError):
-    """Something needed is not there: the service, a port, a peer."""
+    """Something that is needed cannot be reached: the service, a port, another server."""
 
     exit_code = 69

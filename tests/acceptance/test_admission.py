@@ -2,11 +2,11 @@
 
 import hashlib
 import json
+import re
 import signal
 import stat
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,12 @@ import aiohttp
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.process import WorkerProcess, clean_environment, free_port
+from tests.support.ports import free_port
+from tests.support.process import WorkerProcess, command
 from worker.errors import NotFound
+
+pytestmark = pytest.mark.both_stores
+
 
 KEY = "a-key-that-only-this-test-knows"
 USER = "ann"
@@ -57,7 +61,7 @@ async def cookie_of(url: str, key: str) -> str:
         return response.headers["Set-Cookie"].partition(";")[0]
 
 
-async def test_a_session_survives_a_restart_and_dies_with_its_key(service: WorkerProcess) -> None:
+async def test_session_survives_a_restart_and_ends_with_its_key(service: WorkerProcess) -> None:
     url, session = url_of(service), f"{url_of(service)}/api/v1/session"
     keys(service, KEY)
     await service.start()
@@ -71,17 +75,17 @@ async def test_a_session_survives_a_restart_and_dies_with_its_key(service: Worke
     assert service.process is not None
     service.process.send_signal(signal.SIGHUP)
 
-    await eventually(lambda: "settings read anew: Http:ApiKeys" in service.text())
+    await eventually(lambda: "settings reloaded: Http:ApiKeys" in service.text())
     assert await status(session, Cookie=cookie) == 401
     assert await status(session, X_Api_Key=KEY) == 401
     assert await status(session, X_Api_Key="another-key") == 200
 
 
-async def test_without_keys_the_first_start_makes_one_and_says_where(service: WorkerProcess) -> None:
+async def test_first_start_without_keys_creates_one_and_reports_its_path(service: WorkerProcess) -> None:
     await service.start()
     url = url_of(service)
     path = service.state / "admin.key"
-    assert f"admin key for the HTTP API made at {path}" in service.text()
+    assert f"created an admin key for the HTTP API at {path}" in service.text()
     key = path.read_text(encoding="ascii").strip()
     assert key not in service.text()
     assert await status(f"{url}/api/v1/jobs") == 401
@@ -89,7 +93,7 @@ async def test_without_keys_the_first_start_makes_one_and_says_where(service: Wo
     await cookie_of(url, key)
 
 
-async def test_the_token_in_a_session_listens_as_its_user_and_log_out_ends_it(service: WorkerProcess) -> None:
+async def test_session_token_listens_as_its_user_until_log_out(service: WorkerProcess) -> None:
     keys(service, KEY)
     await service.start()
     url = url_of(service)
@@ -97,14 +101,14 @@ async def test_the_token_in_a_session_listens_as_its_user_and_log_out_ends_it(se
     async with aiohttp.ClientSession(headers={"Cookie": cookie, "Origin": url}) as session:
         async with session.get(f"{url}/api/v1/session") as response:
             answer = await response.json()
-        assert answer["userId"] == USER
+        assert (answer["userId"], answer["defaultUserId"]) == ("key:" + answer["name"], USER)
         async with session.ws_connect(url + answer["hub"]["path"]) as socket:
             await socket.send_json({"type": "auth", "data": {"token": answer["hub"]["token"]}})
-            welcome = await socket.receive_json(timeout=10)
+            welcome = await socket.receive_json(timeout=30)
             assert welcome["type"] == "welcome"
             async with session.delete(f"{url}/api/v1/session") as response:
                 assert response.status == 204
-            while (message := await socket.receive(timeout=10)).type != aiohttp.WSMsgType.CLOSE:
+            while (message := await socket.receive(timeout=30)).type != aiohttp.WSMsgType.CLOSE:
                 assert message.type == aiohttp.WSMsgType.TEXT
             assert message.data == 4401
         assert await status(f"{url}/api/v1/me", Authorization=f"Bearer {answer['hub']['token']}") == 401
@@ -118,7 +122,7 @@ def _open(document: Any) -> Sequence[tuple[str, str, str]]:
     ]
 
 
-async def test_administration_answers_on_its_own_port_alone(service: WorkerProcess) -> None:
+async def test_admin_routes_answer_on_the_admin_port_only(service: WorkerProcess) -> None:
     admin = f"http://127.0.0.1:{free_port()}"
     service.settings.append(f"--Http:AdminUrl={admin}")
     keys(service, KEY)
@@ -132,7 +136,7 @@ async def test_administration_answers_on_its_own_port_alone(service: WorkerProce
     assert set(public) == {route for route in everything if route[2] == "public"}
     paths = {path for _, path, _ in public}
     for method, path, _ in set(everything) - set(public):
-        target = path.replace("{id}", "x").replace("{kind}", "http").replace("{name}", "x")
+        target = re.sub(r"{\w+}", "x", path)
         expected = 405 if path in paths else 404
         assert await status(url + target, method, X_Api_Key=KEY) == expected, (method, path)
     assert await status(f"{admin}/api/v1/jobs", X_Api_Key=KEY) == 200
@@ -142,36 +146,36 @@ async def test_administration_answers_on_its_own_port_alone(service: WorkerProce
     assert await status(f"{url}/") == 404
     assert await status(f"{url}/readyz") == 200
     with pytest.raises(NotFound):
-        service.client.ask("GET", "/api/v1/jobs/x")
+        service.client.request("GET", "/api/v1/jobs/x")
 
 
-async def test_orders_on_the_socket_are_written_down_as_the_owners(service: WorkerProcess) -> None:
+async def test_changes_over_the_unix_socket_are_audited_as_local(service: WorkerProcess) -> None:
     keys(service, KEY)
     await service.start()
     body = {
         "taskType": "insignia_background_processing",
         "payload": {"round": 2569, "officers": []},
-        "runAt": "2199-01-01T00:00:00Z",
+        "runAt": (datetime.now(UTC) + timedelta(days=365)).isoformat(),
     }
-    job_id = service.client.ask("POST", "/api/v1/jobs", body)["jobId"]
-    service.client.ask("POST", f"/api/v1/jobs/{job_id}/cancel")
-    [entry] = service.client.ask("GET", "/api/v1/audit")["entries"]
+    job_id = service.client.request("POST", "/api/v1/jobs", body)["jobId"]
+    service.client.request("POST", f"/api/v1/jobs/{job_id}/cancel")
+    [entry] = service.client.request("GET", "/api/v1/audit")["entries"]
     assert (entry["actor"], entry["action"], entry["target"]) == ("local", "jobs.cancel", job_id)
-    assert f"local ordered jobs.cancel {job_id}" in service.text()
+    assert f"local requested jobs.cancel {job_id}" in service.text()
 
 
-async def test_orders_given_while_no_service_runs_are_written_down_too(service: WorkerProcess) -> None:
+async def test_changes_without_a_running_service_are_audited(service: WorkerProcess) -> None:
     def ordered(*words: str) -> str:
-        command = [sys.executable, "-m", "worker", *words, "--contentRoot", str(service.folder)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=True, env=clean_environment(), cwd=service.folder, timeout=60
-        )
+        done = command(service.folder, *words)
+        assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    await service.start()  # only a service creates a store
+    await service.stop()
     job_id = ordered(
         "enqueue", "insignia_background_processing", "--user", USER, "--payload", '{"round": 2569, "officers": []}'
     )
     ordered("jobs", "cancel", job_id)
     await service.start()
-    [entry] = service.client.ask("GET", "/api/v1/audit")["entries"]
+    [entry] = service.client.request("GET", "/api/v1/audit")["entries"]
     assert (entry["actor"], entry["action"], entry["target"]) == ("local", "jobs.cancel", job_id)

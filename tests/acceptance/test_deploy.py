@@ -1,18 +1,18 @@
-"""What is shipped: the wheel with its data, the unit, the image's recipe."""
+"""What is delivered: the wheel with its data, the systemd unit, the Dockerfile."""
 
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
-import pytest
+from tests.support.debian import commands_of
+from tests.support.needs import needed_program
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_wheel_carries_settings_rules_and_sample(tmp_path: Path) -> None:
+def test_wheel_contains_settings_rules_and_sample(tmp_path: Path) -> None:
     built = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
         cwd=ROOT,
@@ -24,18 +24,16 @@ def test_the_wheel_carries_settings_rules_and_sample(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
         "config/appsettings.json",
-        "worker/insignia/criteria.json",
-        "worker/insignia/sample_data/roster.csv",
-        "worker/insignia/sample_data/history.csv",
+        "worker/insignia/criteria/criteria.json",
+        "worker/insignia/sample/sample_data/roster.csv",
+        "worker/insignia/sample/sample_data/history.csv",
         "worker/py.typed",
     } <= names
     assert not [name for name in names if name.startswith(("tests/", "bench/"))]
 
 
-def test_the_unit_is_valid_and_hardened(tmp_path: Path) -> None:
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
-        pytest.skip("systemd-analyze is not installed, so the unit file is not checked here")
+def test_unit_is_valid_and_hardened(tmp_path: Path) -> None:
+    analyze = needed_program("systemd-analyze", "apt install systemd")
     unit = tmp_path / "insignia-worker.service"
     text = (ROOT / "deploy" / "insignia-worker.service").read_text()
     # `verify` wants the program to exist; everything else is the shipped file.
@@ -48,7 +46,13 @@ def test_the_unit_is_valid_and_hardened(tmp_path: Path) -> None:
     assert judged.returncode == 0, judged.stdout[-300:]
 
 
-def test_deadlines_of_unit_and_service_follow_each_other() -> None:
+def test_unit_names_the_commands_that_the_page_on_operations_names() -> None:
+    text = (ROOT / "deploy" / "insignia-worker.service").read_text()
+    named = [part for line in re.findall(r"^#   (.*)$", text, re.MULTILINE) for part in line.split(" && ")]
+    assert named == [one for one in commands_of("operations.md", "With systemd") if "systemctl status" not in one]
+
+
+def test_stop_timeout_of_the_unit_is_longer_than_that_of_the_service() -> None:
     text = (ROOT / "deploy" / "insignia-worker.service").read_text()
     [stop] = re.findall(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
     from config.settings import Settings
@@ -56,7 +60,7 @@ def test_deadlines_of_unit_and_service_follow_each_other() -> None:
     assert int(stop) >= Settings().host_options.shutdown_timeout + 5
 
 
-def test_the_image_runs_as_nobody_special_and_asks_our_own_command_for_its_health() -> None:
+def test_image_runs_as_an_unprivileged_user_with_a_health_check() -> None:
     text = (ROOT / "Dockerfile").read_text()
     last = text.split("\nFROM ")[-1]
     assert "USER 10001:10001" in last

@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.process import WorkerProcess, free_port, running_worker
+from tests.support.ports import free_port
+from tests.support.process import WorkerProcess, running_worker
 
 
 def write(folder: Path, **sections: Any) -> None:
@@ -25,14 +26,14 @@ def write(folder: Path, **sections: Any) -> None:
 
 async def reload(worker: WorkerProcess, event: str) -> None:
     """Until the log has told one more such event."""
-    told = worker.text().count(event)
+    reported = worker.text().count(event)
     assert worker.process is not None
     worker.process.send_signal(signal.SIGHUP)
-    await eventually(lambda: worker.text().count(event) > told, timeout=20)
+    await eventually(lambda: worker.text().count(event) > reported)
 
 
 async def ask(worker: WorkerProcess, method: str, target: str, body: Any = None) -> Any:
-    return await asyncio.to_thread(worker.client.ask, method, target, body)
+    return await asyncio.to_thread(worker.client.request, method, target, body)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def test_more_slots_are_filled_at_once_and_what_must_wait_is_named(folder: Path) -> None:
+async def test_reload_fills_new_slots_and_names_settings_that_need_a_restart(folder: Path) -> None:
     url = json.loads((folder / "appsettings.json").read_text(encoding="utf-8"))["Http"]
     started = folder / "started"
     async with running_worker(folder) as worker:
@@ -51,32 +52,36 @@ async def test_more_slots_are_filled_at_once_and_what_must_wait_is_named(folder:
         await eventually(started.exists)
         handlers = {"Handlers": ["tests.support.jobs"], "Concurrency": 3, "MaxAttempts": 7}
         write(folder, Http=url, Worker=handlers, Queue={"MaxBytes": 2**30})
-        await reload(worker, "settings read anew: Worker:Concurrency, Worker:MaxAttempts")
+        await reload(worker, "settings reloaded: Worker:Concurrency, Worker:MaxAttempts")
         await eventually(lambda: len(started.read_text(encoding="utf-8").splitlines()) == 3)
-        assert "restart to apply: Queue:MaxBytes; until then the old values hold" in worker.text()
+        assert "restart to apply: Queue:MaxBytes; the old values stay in effect until then" in worker.text()
         health = (await ask(worker, "GET", "/health"))["entries"]["queue"]["data"]
         assert (health["concurrency"], health["maxBytes"]) == (3, 10 * 2**30)
         job = await ask(worker, "POST", "/api/v1/jobs", {"taskType": "noop", "userId": "user-1"})
         assert (await ask(worker, "GET", f"/api/v1/jobs/{job['jobId']}"))["maxAttempts"] == 7
 
 
-async def test_an_unusable_file_changes_nothing_and_is_told_in_one_line(folder: Path) -> None:
+async def test_reload_of_an_invalid_file_changes_nothing_and_logs_one_line(folder: Path) -> None:
     good = (folder / "appsettings.json").read_text(encoding="utf-8")
     async with running_worker(folder) as worker:
         (folder / "appsettings.json").write_text(good.replace('"Concurrency": 1', '"Concurency": 4'), encoding="utf-8")
-        await reload(worker, "the settings were not reloaded, those from before hold: ")
-        [line] = [line for line in worker.text().splitlines() if "the settings were not reloaded" in line]
+        await reload(worker, "settings not reloaded, the previous ones stay in effect: ")
+        [line] = [line for line in worker.text().splitlines() if "settings not reloaded" in line]
         assert "unknown setting 'Worker:Concurency'; did you mean 'Worker:Concurrency'?" in line
         health = await ask(worker, "GET", "/health")
         assert health["entries"]["settings"]["status"] == "Degraded"
         assert "Worker:Concurency" in health["entries"]["settings"]["description"]
+        assert "config check" in health["entries"]["settings"]["remedy"]
+        again = await ask(worker, "GET", "/health")
+        assert again["entries"]["settings"]["since"] == health["entries"]["settings"]["since"]
+        assert "since" not in again["entries"]["queue"]
         assert health["entries"]["queue"]["data"]["concurrency"] == 1
         (folder / "appsettings.json").write_text(good, encoding="utf-8")
-        await reload(worker, "settings read anew: nothing has changed")
+        await reload(worker, "settings reloaded: nothing has changed")
         assert (await ask(worker, "GET", "/health"))["entries"]["settings"]["status"] == "Healthy"
 
 
-async def test_a_key_that_is_taken_out_opens_nothing_more_and_ends_its_streams(folder: Path) -> None:
+async def test_reload_without_an_api_key_rejects_it_and_ends_its_streams(folder: Path) -> None:
     url = json.loads((folder / "appsettings.json").read_text(encoding="utf-8"))["Http"]["Url"]
     keys = {name: {"Name": name, "Sha256": hashlib.sha256(name.encode()).hexdigest()} for name in ("old", "new")}
     write(folder, Http={"Url": url, "ApiKeys": [keys["old"]]})
@@ -84,21 +89,21 @@ async def test_a_key_that_is_taken_out_opens_nothing_more_and_ends_its_streams(f
         async with session.get(f"{url}/api/v1/live", headers={"X-Api-Key": "old"}) as stream:
             await stream.content.readuntil(b"event: stats")
             write(folder, Http={"Url": url, "ApiKeys": [keys["new"]], "RateLimit": 1000})
-            await reload(worker, "settings read anew: Http:ApiKeys, Http:RateLimit")
-            async with asyncio.timeout(10):
+            await reload(worker, "settings reloaded: Http:ApiKeys, Http:RateLimit")
+            async with asyncio.timeout(30):
                 await stream.content.read()
         for name, status in (("old", 401), ("new", 200)):
             async with session.get(f"{url}/api/v1/stats", headers={"X-Api-Key": name}) as answer:
                 assert answer.status == status
 
 
-async def test_log_levels_follow_and_secrets_stay_secret(folder: Path) -> None:
+async def test_reload_changes_log_levels_and_masks_new_secrets(folder: Path) -> None:
     url = json.loads((folder / "appsettings.json").read_text(encoding="utf-8"))["Http"]
     handlers = {"Handlers": ["tests.support.jobs"]}
     async with running_worker(folder) as worker:
         web_socket = {"Url": "http://127.0.0.1:9", "Token": "a-secret-of-length"}
         write(folder, Http=url, Worker=handlers, WebSocket=web_socket, Logging={"LogLevel": {"Default": "Debug"}})
-        await reload(worker, "settings read anew: WebSocket:Token, Worker:Concurrency, Logging:LogLevel")
+        await reload(worker, "settings reloaded: WebSocket:Token, Worker:Concurrency, Logging:LogLevel")
         text = {"text": "told a-secret-of-length"}
         job = {"taskType": "fail", "userId": "user-1", "payload": text, "maxAttempts": 1}
         accepted = await ask(worker, "POST", "/api/v1/jobs", job)
@@ -113,8 +118,8 @@ async def test_log_levels_follow_and_secrets_stay_secret(folder: Path) -> None:
         assert "a-secret-of-length" not in worker.text()
 
 
-async def test_a_lone_hub_survives_a_reload_and_says_that_it_does_not_do_it(tmp_path: Path) -> None:
+async def test_sighup_to_a_hub_on_its_own_logs_that_a_restart_is_needed(tmp_path: Path) -> None:
     write(tmp_path)
     async with running_worker(tmp_path, command="hub") as hub:
-        await reload(hub, "the hub alone reads its settings at its start: restart")
+        await reload(hub, "the hub on its own reads its settings at the start only: restart it")
         assert await hub.stop() == 0

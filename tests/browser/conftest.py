@@ -9,7 +9,7 @@ import pytest_asyncio
 from tests.support.chromium import a_chromium, a_profile
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.hub import RunningHub, running_hub
-from worker.door.pages import add_page
+from worker.api.static_files import add_page
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

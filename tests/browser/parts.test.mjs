@@ -2,112 +2,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import * as parts from "../../worker/door/page/resilience.js";
-import { ResilientWebSocket } from "../../worker/door/page/resilient-websocket.js";
-import { describe, wordsFor } from "../../worker/door/page/status-words.js";
-
-class HandClock {
-  time = 0;
-  timers = [];
-  now = () => this.time;
-  setTimeout = (run, pause) => {
-    const timer = { run, at: this.time + pause };
-    this.timers.push(timer);
-    return timer;
-  };
-  clearTimeout = (timer) => {
-    this.timers = this.timers.filter((other) => other !== timer);
-  };
-  /** Moves on, running what falls due in order; between two timers all promises are settled. */
-  async pass(milliseconds) {
-    const end = this.time + milliseconds;
-    for (;;) {
-      await settled();
-      const due = this.timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
-      if (due === undefined) break;
-      this.clearTimeout(due);
-      this.time = due.at;
-      due.run();
-    }
-    this.time = end;
-    await settled();
-  }
-}
-
-const settled = () => new Promise((resolve) => setImmediate(resolve));
-
-class Memory {
-  items = new Map();
-  getItem = (key) => this.items.get(key) ?? null;
-  setItem = (key, value) => void this.items.set(key, String(value));
-}
-
-/** A page's events, and whether it is online and in sight. */
-class Page extends EventTarget {
-  navigator = { onLine: true };
-  document = Object.assign(new EventTarget(), { visibilityState: "visible" });
-  location = { href: "https://portal.example/page/status.html" };
-}
-
-function aClient(options = {}) {
-  const clock = new HandClock();
-  const sockets = [];
-  class Socket {
-    readyState = 0;
-    sent = [];
-    closed = null;
-    constructor(url) {
-      this.url = url;
-      sockets.push(this);
-    }
-    send(text) {
-      this.sent.push(JSON.parse(text));
-    }
-    close(code, reason) {
-      this.closed = { code, reason };
-    }
-    opens() {
-      this.readyState = 1;
-      this.onopen();
-    }
-    says(type, data = {}) {
-      this.onmessage?.({ data: JSON.stringify({ type, timestamp: "", data }) });
-    }
-    welcomes(place = {}) {
-      this.opens();
-      this.says("welcome", { clientId: "c", userId: "ann", epoch: "e", seq: 0, after: 0, recovered: false, ...place });
-    }
-    ends(code, reason = "") {
-      this.onclose?.({ code, reason });
-    }
-  }
-  const page = new Page();
-  const around = { WebSocket: Socket, page, random: () => 0.5, now: clock.now, setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout };
-  const client = new ResilientWebSocket({ token: "t", remember: new Memory(), ...options }, around);
-  const heard = [];
-  const names = ["statuschange", "open", "message", "notification", "progress", "reconnecting", "reconnected", "closed",
-    "failed", "gap", "queue", "error"];
-  for (const name of names) client.addEventListener(name, ({ detail }) => heard.push([name, detail]));
-  const of = (name) => heard.filter(([other]) => other === name).map(([, detail]) => detail);
-  return { client, clock, sockets, page, of, last: () => sockets.at(-1) };
-}
-
-async function connected(options) {
-  const all = aClient(options);
-  all.client.open();
-  await settled();
-  all.last().welcomes();
-  return all;
-}
-
-const news = (seq, id = `n${seq}`, more = {}) => ({
-  success: true,
-  message: "Task Finish",
-  payload: { jobId: `j${seq}`, notificationId: id, ...more },
-  userId: "ann",
-  epoch: "e",
-  seq,
-});
+import * as parts from "../../worker/api/static/resilience.js";
+import { ResilientWebSocket, forJob } from "../../worker/api/static/resilient-websocket.js";
+import { Memory, Page, aClient, connected, news, settled } from "./fakes.mjs";
+import { describe, wordsFor } from "../../worker/api/static/status-words.js";
 
 // Close codes and pauses.
 
@@ -117,7 +15,7 @@ for (const [code, policy] of [[1000, "stop"], [1003, "stop"], [1008, "stop"], [1
   test(`close code ${code} means ${policy}`, () => assert.equal(parts.policyOf(code), policy));
 }
 
-test("pauses double, stay below the cap and are spread in proportion", () => {
+test("delays double up to the cap and have proportional jitter", () => {
   const pauses = (random) => {
     const backoff = new parts.Backoff({ base: 1000, cap: 30_000, jitter: 0.5 }, () => random);
     return [1, 2, 3, 4, 5, 6, 50].map((n) => backoff.delay(n));
@@ -127,9 +25,108 @@ test("pauses double, stay below the cap and are spread in proportion", () => {
   assert.deepEqual(pauses(1), [1500, 3000, 6000, 12_000, 24_000, 30_000, 30_000]);
 });
 
+test("delays can grow slower", () => {
+  const backoff = new parts.Backoff({ base: 1000, cap: 10_000, jitter: 0, factor: 1.3 }, () => 0.5);
+  assert.deepEqual([1, 2, 3, 9, 900].map((n) => backoff.delay(n)), [1000, 1300, 1690, 8157, 10_000]);
+});
+
+test("hub is where the module comes from, unless that is a copy", () => {
+  const module = "https://hub.example/worker/page/resilient-websocket.js";
+  for (const [address, origin, hub] of [
+    [module, "https://hub.example", "/worker/ws"],
+    [module, "https://portal.example", "https://hub.example/worker/ws"],
+    ["https://hub.example/page/resilient-websocket.js", "https://hub.example", "/ws"],
+    ["https://portal.example/assets/index-1a2b.js", "https://portal.example", "/ws"],
+    ["file:///srv/page/resilient-websocket.js", undefined, "/ws"],
+    [undefined, undefined, "/ws"],
+  ]) assert.equal(parts.hubAddress(address, origin), hub);
+});
+
+test("connection for one job has an address below the hub's and remembers nothing", () => {
+  const options = { token: "t", url: "https://portal.example/hr/ws/", remember: "local" };
+  assert.deepEqual(forJob("job/1", options), { token: "t", url: "https://portal.example/hr/ws/tasks/job%2F1", remember: "none" });
+  assert.deepEqual(forJob("j"), { url: "/ws/tasks/j", remember: "none" });
+});
+
+// Options.
+
+test("unknown option is warned about once, with the nearest name", () => {
+  const warnings = [];
+  const check = (options) => parts.checkOptions(options, ["pingInterval", "pongTimeout", "url"], (text) => warnings.push(text));
+  check({ pingInterval: 1, pingIntervall: 1, colour: 1 });
+  check({ pingIntervall: 2 });
+  assert.deepEqual(warnings, [
+    'ResilientWebSocket: there is no option "pingIntervall"; did you mean "pingInterval"?',
+    'ResilientWebSocket: there is no option "colour"',
+  ]);
+  const { warnings: mine } = aClient({ reconectionDelay: 7 });
+  assert.deepEqual(mine, ['ResilientWebSocket: there is no option "reconectionDelay"; did you mean "reconnectionDelay"?']);
+  const { warnings: others } = aClient({ maxReconnectAttempts: 10 });
+  assert.deepEqual(others, [
+    'ResilientWebSocket: there is no option "maxReconnectAttempts"; resilient-websocket-compat.js knows the options of other clients',
+  ]);
+});
+
+test("address may be the first argument, as text or as URL", async () => {
+  for (const address of ["wss://hub.example/ws", new URL("wss://hub.example/ws")]) {
+    const { around, last } = aClient();
+    const client = new ResilientWebSocket(address, { token: "x", remember: new Memory() }, around);
+    client.open();
+    await settled();
+    assert.equal(last().url, "wss://hub.example/ws");
+    assert.equal(client.address, "wss://hub.example/ws");
+    assert.equal(forJob("1", { url: address }).url, "wss://hub.example/ws/tasks/1");
+  }
+});
+
+test("interval of 0 switches pings off, also when the page wakes", async () => {
+  const { client, clock, last, page } = await connected({ pingInterval: 0 });
+  await clock.pass(200_000);
+  page.dispatchEvent(new Event("online"));
+  page.document.dispatchEvent(new Event("visibilitychange"));
+  await clock.pass(200_000);
+  assert.deepEqual(last().sent.map(({ type }) => type), ["auth"]);
+  assert.equal(client.state, "connected");
+});
+
+test("debug writes states and types, and no contents", async () => {
+  const { logged, last, client } = await connected({ debug: true, token: "secret" });
+  last().says("notification", news(1));
+  client.send("echo", "private");
+  last().ends(1006);
+  const text = logged.join("\n");
+  for (const part of ["connecting → connected", "received notification", "sent echo", "closed 1006", "attempt 1 in"]) {
+    assert.ok(text.includes(`ResilientWebSocket: ${part}`), part);
+  }
+  assert.ok(!/secret|private|n1/.test(text));
+  const own = [];
+  const other = aClient({ debug: (...words) => own.push(words) });
+  other.client.open();
+  assert.deepEqual(own[0].slice(0, 2), ["ResilientWebSocket:", "disconnected"]);
+  assert.deepEqual(other.logged, []);
+});
+
+test("greeting of a hub that admits anonymous clients does not count for a client with a token", async () => {
+  const { client, last, of } = aClient();
+  client.open();
+  await settled();
+  last().opens();
+  last().says("welcome", { clientId: "c", userId: null, anonymous: true });
+  assert.equal(client.state, "connecting");
+  last().says("welcome", { clientId: "c", userId: "ann", epoch: "e", seq: 0, after: 0, recovered: false });
+  assert.equal(client.state, "connected");
+  assert.equal(of("open").length, 1);
+  const anonymous = aClient({ token: null });
+  anonymous.client.open();
+  await settled();
+  anonymous.last().opens();
+  anonymous.last().says("welcome", { clientId: "c", userId: null, anonymous: true });
+  assert.equal(anonymous.client.state, "connected");
+});
+
 // Memory.
 
-test("a known id is no news, a higher redelivery of it is, and the oldest are forgotten", () => {
+test("known id is ignored, a higher redelivery of it is not, and the oldest ids are forgotten", () => {
   const seen = new parts.SeenIds(2);
   assert.deepEqual([seen.isNew("a"), seen.isNew("a"), seen.isNew("a", 1), seen.isNew("a", 1)], [true, false, true, false]);
   seen.isNew("b");
@@ -139,14 +136,14 @@ test("a known id is no news, a higher redelivery of it is, and the oldest are fo
 });
 
 for (const bad of ["{", "[]", '{"epoch":1,"lastSeq":"x"}', "null"]) {
-  test(`a place that reads ${bad} is no place`, () => {
+  test(`stored position ${bad} is ignored`, () => {
     const memory = new Memory();
     memory.setItem("k", bad);
     assert.equal(new parts.Place(memory, "k").known, false);
   });
 }
 
-test("a storage that is full or forbidden is done without", () => {
+test("storage that is full or forbidden is not used", () => {
   const broken = { getItem: () => { throw new Error("no"); }, setItem: () => { throw new Error("full"); } };
   const place = new parts.Place(broken, "k");
   place.set("e", 7);
@@ -154,7 +151,7 @@ test("a storage that is full or forbidden is done without", () => {
     ["e", 7, true, false, false]);
 });
 
-test("a token bucket gives its burst at once and then by the second", () => {
+test("token bucket allows the burst at once and then its rate", () => {
   let now = 0;
   const pace = new parts.Pace({ burst: 2, perSecond: 4 }, () => now);
   assert.deepEqual([pace.take(), pace.take(), pace.take()], [0, 0, 250]);
@@ -162,13 +159,13 @@ test("a token bucket gives its burst at once and then by the second", () => {
   assert.equal(pace.take(), 0);
 });
 
-test("claims are read from a token's middle, also Thai ones; from anything else nothing", () => {
+test("claims are read from a token, also Thai ones, and from nothing else", () => {
   const middle = Buffer.from(JSON.stringify({ sub: "สมชาย", exp: 7 })).toString("base64url");
   assert.deepEqual(parts.claimsOf(`x.${middle}.y`), { sub: "สมชาย", exp: 7 });
   for (const token of [null, "", "a.b", "a.bnVsbA.c", 7]) assert.deepEqual(parts.claimsOf(token), {});
 });
 
-test("the hub is told only what changes, and everything after a reconnect", () => {
+test("subscriptions send only changes, and everything after a reconnect", () => {
   const wanted = new parts.Subscriptions();
   const [one, two, all] = [() => 1, () => 2, () => 3];
   assert.deepEqual(wanted.add("progress", one), []);
@@ -189,7 +186,7 @@ test("the hub is told only what changes, and everything after a reconnect", () =
 
 // The state machine.
 
-test("the first message says who one is, and the address follows the page", async () => {
+test("first message contains the token, and the address follows the page", async () => {
   const { last, client, of } = await connected();
   assert.equal(last().url, "wss://portal.example/ws");
   assert.deepEqual([last().sent[0].type, last().sent[0].data], ["auth", { token: "t", epoch: null, lastSeq: null }]);
@@ -197,7 +194,7 @@ test("the first message says who one is, and the address follows the page", asyn
   assert.deepEqual(of("statuschange").map(({ state }) => state), ["connecting", "connected"]);
 });
 
-test("a lost connection is resumed where it was", async () => {
+test("lost connection is resumed at its position", async () => {
   const { client, clock, last, of } = await connected();
   last().says("notification", news(1));
   last().ends(1006);
@@ -211,7 +208,7 @@ test("a lost connection is resumed where it was", async () => {
   assert.deepEqual(of("gap"), []);
 });
 
-test("a position the hub cannot follow is a gap, and the hub's own beginning counts from then on", async () => {
+test("position that the hub does not know is reported as a gap and replaced by that of the hub", async () => {
   const { client, clock, last, of } = await connected();
   last().says("notification", news(9));
   last().ends(1006);
@@ -222,7 +219,7 @@ test("a position the hub cannot follow is a gap, and the hub's own beginning cou
   assert.deepEqual([client.statistics.notifications, client.statistics.duplicates, client.statistics.lastSeq], [1, 1, 4]);
 });
 
-test("pauses grow until a connection has lasted, then start afresh", async () => {
+test("delays grow until a connection has lasted, then start again from the first", async () => {
   const { clock, last, of } = await connected();
   last().ends(1006);
   await clock.pass(1000);
@@ -236,7 +233,7 @@ test("pauses grow until a connection has lasted, then start afresh", async () =>
   assert.deepEqual(of("reconnecting").map(({ attempt, delay }) => [attempt, delay]), [[1, 1000], [2, 2000], [1, 1000]]);
 });
 
-test("an attempt that takes too long is given up, and a late word of it is not heard", async () => {
+test("attempt that takes too long is abandoned, and its late messages are ignored", async () => {
   const { client, clock, sockets } = aClient({ timeout: 500 });
   client.open();
   await clock.pass(500);
@@ -248,7 +245,7 @@ test("an attempt that takes too long is given up, and a late word of it is not h
   assert.equal(client.state, "reconnecting");
 });
 
-test("a token function that hangs or fails costs an attempt, no more", async () => {
+test("token function that hangs or fails costs one attempt", async () => {
   const tokens = [() => Promise.reject(new Error("no token service")), () => new Promise(() => {}), () => "t"];
   const { client, clock, last } = aClient({ token: () => tokens.shift()(), timeout: 500 });
   client.open();
@@ -261,7 +258,7 @@ test("a token function that hangs or fails costs an attempt, no more", async () 
 
 for (const [code, state, reason] of [[1000, "disconnected", null], [1003, "failed", "refused"], [1008, "failed", "refused"],
   [4401, "failed", "token"], [4403, "failed", "forbidden"]]) {
-  test(`after ${code} it stays away: ${state}`, async () => {
+  test(`close code ${code} ends reconnecting: ${state}`, async () => {
     const { client, clock, sockets, last } = await connected();
     last().ends(code);
     await clock.pass(3_600_000);
@@ -269,7 +266,7 @@ for (const [code, state, reason] of [[1000, "disconnected", null], [1003, "faile
   });
 }
 
-test("told to slow down, it waits long, and the page waking up changes nothing", async () => {
+test("close code to slow down gives a long delay that a visible page does not shorten", async () => {
   const { clock, sockets, last, page, client } = await connected({ slowRetryDelay: 60_000 });
   last().ends(4429);
   assert.equal(client.describe("en").hint, wordsFor("en").slow);
@@ -280,7 +277,7 @@ test("told to slow down, it waits long, and the page waking up changes nothing",
   assert.equal(sockets.length, 2);
 });
 
-test("a token function is asked three times in all, then somebody has to sign in", async () => {
+test("token function is called three times in all, then the user has to sign in", async () => {
   const { client, clock, sockets } = aClient({ token: () => "bad" });
   client.open();
   for (let n = 0; n < 3; n += 1) {
@@ -293,7 +290,7 @@ test("a token function is asked three times in all, then somebody has to sign in
   assert.deepEqual([client.state, client.status.reason, sockets.length], ["failed", "token", 3]);
 });
 
-test("attempts may be counted, and a person may begin again", async () => {
+test("attempts can be limited, and the user can start again", async () => {
   const { client, clock, sockets, last, of } = aClient({ attempts: 2 });
   client.open();
   for (let n = 0; n < 3; n += 1) {
@@ -309,7 +306,7 @@ test("attempts may be counted, and a person may begin again", async () => {
   assert.equal(client.state, "connected");
 });
 
-test("no pong in time is a lost connection; any other word is a sign of life", async () => {
+test("missing pong means a lost connection, and any message counts as a pong", async () => {
   const { client, clock, last, sockets } = await connected({ pingInterval: 1000, pongTimeout: 200 });
   await clock.pass(1000);
   assert.deepEqual([last().sent.at(-1).type, last().sent.at(-1).data], ["ping", { n: 1 }]);
@@ -324,7 +321,7 @@ test("no pong in time is a lost connection; any other word is a sign of life", a
   assert.equal(sockets[0].closed.code, 1000);
 });
 
-test("the page coming into sight, or online, asks at once, or comes back at once", async () => {
+test("page that becomes visible or online pings or reconnects at once", async () => {
   const { client, clock, last, page, sockets } = await connected();
   page.document.dispatchEvent(new Event("visibilitychange"));
   assert.equal(last().sent.at(-1).type, "ping");
@@ -340,7 +337,7 @@ test("the page coming into sight, or online, asks at once, or comes back at once
   assert.equal(sockets.length, 2);
 });
 
-test("what is sent offline waits; what there is no room for is told", async () => {
+test("messages sent offline wait, and those over the limit are reported", async () => {
   const { client, last, of } = aClient({ queueLimit: 2 });
   assert.deepEqual([1, 2, 3].map((n) => client.send("echo", n)), ["queued", "queued", "queued"]);
   assert.deepEqual(of("queue").at(-1), { size: 2, dropped: { type: "echo", data: 1 }, droppedInAll: 1 });
@@ -351,12 +348,12 @@ test("what is sent offline waits; what there is no room for is told", async () =
   assert.deepEqual(last().sent.slice(1).map(({ data }) => data), [2, 3]);
 });
 
-test("the newest can be the one that goes", () => {
+test("full queue can drop the newest message", () => {
   const { client } = aClient({ queueLimit: 1, queuePolicy: "drop-newest" });
   assert.deepEqual([client.send("a"), client.send("b")], ["queued", "dropped"]);
 });
 
-test("nobody is talked to faster than the hub bears", async () => {
+test("messages are sent at most at the rate of the hub", async () => {
   const { client, clock, last } = await connected({ pace: { burst: 2, perSecond: 10 } });
   const answers = [1, 2, 3, 4].map((n) => client.send("echo", n));
   assert.deepEqual(answers, ["sent", "sent", "queued", "queued"]);
@@ -367,7 +364,7 @@ test("nobody is talked to faster than the hub bears", async () => {
   assert.equal(echoes(), 4);
 });
 
-test("a repeated notification is heard once; one without id and position always", async () => {
+test("repeated notification is delivered once, and one without id and position always", async () => {
   const { client, last, of } = await connected();
   for (const data of [news(1), news(1), news(2, "n1"), news(3, "n1", { redelivery: 1 })]) last().says("notification", data);
   const bare = { success: true, message: "Task Finish", payload: {} };
@@ -377,7 +374,7 @@ test("a repeated notification is heard once; one without id and position always"
   assert.equal(client.statistics.duplicates, 2);
 });
 
-test("the place is noted after the page was told, not before", async () => {
+test("position is stored after the page received the notification", async () => {
   const { client, last } = await connected();
   let before;
   client.addEventListener("notification", () => (before = client.statistics.lastSeq));
@@ -387,7 +384,7 @@ test("the place is noted after the page was told, not before", async () => {
 
 const reads = (socket) => socket.sent.filter(({ type }) => type === "read").map(({ data }) => data.seq);
 
-test("the hub is told now and then how far the page has come", async () => {
+test("position is reported to the hub from time to time", async () => {
   const { client, clock, last, page } = await connected();
   for (const seq of [1, 2, 3]) last().says("notification", news(seq));
   await clock.pass(499);
@@ -405,7 +402,7 @@ test("the hub is told now and then how far the page has come", async () => {
   assert.deepEqual([reads(last()), client.statistics.lastSeq], [[], 5]);
 });
 
-test("another user's numbers are not taken for one's own", async () => {
+test("position of another user is not used", async () => {
   const { client, clock, last } = await connected();
   last().says("notification", { ...news(7), epoch: "of bob" });
   last().says("notification", { ...news(1), epoch: "e" });
@@ -413,7 +410,7 @@ test("another user's numbers are not taken for one's own", async () => {
   assert.deepEqual([client.statistics.lastSeq, client.statistics.notifications, reads(last())], [1, 2, [1]]);
 });
 
-test("progress is handed on together, and never after the job's end", async () => {
+test("progress is delivered in batches, and never after the end of its job", async () => {
   const { clock, last, of } = await connected();
   last().says("progress", { jobId: "j1", percent: 10 });
   last().says("progress", { jobId: "j1", percent: 20 });
@@ -427,7 +424,7 @@ test("progress is handed on together, and never after the job's end", async () =
   assert.deepEqual(order.slice(-2), ["progress", "notification"]);
 });
 
-test("rooms are entered again after a reconnect", async () => {
+test("rooms are joined again after a reconnect", async () => {
   const { client, clock, last } = await connected();
   client.join("task:j1");
   client.join("lobby");
@@ -438,7 +435,7 @@ test("rooms are entered again after a reconnect", async () => {
   assert.deepEqual(last().sent.filter(({ type }) => type === "join-room").map(({ data }) => data.room), ["task:j1"]);
 });
 
-test("a token is renewed before it ends", async (t) => {
+test("token is renewed before it expires", async (t) => {
   t.mock.timers.enable({ apis: ["Date"], now: 0 });
   const token = (n) => `x.${Buffer.from(JSON.stringify({ sub: "ann", exp: n * 600 })).toString("base64url")}.y`;
   let asked = 0;
@@ -449,7 +446,7 @@ test("a token is renewed before it ends", async (t) => {
   assert.deepEqual([last().sent.at(-1).type, last().sent.at(-1).data], ["auth", { token: token(2) }]);
 });
 
-test("a listener may close or reconnect in the midst of a loss", async () => {
+test("listener may close or reconnect while a loss is handled", async () => {
   const { client, clock, last, sockets } = await connected();
   client.addEventListener("closed", () => client.close(), { once: true });
   last().ends(1006);
@@ -477,7 +474,7 @@ const EXAMPLE = {
 };
 const verifier = (tolerance = 0, now = () => 0) => new parts.Verifier(EXAMPLE.secret, { tolerance, now });
 
-test("the example of the specification is accepted, beside other signatures too", async () => {
+test("signature of the example in the specification is accepted, also next to others", async () => {
   const { envelope } = EXAMPLE;
   assert.equal(await verifier().open(envelope), envelope.body);
   const among = `v2,xyz v1,${btoa("0".repeat(32))} ${envelope.signature}`;
@@ -492,21 +489,21 @@ for (const [what, change] of Object.entries({
   "no signature": { signature: undefined },
   "another scheme": { signature: EXAMPLE.envelope.signature.replace("v1", "v2") },
   "half a signature": { signature: EXAMPLE.envelope.signature.slice(0, 20) },
-  "a body that is no text": { body: { test: 2432232314 } },
+  "a body that is not text": { body: { test: 2432232314 } },
 })) {
-  test(`a signature does not hold for ${what}`, async () => {
+  test(`signature is rejected for ${what}`, async () => {
     assert.equal(await verifier().open({ ...EXAMPLE.envelope, ...change }), null);
   });
 }
 
-test("a signature holds for its time", async () => {
+test("signature is valid for its time", async () => {
   const at = EXAMPLE.envelope.timestamp * 1000;
   for (const [now, holds] of [[at - 300_001, false], [at - 300_000, true], [at + 300_000, true], [at + 300_001, false]]) {
     assert.equal((await verifier(300_000, () => now).open(EXAMPLE.envelope)) !== null, holds);
   }
 });
 
-test("a secret that is none is told at once", () => {
+test("invalid secret is reported at once", () => {
   for (const signingSecret of ["", "whsec_", "whsec_c2hvcnQ=", "whsec_!!!", EXAMPLE.secret.slice(6), 7]) {
     assert.throws(() => new ResilientWebSocket({ signingSecret }), TypeError);
   }
@@ -521,7 +518,7 @@ async function sealed(message) {
   return { id: "m", timestamp, signature: `v1,${btoa(String.fromCharCode(...new Uint8Array(mac)))}`, body };
 }
 
-test("with a secret only what is signed is handed on, in order, and the rest is not taken for read", async () => {
+test("client with a secret delivers only signed notifications, in order, and leaves the others unread", async () => {
   const { client, clock, last, of } = await connected({ signingSecret: EXAMPLE.secret });
   assert.equal(last().sent[0].data.signed, true);
   const says = (said) => last().onmessage({ data: JSON.stringify(said) });
@@ -537,7 +534,7 @@ test("with a secret only what is signed is handed on, in order, and the rest is 
   assert.deepEqual([client.statistics.lastSeq, client.statistics.epoch], [3, "e"]);
 });
 
-test("what is still being checked when the connection is lost is left to the next", async () => {
+test("notification whose check is unfinished when the connection is lost is left to the next one", async () => {
   const { client, last, of } = await connected({ signingSecret: EXAMPLE.secret });
   const envelope = await sealed({ type: "notification", data: news(1) });
   last().onmessage({ data: JSON.stringify(envelope) });
@@ -546,13 +543,13 @@ test("what is still being checked when the connection is lost is left to the nex
   assert.deepEqual([of("notification"), client.statistics.lastSeq], [[], 0]);
 });
 
-test("what is no message is an error, not an exception", async () => {
+test("invalid message is an error event, not an exception", async () => {
   const { client, last } = await connected();
   for (const data of ["x", "[]", "null", "{}", '{"type":7}']) last().onmessage({ data });
   assert.deepEqual([client.statistics.errors, client.state], [5, "connected"]);
 });
 
-test("every state has words in both languages", () => {
+test("states have texts in both languages", () => {
   for (const lang of ["th", "th-TH", "en", "de", null]) {
     for (const state of ["connected", "connecting", "reconnecting", "disconnected", "failed"]) {
       assert.ok(describe({ state }, lang).text.length > 5);

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from config.settings import AdminUiSettings, HubSettings
+from config.hub_settings import AdminUiSettings, HubSettings
 from tests.support.hub import PATH, message, running_hub
 from tests.support.js import INTEROP, node_or_skip
 from worker.hub.events import ClientDisconnected
@@ -31,14 +31,16 @@ async def picture(page, name):
         await page.screenshot(path=Path(folder) / f"{name}.png")
 
 
-async def test_the_page_shows_who_is_there_and_disconnects(tmp_path, context):
+async def test_admin_ui_shows_clients_and_disconnects_one(tmp_path, context):
     page = await a_page(context)
     settings = HubSettings(admin_ui=AdminUiSettings(enabled=True, password=SecretStr(PASSWORD), read_only=False))
-    async with running_hub(
-        tmp_path, settings=settings, mount=lambda app: app.router.add_static("/admin-ui/", UI)
-    ) as running:
+
+    def mount(app):
+        app.router.add_static("/admin-ui/", UI)
+
+    async with running_hub(tmp_path, settings=settings, mount=mount) as running:
         ann, phone = await running.browser("ann"), await running.native("สมชาย")
-        await phone.say("join-room", {"room": "lobby"})
+        await phone.send_native("join-room", {"room": "lobby"})
         await (await running.publisher()).publish(message(1))
         await page.goto(f"{running.url}/admin-ui/index.html")
         await page.evaluate(
@@ -46,7 +48,7 @@ async def test_the_page_shows_who_is_there_and_disconnects(tmp_path, context):
             {"server_url": running.url, "path": PATH, "ws_only": "true", "namespace": "/admin"},
         )
         await page.reload()
-        # It tries without a session, is told that this proves nothing, and asks.
+        # It tries without a session, is rejected, and shows the login form.
         await page.get_by_label("Username").fill("admin")
         await page.get_by_label("Password").fill(PASSWORD)
         await page.get_by_role("button", name="Connect").click()
@@ -64,5 +66,5 @@ async def test_the_page_shows_who_is_there_and_disconnects(tmp_path, context):
         await page.goto(f"{running.url}/admin-ui/index.html#/sockets/")
         row = page.get_by_role("row").filter(has_text=ann.client.get_sid())
         await row.get_by_role("button").first.click()
-        ended = await running.happened(ClientDisconnected, lambda event: event.user_id == "ann")
+        ended = await running.wait_for_event(ClientDisconnected, lambda event: event.user_id == "ann")
         assert ended.reason == "ended by admin (admin-ui)"

@@ -11,8 +11,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CONNECTED = "() => window.socket.state === 'connected'"
 COUNTED = "(n) => window.count >= n"
-PING = b"\x89\x01?"
-"""A WebSocket frame."""
 
 
 async def a_page(context, url):
@@ -27,7 +25,7 @@ def ids(*numbers):
     return [f"news-{number}" for number in numbers]
 
 
-async def test_notifications_arrive_in_order_and_a_repeated_id_only_once(running, context):
+async def test_notifications_arrive_in_order_and_repeated_ids_once(running, context):
     page = await a_page(context, running.url)
     await record(page, running.token())
     await until(page, CONNECTED)
@@ -40,7 +38,7 @@ async def test_notifications_arrive_in_order_and_a_repeated_id_only_once(running
     assert page.faults == []
 
 
-async def test_a_reloaded_tab_loses_nothing_and_repeats_nothing(running, context):
+async def test_reloaded_tab_loses_and_repeats_nothing(running, context):
     page = await a_page(context, running.url)
     await record(page, running.token())
     await until(page, CONNECTED)
@@ -49,18 +47,18 @@ async def test_a_reloaded_tab_loses_nothing_and_repeats_nothing(running, context
         await publisher.publish(message(number))
     await until(page, COUNTED, 5)
     await page.reload()
-    # Another device of the user reads what comes meanwhile, so the hub owes it to nobody who doesn't say where he was.
+    # Another device of the user reads what comes in the meantime, so only a client with a position still gets it.
     phone = await running.browser()
     for number in range(5, 9):
         await publisher.publish(message(number))
-    await phone.rest()
+    await phone.received_so_far()
     await record(page, running.token())
     await until(page, COUNTED, 9)
     assert await page.evaluate("() => window.socket.statistics.duplicates") == 0
     assert await got(page) == ids(*range(9))
 
 
-async def test_another_user_in_the_same_tab_begins_at_his_own_place(running, context):
+async def test_another_user_in_the_same_tab_starts_at_their_own_position(running, context):
     page = await a_page(context, running.url)
     publisher = await running.publisher()
     await record(page, running.token("ann"))
@@ -76,7 +74,7 @@ async def test_another_user_in_the_same_tab_begins_at_his_own_place(running, con
     assert [name for name, _ in await page.evaluate("window.heard") if name == "gap"] == []
 
 
-async def test_a_cut_line_is_mended_and_what_came_meanwhile_follows(running, proxy, context):
+async def test_lost_connection_is_resumed_with_missed_notifications(running, proxy, context):
     page = await a_page(context, proxy.url)
     await record(page, running.token())
     await until(page, CONNECTED)
@@ -90,13 +88,13 @@ async def test_a_cut_line_is_mended_and_what_came_meanwhile_follows(running, pro
     proxy.refusing = False
     await until(page, COUNTED, 2)
     assert await got(page) == ids(1, 2)
-    heard = await page.evaluate("window.heard")
-    assert [detail["code"] for name, detail in heard if name == "closed"][:1] == [1006]
-    (opened,) = [detail for name, detail in heard if name == "open" and detail["isBack"]]
+    received = await page.evaluate("window.heard")
+    assert [detail["code"] for name, detail in received if name == "closed"][:1] == [1006]
+    (opened,) = [detail for name, detail in received if name == "open" and detail["isBack"]]
     assert opened["recovered"] is True
 
 
-async def test_a_line_that_swallows_everything_is_noticed_by_the_missing_pong(running, proxy, context):
+async def test_silent_connection_is_detected_by_a_missing_pong(running, proxy, context):
     page = await a_page(context, proxy.url)
     await record(page, running.token(), pingInterval=100, pongTimeout=200)
     await until(page, "() => window.socket.statistics.latencyMs !== null")
@@ -106,7 +104,7 @@ async def test_a_line_that_swallows_everything_is_noticed_by_the_missing_pong(ru
     proxy.reset()
 
 
-async def test_what_is_sent_offline_waits_bounded_and_goes_out_in_order(running, proxy, context):
+async def test_messages_sent_offline_are_queued_and_sent_in_order(running, proxy, context):
     page = await a_page(context, proxy.url)
     await record(page, running.token(), queueLimit=3)
     await until(page, CONNECTED)
@@ -122,7 +120,7 @@ async def test_what_is_sent_offline_waits_bounded_and_goes_out_in_order(running,
     assert [said["data"] for _, said in await page.evaluate(f"({echoes})()")] == [2, 3, 4]
 
 
-async def test_a_bad_token_is_final_until_there_is_another(running, context):
+async def test_rejected_token_ends_the_connection_until_a_new_one_is_set(running, context):
     page = await a_page(context, running.url)
     await record(page, "no token")
     await until(page, "() => window.socket.state === 'failed'")
@@ -131,10 +129,10 @@ async def test_a_bad_token_is_final_until_there_is_another(running, context):
     await until(page, CONNECTED)
 
 
-async def test_a_token_function_is_asked_again_when_its_token_is_revoked(running, context):
+async def test_token_function_is_called_again_after_a_revocation(running, context):
     page = await a_page(context, running.url)
     tokens = [running.token(), running.token()]
-    given = []
+    given: list[int] = []
 
     async def next_token():
         given.append(len(given))
@@ -149,14 +147,14 @@ async def test_a_token_function_is_asked_again_when_its_token_is_revoked(running
         }"""
     )
     await until(page, CONNECTED)
-    (client,) = running.hub._core.clients.values()
+    (client,) = running.hub.hub.clients.values()
     await running.hub.revoke(client.identity.token_id)
     await until(page, "() => window.socket.statistics.connections === 2")
     assert await page.evaluate("() => window.socket.statistics.lastCloseCode") == 4401
     assert len(given) == 2
 
 
-async def test_subscriptions_outlive_connections_and_end_when_told(running, context):
+async def test_subscriptions_survive_reconnects_until_unsubscribed(running, context):
     page = await a_page(context, running.url)
     await record(page, running.token(), progressInterval=10)
     await until(page, CONNECTED)
@@ -180,10 +178,10 @@ async def test_subscriptions_outlive_connections_and_end_when_told(running, cont
     await page.evaluate("() => window.socket.send('echo', 'anything else?')")
     await until(page, "() => window.types.length >= 3")
     assert await page.evaluate("window.types") == ["echo", "notification", "echo"]
-    assert running.hub.figures().clients[0].sent == 1
+    assert running.hub.stats().clients[0].sent == 1
 
 
-async def test_progress_comes_batched_with_the_newest_of_each_job(running, context):
+async def test_progress_is_batched_with_the_newest_of_each_job(running, context):
     page = await a_page(context, running.url)
     await record(page, running.token(), progressInterval=300)
     await until(page, CONNECTED)
@@ -197,7 +195,7 @@ async def test_progress_comes_batched_with_the_newest_of_each_job(running, conte
     assert [(each["jobId"], each["percent"]) for each in last] == [("job-1", 30), ("job-2", 31)]
 
 
-async def test_closing_is_for_good_and_opening_again_goes_on_where_it_was(running, context):
+async def test_close_is_final_and_open_resumes_the_position(running, context):
     page = await a_page(context, running.url)
     await record(page, running.token())
     await until(page, CONNECTED)
@@ -211,25 +209,25 @@ async def test_closing_is_for_good_and_opening_again_goes_on_where_it_was(runnin
     assert await got(page) == ids(1)
 
 
-async def test_what_a_tab_was_sent_that_died_before_its_welcome_is_given_to_the_next(running, context):
+async def test_notifications_sent_to_a_crashed_tab_reach_the_next(running, context):
     """Its browser takes what is sent, and answers WebSocket pings, while the page hangs."""
     publisher = await running.publisher()
     for number in (1, 2, 3):
         await publisher.publish(message(number))
     async with a_doomed_page(context, running.url, running.token()):
-        connected = await running.happened(ClientConnected, lambda event: event.user_id == "ann")
+        connected = await running.wait_for_event(ClientConnected, lambda event: event.user_id == "ann")
         assert connected.replayed == 3
-        client = running.hub._core.clients[connected.client_id]
-        client.peer.write(PING)
+        client = running.hub.hub.clients[connected.client_id]
+        client.connection.transport.ping()
         await eventually(lambda: client.last_pong is not None)
-    await running.happened(ClientDisconnected, lambda event: event.client_id == client.id)
+    await running.wait_for_event(ClientDisconnected, lambda event: event.client_id == client.id)
     page = await a_page(context, running.url)
     await record(page, running.token())
     await until(page, COUNTED, 3)
     assert await got(page) == ids(1, 2, 3)
 
 
-async def test_a_new_tab_is_not_told_again_what_another_has_handled(running, context):
+async def test_new_tab_does_not_repeat_what_another_tab_has_handled(running, context):
     first = await a_page(context, running.url)
     await record(first, running.token())
     await until(first, CONNECTED)
@@ -237,8 +235,8 @@ async def test_a_new_tab_is_not_told_again_what_another_has_handled(running, con
     for number in (1, 2, 3):
         await publisher.publish(message(number))
     await until(first, COUNTED, 3)
-    (client,) = running.hub._core.clients_of("ann")
-    await eventually(lambda: client.proven == 3)
+    (client,) = running.hub.hub.clients_of("ann")
+    await eventually(lambda: client.last_read_seq == 3)
     second = await a_page(context, running.url)
     await record(second, running.token())
     await until(second, CONNECTED)
@@ -247,20 +245,20 @@ async def test_a_new_tab_is_not_told_again_what_another_has_handled(running, con
     assert await got(second) == ids(4)
 
 
-async def test_a_page_that_is_closed_says_what_it_has_read(running, context):
+async def test_closed_page_reports_what_it_has_read(running, context):
     page = await a_page(context, running.url)
     await record(page, running.token())
     await until(page, CONNECTED)
-    (client,) = running.hub._core.clients_of("ann")
+    (client,) = running.hub.hub.clients_of("ann")
     publisher = await running.publisher()
     await publisher.publish(message(1))
     await until(page, COUNTED, 1)
     await page.goto("about:blank")
-    await running.happened(ClientDisconnected, lambda event: event.client_id == client.id)
-    assert client.proven == 1
+    await running.wait_for_event(ClientDisconnected, lambda event: event.client_id == client.id)
+    assert client.last_read_seq == 1
 
 
-async def test_watching_another_users_job_does_not_move_ones_own_place(running, context):
+async def test_subscription_to_another_users_job_keeps_the_own_position(running, context):
     page = await a_page(context, running.url)
     await record(page, running.token("root", admin=True))
     await until(page, CONNECTED)

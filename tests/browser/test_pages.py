@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.hub import running_hub
-from worker.door.pages import add_dashboard, add_page
+from worker.api.static_files import add_dashboard, add_page
 
 FILES = {
     "icon.svg": "image/svg+xml",
@@ -47,7 +47,7 @@ async def session(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "kind"), FILES.items())
-async def test_every_file_comes_with_its_type_and_strict_headers(session, name, kind):
+async def test_static_files_have_their_type_and_strict_headers(session, name, kind):
     async with session.get(f"/page/{name}") as answer:
         assert answer.status == 200
         assert answer.headers["Content-Type"] == f"{kind}; charset=utf-8"
@@ -58,7 +58,7 @@ async def test_every_file_comes_with_its_type_and_strict_headers(session, name, 
         assert answer.headers["Cache-Control"] == "no-cache"
 
 
-async def test_what_the_browser_has_already_is_not_sent_again(session):
+async def test_static_file_with_a_known_etag_returns_304(session):
     async with session.get("/page/status.js") as answer:
         etag = answer.headers["ETag"]
     async with session.get("/page/status.js", headers={"If-None-Match": etag}) as answer:
@@ -89,14 +89,14 @@ async def test_what_the_browser_has_already_is_not_sent_again(session):
         "dashboard/views/nothing.js",
     ],
 )
-async def test_nothing_else_is_served(session, name):
+async def test_unknown_static_file_returns_404(session, name):
     from yarl import URL
 
     async with session.get(URL(f"/page/{name}", encoded=True)) as answer:
         assert answer.status == 404
 
 
-async def test_the_page_needs_no_inline_script_or_style(session):
+async def test_pages_have_no_inline_script_or_style(session):
     """What a strict Content-Security-Policy would refuse is not there."""
     async with session.get("/page/status.html") as answer:
         page = await answer.text()
@@ -104,7 +104,7 @@ async def test_the_page_needs_no_inline_script_or_style(session):
 
 
 @pytest.mark.parametrize(("path", "kind"), DASHBOARD.items())
-async def test_the_dashboard_comes_with_the_same_headers(session, path, kind):
+async def test_dashboard_files_have_the_same_headers(session, path, kind):
     async with session.get(f"/{path}") as answer:
         assert answer.status == 200
         assert answer.headers["Content-Type"] == f"{kind}; charset=utf-8"
@@ -115,14 +115,14 @@ async def test_the_dashboard_comes_with_the_same_headers(session, path, kind):
         assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", page)
 
 
-async def test_a_lone_hub_serves_no_dashboard(tmp_path):
+async def test_hub_alone_serves_no_dashboard(tmp_path):
     async with running_hub(tmp_path, mount=add_page) as running, aiohttp.ClientSession(running.url) as session:
         for path in ("/", "/page/dashboard/app.js", "/page/dashboard/index.html"):
             async with session.get(path) as answer:
                 assert answer.status == 404
 
 
-async def test_who_takes_gzip_gets_it_under_a_tag_of_its_own(session):
+async def test_gzipped_files_have_their_own_etag(session):
     path = "/page/dashboard/app.js"
     async with session.get(path, headers={"Accept-Encoding": "identity"}) as answer:
         plain, tag = await answer.read(), answer.headers["ETag"]
@@ -136,7 +136,7 @@ async def test_who_takes_gzip_gets_it_under_a_tag_of_its_own(session):
         assert answer.status == 200
 
 
-async def test_all_that_the_first_page_loads_is_small(session):
+async def test_first_page_loads_few_bytes(session):
     """The page, and whatever it names, and what that imports, and so on; later pages load theirs when opened."""
     wanted, total = ["/"], 0
     for path in wanted:
@@ -145,12 +145,17 @@ async def test_all_that_the_first_page_loads_is_small(session):
             body = await answer.read()
         total += len(body)
         text = gzip.decompress(body).decode()
-        named = re.findall(r'(?:href|src)="(/page/[^"]+)"', text) if path == "/" else _imports(path, text)
+        named = _links(text) if path == "/" else _imports(path, text)
         wanted += [one for one in dict.fromkeys(named) if one not in wanted]
     assert "/page/dashboard/views/overview.js" in wanted
     assert "/page/dashboard/views/settings.js" not in wanted
     assert len(wanted) > 20
     assert total < FIRST_PAINT
+
+
+def _links(text):
+    """The files that the page names; its addresses are relative, so that it can be served below a prefix."""
+    return [f"/{path}" for path in re.findall(r'(?:href|src)="(page/[^"]+)"', text)]
 
 
 def _imports(path, text):

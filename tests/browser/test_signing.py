@@ -5,10 +5,10 @@ import base64
 import pytest
 from pydantic import SecretStr
 
-from config.settings import HubSettings
+from config.hub_settings import HubSettings
 from tests.support.chromium import got, record, until
 from tests.support.hub import message, progress, running_hub
-from worker.door.pages import add_page
+from worker.api.static_files import add_page
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SECRET = "whsec_" + base64.b64encode(b"the secret of this test, 32 byte").decode()
@@ -26,7 +26,7 @@ async def a_page(context, running):
     return page
 
 
-async def test_signed_news_are_checked_and_come_in_order(tmp_path, context):
+async def test_signed_notifications_are_verified_in_order(tmp_path, context):
     async with signing_hub(tmp_path) as running:
         page, publisher = await a_page(context, running), await running.publisher()
         await publisher.publish(message(0))
@@ -41,7 +41,7 @@ async def test_signed_news_are_checked_and_come_in_order(tmp_path, context):
         assert await page.evaluate(SIGNATURE_ERRORS) == 0
 
 
-async def test_what_another_has_signed_is_not_handed_on_and_stays_owed(tmp_path, context):
+async def test_notification_with_a_foreign_signature_is_not_delivered_and_stays_unread(tmp_path, context):
     async with signing_hub(tmp_path) as running:
         page, publisher = await a_page(context, running), await running.publisher()
         await record(page, running.token(), signingSecret=OTHER)
@@ -56,7 +56,7 @@ async def test_what_another_has_signed_is_not_handed_on_and_stays_owed(tmp_path,
         assert await got(page) == ["news-1", "news-2"]
 
 
-async def test_who_takes_the_signatures_away_is_not_believed(tmp_path, context):
+async def test_notification_without_a_signature_is_not_delivered(tmp_path, context):
     async with signing_hub(tmp_path) as running:
         page, publisher = await a_page(context, running), await running.publisher()
         await page.evaluate(

@@ -13,7 +13,7 @@ TEXT = f"{SHADOW}.querySelector('.text').textContent"
 BUTTON = f"{SHADOW}.querySelector('button')"
 
 
-class Faults(list):
+class Faults(list[str]):
     """What the page's console complains of, the sockets that we ourselves cut aside."""
 
     def watch(self, page):
@@ -42,7 +42,7 @@ async def lose(page, proxy):
     await until(page, f"() => {STATE} === 'reconnecting'")
 
 
-async def test_the_page_shows_news_and_progress_and_keeps_them_over_a_reload(running, proxy, context):
+async def test_status_page_keeps_notifications_over_a_reload(running, proxy, context):
     page = await signed_in(context, proxy, running.token())
     publisher = await running.publisher()
     await publisher.publish(progress("job-2", 40))
@@ -59,16 +59,16 @@ async def test_the_page_shows_news_and_progress_and_keeps_them_over_a_reload(run
     assert page.faults == []
 
 
-async def test_the_hub_hears_what_was_shown(running, proxy, context):
+async def test_status_page_reports_shown_notifications(running, proxy, context):
     page = await signed_in(context, proxy, running.token())
     await (await running.publisher()).publish(message(1))
     await until(page, "() => document.querySelectorAll('#news li').length === 1")
     await page.evaluate("document.querySelector('websocket-status').socket.send('echo')")
     await until(page, "() => document.querySelector('websocket-status').socket.statistics.messagesIn >= 3")
-    assert running.hub.figures().shown == 1
+    assert running.hub.stats().shown == 1
 
 
-async def test_the_element_says_in_words_what_is_and_offers_to_reconnect(running, proxy, context):
+async def test_status_element_describes_the_state_and_offers_to_reconnect(running, proxy, context):
     page = await signed_in(context, proxy, running.token())
     assert await page.evaluate(TEXT) == "Connected"
     assert await page.evaluate(f"{BUTTON}.hidden")
@@ -79,19 +79,19 @@ async def test_the_element_says_in_words_what_is_and_offers_to_reconnect(running
         " return [live.ariaLive, live.ariaAtomic, live.contains(live.querySelector('.text'))]; })()"
     )
     assert live == ["polite", "true", True]
-    # The countdown changes every second: nobody wants to have it read out.
+    # The countdown changes every second, so screen readers should not read it out.
     assert await page.evaluate(f"{SHADOW}.querySelector('.next').closest('[aria-live]').ariaLive") == "off"
     proxy.refusing = False
     await page.evaluate(f"{BUTTON}.focus()")
     await page.keyboard.press("Enter")
     await until(page, f"() => {STATE} === 'connected'")
-    assert await page.evaluate(TEXT) == "Connected again"
+    assert await page.evaluate(TEXT) == "Reconnected"
     # The button is gone; the keyboard's place is not.
     assert await page.evaluate(f"{SHADOW}.activeElement?.className") == "box"
     assert page.faults == []
 
 
-async def test_the_language_follows_the_page_at_once(running, proxy, chromium):
+async def test_status_element_follows_the_language_of_the_page(running, proxy, chromium):
     async with a_profile(chromium, locale="th-TH") as context:
         page = await signed_in(context, proxy, running.token())
         assert await page.evaluate(TEXT) == "เชื่อมต่อแล้ว"
@@ -103,7 +103,7 @@ async def test_the_language_follows_the_page_at_once(running, proxy, chromium):
         await until(page, f"() => {TEXT} === 'เชื่อมต่อแล้ว'")
 
 
-async def test_it_hides_once_all_is_well_and_comes_back_when_it_is_not(running, proxy, context):
+async def test_status_element_hides_when_connected_and_returns_when_not(running, proxy, context):
     page = await signed_in(context, proxy, running.token())
     element = page.locator("websocket-status")
     await page.evaluate("document.querySelector('websocket-status').setAttribute('auto-hide', '100')")
@@ -115,7 +115,7 @@ async def test_it_hides_once_all_is_well_and_comes_back_when_it_is_not(running, 
     await element.wait_for(state="hidden")
 
 
-async def test_a_refused_token_asks_for_another(running, proxy, context):
+async def test_status_page_requests_another_token_after_a_rejection(running, proxy, context):
     page = await context.new_page()
     await page.goto(f"{proxy.url}/page/status.html")
     await page.fill("#token", "no token")
@@ -128,7 +128,7 @@ async def test_a_refused_token_asks_for_another(running, proxy, context):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("state", ["connected", "reconnecting"])
-async def test_words_stand_out_from_their_ground(running, proxy, chromium, scheme, state):
+async def test_status_element_has_enough_contrast(running, proxy, chromium, scheme, state):
     """WCAG 2.2, 1.4.3: 4.5 to 1."""
     async with a_profile(chromium, color_scheme=scheme) as context:
         page = await signed_in(context, proxy, running.token())

@@ -1,16 +1,16 @@
-"""What every Notifier does with every Feed, against a real Socket.IO server. One suite; both paths of the link."""
+"""What every Notifier does with every Feed, against a real Socket.IO server. One suite for all notifiers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from tests.support.channels import Running, quick, running
-from tests.support.feed import ListFeed, message
+from tests.support.message_source import ListSource, message
+from tests.support.notifiers import RunningNotifier, fast_settings, running_notifier
 from tests.support.socketio_server import SocketIoServer, socketio_server
-from worker.notification import progress
-from worker.orgsocket.link import Connect
-from worker.queue import OutboxMessage
+from worker.core.notification import progress
+from worker.core.store import OutboxMessage
+from worker.notifiers.socketio.events import Connect
 
 
 @pytest.fixture
@@ -19,15 +19,15 @@ async def server() -> AsyncIterator[SocketIoServer]:
         yield started
 
 
-@pytest.fixture(params=["fast", "library"])
-async def at_work(request: pytest.FixtureRequest, server: SocketIoServer) -> AsyncIterator[Running]:
-    async with running(quick(server.url), fast=request.param == "fast") as started:
+@pytest.fixture
+async def link(server: SocketIoServer) -> AsyncIterator[RunningNotifier]:
+    async with running_notifier(fast_settings(server.url)) as started:
         yield started
 
 
-async def test_every_notifier_carries_messages_in_order_and_unchanged(at_work: Running, server: SocketIoServer) -> None:
-    at_work.feed.add(*[message(number) for number in range(1, 601)])
-    await at_work.feed.until(600)
+async def test_run_delivers_messages_in_order_and_unchanged(link: RunningNotifier, server: SocketIoServer) -> None:
+    link.source.add(*[message(number) for number in range(1, 601)])
+    await link.source.until(600)
     assert server.numbers == list(range(1, 601))
     assert len(server.received) == 600
     first, user = server.received[0]
@@ -35,21 +35,21 @@ async def test_every_notifier_carries_messages_in_order_and_unchanged(at_work: R
     assert user == {"userId": "user-1"}
 
 
-async def test_every_notifier_confirms_in_batches_that_only_grow(at_work: Running) -> None:
-    at_work.feed.add(*[message(number) for number in range(1, 601)])
-    await at_work.feed.until(600)
-    assert at_work.feed.reports == sorted(set(at_work.feed.reports))
-    assert at_work.feed.reports[-1] == 600
-    assert len(at_work.feed.reports) < 600
+async def test_run_confirms_in_growing_batches(link: RunningNotifier) -> None:
+    link.source.add(*[message(number) for number in range(1, 601)])
+    await link.source.until(600)
+    assert link.source.reports == sorted(set(link.source.reports))
+    assert link.source.reports[-1] == 600
+    assert len(link.source.reports) < 600
 
 
-async def test_every_notifier_waits_for_messages_that_come_later(at_work: Running) -> None:
+async def test_run_waits_for_messages_that_come_later(link: RunningNotifier) -> None:
     for number in (1, 2, 3):
-        at_work.feed.add(message(number))
-        await at_work.feed.until(number)
+        link.source.add(message(number))
+        await link.source.until(number)
 
 
-async def test_every_notifier_confirms_nothing_without_proof(at_work: Running, server: SocketIoServer) -> None:
+async def test_run_confirms_nothing_without_an_acknowledgement(link: RunningNotifier, server: SocketIoServer) -> None:
     release = asyncio.Event()
 
     async def slowly(_sid: str, note: dict[str, object], _user: object) -> None:
@@ -57,31 +57,29 @@ async def test_every_notifier_confirms_nothing_without_proof(at_work: Running, s
         await release.wait()
 
     server.sio.on("socket-notification", slowly)
-    at_work.feed.add(message(1))
+    link.source.add(message(1))
     while not server.received:
         await asyncio.sleep(0.01)
-    assert at_work.feed.watermark == 0
+    assert link.source.watermark == 0
     release.set()
-    await at_work.feed.until(1)
+    await link.source.until(1)
 
 
-async def test_every_notifier_passes_a_refusal_on_and_goes_on_behind_it(
-    at_work: Running, server: SocketIoServer
-) -> None:
+async def test_run_reports_a_rejection_and_continues(link: RunningNotifier, server: SocketIoServer) -> None:
     server.answer = lambda note, _user: (
         {"ok": False, "error": "no such user"} if note["payload"]["sequence"] == 2 else None
     )
-    at_work.feed.add(*[message(number) for number in range(1, 6)])
-    await at_work.feed.until(5)
-    assert at_work.feed.refused == {2: "no such user"}
-    assert at_work.feed.watermark == 5
+    link.source.add(*[message(number) for number in range(1, 6)])
+    await link.source.until(5)
+    assert link.source.rejections == {2: "no such user"}
+    assert link.source.watermark == 5
 
 
-async def test_every_notifier_sends_again_what_a_lost_session_left_unproven(
-    at_work: Running, server: SocketIoServer
+async def test_run_sends_unconfirmed_messages_again_after_a_lost_session(
+    link: RunningNotifier, server: SocketIoServer
 ) -> None:
     server.answer = lambda _note, _user: ...
-    await at_work.events.one(Connect)
+    await link.events.one(Connect)
     hold = asyncio.Event()
 
     async def hang(_sid: str, note: dict[str, object], user: object) -> None:
@@ -89,42 +87,42 @@ async def test_every_notifier_sends_again_what_a_lost_session_left_unproven(
         await hold.wait()
 
     server.sio.on("socket-notification", hang)
-    at_work.feed.add(*[message(number) for number in range(1, 6)])
+    link.source.add(*[message(number) for number in range(1, 6)])
     while not server.received:
         await asyncio.sleep(0.01)
     server.sio.on("socket-notification", server._notification)
     server.answer = lambda _note, _user: None
-    at_work.channel.reconnect()
-    await at_work.feed.until(5)
+    link.notifier.reconnect()
+    await link.source.until(5)
     hold.set()
-    assert at_work.feed.rewinds >= 1
+    assert link.source.rewinds >= 1
     assert server.numbers == [1, 2, 3, 4, 5]
 
 
-async def test_every_notifier_ends_by_itself_once_stopped_and_proven(at_work: Running, server: SocketIoServer) -> None:
-    at_work.feed.add(*[message(number) for number in range(1, 51)])
-    at_work.stop.set()
-    async with asyncio.timeout(10):
-        await at_work.task
-    assert at_work.feed.watermark == 50
+async def test_run_returns_after_the_stop_when_everything_is_confirmed(
+    link: RunningNotifier, server: SocketIoServer
+) -> None:
+    link.source.add(*[message(number) for number in range(1, 51)])
+    link.stop.set()
+    async with asyncio.timeout(30):
+        await link.task
+    assert link.source.watermark == 50
     assert server.numbers == list(range(1, 51))
 
 
-async def test_every_notifier_ends_when_stopped_while_the_server_is_away(
-    at_work: Running, server: SocketIoServer
+async def test_run_returns_after_the_stop_while_the_server_is_away(
+    link: RunningNotifier, server: SocketIoServer
 ) -> None:
-    await at_work.events.one(Connect)
+    await link.events.one(Connect)
     await server.stop()
-    at_work.feed.add(message(1))
-    at_work.stop.set()
-    async with asyncio.timeout(10):
-        await at_work.task
-    assert at_work.feed.watermark == 0
+    link.source.add(message(1))
+    link.stop.set()
+    async with asyncio.timeout(30):
+        await link.task
+    assert link.source.watermark == 0
 
 
-async def test_every_notifier_leaves_everything_unproven_when_cancelled(
-    at_work: Running, server: SocketIoServer
-) -> None:
+async def test_run_confirms_nothing_in_flight_when_cancelled(link: RunningNotifier, server: SocketIoServer) -> None:
     hold = asyncio.Event()
 
     async def hang(_sid: str, note: dict[str, object], user: object) -> None:
@@ -132,46 +130,46 @@ async def test_every_notifier_leaves_everything_unproven_when_cancelled(
         await hold.wait()
 
     server.sio.on("socket-notification", hang)
-    at_work.feed.add(message(1))
+    link.source.add(message(1))
     while not server.received:
         await asyncio.sleep(0.01)
-    at_work.task.cancel()
+    link.task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await at_work.task
+        await link.task
     hold.set()
-    assert at_work.feed.watermark == 0
+    assert link.source.watermark == 0
 
 
-async def test_progress_arrives_when_the_link_is_up(at_work: Running, server: SocketIoServer) -> None:
-    await at_work.events.one(Connect)
-    at_work.channel.progress(progress("job-9", "report", "user-1", 40.0, "half way", "socket-notification"))
-    async with asyncio.timeout(5):
+async def test_progress_is_delivered_while_connected(link: RunningNotifier, server: SocketIoServer) -> None:
+    await link.events.one(Connect)
+    link.notifier.progress(progress("job-9", "report", "user-1", 40.0, "half way", "socket-notification"))
+    async with asyncio.timeout(30):
         while not server.received:
             await asyncio.sleep(0.01)
     assert server.received[0][0]["message"] == "Task Progress"
 
 
-async def test_progress_is_forgotten_when_the_link_is_down(at_work: Running, server: SocketIoServer) -> None:
-    await at_work.events.one(Connect)
+async def test_progress_is_dropped_while_disconnected(link: RunningNotifier, server: SocketIoServer) -> None:
+    await link.events.one(Connect)
     await server.stop()
     for percent in range(100):
-        at_work.channel.progress(progress("job-9", "report", "user-1", float(percent), "", "socket-notification"))
+        link.notifier.progress(progress("job-9", "report", "user-1", float(percent), "", "socket-notification"))
     await server.start()
-    at_work.feed.add(message(1))
-    await at_work.feed.until(1)
+    link.source.add(message(1))
+    await link.source.until(1)
     assert [note["message"] for note, _ in server.received][-1] == "Task Finish"
 
 
-async def test_a_feed_without_news_costs_no_session(server: SocketIoServer) -> None:
-    async with running(quick(server.url), ListFeed()) as idle:
+async def test_run_keeps_one_session_for_an_empty_source(server: SocketIoServer) -> None:
+    async with running_notifier(fast_settings(server.url), ListSource()) as idle:
         await idle.events.one(Connect)
         idle.stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await idle.task
-        assert idle.channel.figures().total_connections == 1
+        assert idle.notifier.status().total_connections == 1
 
 
-class DryFeed(ListFeed):
+class ExhaustedSource(ListSource):
     """Says so when nothing more will come, instead of waiting."""
 
     async def take(self, limit: int) -> Sequence[OutboxMessage]:
@@ -180,10 +178,10 @@ class DryFeed(ListFeed):
         return await super().take(limit)
 
 
-async def test_a_feed_may_say_that_nothing_more_will_come(server: SocketIoServer) -> None:
-    feed = DryFeed([message(number) for number in range(1, 51)])
-    async with running(quick(server.url), feed) as link:
+async def test_run_accepts_a_source_that_ends(server: SocketIoServer) -> None:
+    source = ExhaustedSource([message(number) for number in range(1, 51)])
+    async with running_notifier(fast_settings(server.url), source) as link:
         link.stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await link.task
-        assert feed.watermark == 50
+        assert source.watermark == 50

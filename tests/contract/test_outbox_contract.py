@@ -1,32 +1,34 @@
-"""Every Store carries notifications like this, whatever it is made of."""
+"""What every Store does with notifications."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import orjson
 import pytest
 
 from tests.support.stores import (
     START,
-    HandClock,
-    StoreHouse,
+    ManualClock,
+    StoreLocation,
     a_job,
-    cancel_news,
+    cancel_notification,
     failed,
     retried,
     run_one,
     sequence_in,
     success,
 )
-from worker.notification import notification_id
-from worker.queue import OutboxMessage, Store
+from worker.core.notification import notification_id
+from worker.core.store import OutboxMessage, Store
 
 
 async def _messages(store: Store, count: int, user: str = "somchai") -> list[str]:
-    """`count` runs ended; their job ids in that order."""
+    """Run `count` jobs one after another; return their ids in that order."""
     return [await run_one(store, a_job(user=user)) for _ in range(count)]
 
 
-async def test_the_end_of_a_run_is_news(store: Store) -> None:
+async def test_settle_of_an_ended_run_writes_a_pending_notification(store: Store) -> None:
     [job_id] = await _messages(store, 1)
     [message] = await store.pending(0, 10)
     payload = orjson.loads(message.body)[1]["payload"]
@@ -35,7 +37,7 @@ async def test_the_end_of_a_run_is_news(store: Store) -> None:
     assert (payload["jobId"], payload["sequence"], payload["status"]) == (job_id, 1, "success")
 
 
-async def test_news_come_in_the_order_their_runs_ended(store: Store) -> None:
+async def test_pending_returns_notifications_in_the_order_their_runs_ended(store: Store) -> None:
     await store.enqueue([a_job(user=f"user-{number % 3}") for number in range(30)])
     jobs = (await store.claim(30)).jobs[::-1]
     await store.settle([success(job) for job in jobs[:10]])
@@ -45,7 +47,37 @@ async def test_news_come_in_the_order_their_runs_ended(store: Store) -> None:
     assert [message.id for message in messages] == list(range(1, 31))
 
 
-async def test_each_user_counts_from_one_without_gaps(store: Store) -> None:
+def revealed_late(reads: Sequence[Sequence[int]]) -> list[int]:
+    """Return the ids that became visible after a higher one, given what each read of all pending ids returned."""
+    seen: set[int] = set()
+    late = []
+    for ids in reads:
+        late += [message_id for message_id in ids if message_id not in seen and message_id < max(seen, default=0)]
+        seen.update(ids)
+    return late
+
+
+async def test_id_becomes_visible_only_after_all_lower_ids(store: Store) -> None:
+    await store.enqueue([a_job(user=f"user-{number % 7}") for number in range(300)])
+    jobs = (await store.claim(300)).jobs
+    announced: list[int] = []
+    store.on_message(lambda messages: announced.extend(message.id for message in messages))
+    settling = [asyncio.ensure_future(store.settle([success(job) for job in jobs[at::60]])) for at in range(60)]
+    reads: list[list[int]] = [[]]
+    while len(reads[-1]) < 300:
+        reads.append([message.id for message in await store.pending(0, 1000)])
+    await asyncio.gather(*settling)
+    assert revealed_late(reads) == []
+    assert announced == sorted(announced) == reads[-1]
+
+
+def test_ids_revealed_out_of_order_are_found() -> None:
+    """The promise above can be broken: two transactions that commit in another order than they drew their ids."""
+    assert revealed_late([[], [1, 2], [1, 2, 5], [1, 2, 3, 4, 5], [6]]) == [3, 4]
+    assert revealed_late([[1], [1, 2, 3], [3, 4]]) == []
+
+
+async def test_sequence_of_each_user_counts_from_one_without_gaps(store: Store) -> None:
     users = ["a", "b", "a", "c", "a", "b"] * 5
     await store.enqueue([a_job(user=user) for user in users])
     jobs = (await store.claim(100)).jobs
@@ -57,15 +89,15 @@ async def test_each_user_counts_from_one_without_gaps(store: Store) -> None:
     assert numbers == {user: list(range(1, users.count(user) + 1)) for user in "abc"}
 
 
-async def test_sequences_go_on_after_a_restart(house: StoreHouse) -> None:
-    store = await house.open()
+async def test_sequence_continues_after_a_restart(location: StoreLocation) -> None:
+    store = await location.open()
     await _messages(store, 3)
-    store = await house.reopen(store)
+    store = await location.reopen(store)
     await _messages(store, 2)
     assert [sequence_in(message.body) for message in await store.pending(0, 10)] == [1, 2, 3, 4, 5]
 
 
-async def test_a_refused_settlement_draws_no_number(store: Store) -> None:
+async def test_rejected_settlement_uses_no_sequence_number(store: Store) -> None:
     await store.enqueue([a_job(), a_job()])
     first, second = (await store.claim(2)).jobs
     await store.settle([success(first)])
@@ -73,7 +105,7 @@ async def test_a_refused_settlement_draws_no_number(store: Store) -> None:
     assert [sequence_in(message.body) for message in await store.pending(0, 10)] == [1, 2]
 
 
-async def test_a_failed_call_draws_no_number(store: Store) -> None:
+async def test_invalid_call_of_settle_uses_no_sequence_number(store: Store) -> None:
     await store.enqueue([a_job(), a_job()])
     first, second = (await store.claim(2)).jobs
     silent = success(second)
@@ -83,7 +115,7 @@ async def test_a_failed_call_draws_no_number(store: Store) -> None:
     assert [sequence_in(message.body) for message in await store.pending(0, 10)] == [1, 2]
 
 
-async def test_a_call_that_fails_halfway_draws_no_number_and_counts_nothing(store: Store) -> None:
+async def test_call_of_settle_that_fails_halfway_changes_nothing(store: Store) -> None:
     await store.enqueue([a_job(), a_job(), a_job()])
     first, second, third = (await store.claim(3)).jobs
     broken = success(second)
@@ -100,11 +132,11 @@ async def test_a_call_that_fails_halfway_draws_no_number_and_counts_nothing(stor
         (first.id, 2),
         (second.id, 3),
     ]
-    figures = await store.figures()
+    figures = await store.stats()
     assert (figures.jobs["running"], figures.jobs["succeeded"], figures.outbox_depth) == (0, 3, 3)
 
 
-async def test_pending_goes_on_after_an_id_and_keeps_to_its_limit(store: Store) -> None:
+async def test_pending_after_an_id_continues_there_up_to_its_limit(store: Store) -> None:
     await _messages(store, 5)
     assert [message.id for message in await store.pending(0, 2)] == [1, 2]
     assert [message.id for message in await store.pending(2, 2)] == [3, 4]
@@ -113,10 +145,20 @@ async def test_pending_goes_on_after_an_id_and_keeps_to_its_limit(store: Store) 
     assert await store.pending(0, 0) == []
 
 
-async def test_what_is_delivered_is_pending_no_more(store: Store, hands: HandClock) -> None:
+async def test_pending_ends_with_the_message_that_reaches_the_bytes(store: Store) -> None:
+    await _messages(store, 5)
+    sizes = [len(message.body) for message in await store.pending(0, 5)]
+    assert [message.id for message in await store.pending(0, 5, 1)] == [1]
+    assert [message.id for message in await store.pending(0, 5, sizes[0])] == [1]
+    assert [message.id for message in await store.pending(0, 5, sizes[0] + 1)] == [1, 2]
+    assert [message.id for message in await store.pending(1, 5, sum(sizes[1:4]))] == [2, 3, 4]
+    assert [message.id for message in await store.pending(0, 3, sum(sizes))] == [1, 2, 3]
+
+
+async def test_delivered_notifications_are_not_pending_any_more(store: Store, manual_clock: ManualClock) -> None:
     await _messages(store, 5)
     await store.delivered(2)
-    hands.pass_time(10)
+    manual_clock.pass_time(10)
     await store.delivered(3)
     assert [message.id for message in await store.pending(0, 10)] == [4, 5]
     records = await store.notifications()
@@ -127,65 +169,65 @@ async def test_what_is_delivered_is_pending_no_more(store: Store, hands: HandClo
         (2, "delivered", START),
         (1, "delivered", START),
     ]
-    assert (await store.figures()).outbox_depth == 2
+    assert (await store.stats()).outbox_depth == 2
 
 
-async def test_a_watermark_never_goes_back(store: Store) -> None:
+async def test_delivered_with_a_lower_id_changes_nothing(store: Store) -> None:
     await _messages(store, 3)
     await store.delivered(3)
     await store.delivered(1)
     await store.delivered(3)
     assert await store.pending(0, 10) == []
-    assert (await store.figures()).outbox_depth == 0
+    assert (await store.stats()).outbox_depth == 0
 
 
-async def test_a_watermark_from_the_future_does_not_swallow_what_comes(store: Store) -> None:
+async def test_delivered_with_an_id_that_does_not_exist_yet_leaves_later_notifications_pending(store: Store) -> None:
     await _messages(store, 2)
     await store.delivered(1000)
     await _messages(store, 1)
     assert [message.id for message in await store.pending(0, 10)] == [3]
 
 
-async def test_a_watermark_for_an_empty_outbox_is_harmless(store: Store) -> None:
+async def test_delivered_on_an_empty_outbox_changes_nothing(store: Store) -> None:
     await store.delivered(5)
     await _messages(store, 1)
     assert len(await store.pending(0, 10)) == 1
 
 
-async def test_delivered_outlives_the_process(house: StoreHouse) -> None:
-    store = await house.open()
+async def test_delivered_is_kept_after_a_restart(location: StoreLocation) -> None:
+    store = await location.open()
     await _messages(store, 3)
     await store.delivered(2)
-    store = await house.reopen(store)
+    store = await location.reopen(store)
     assert [message.id for message in await store.pending(0, 10)] == [3]
 
 
-async def test_a_dead_message_blocks_nothing_behind_it(store: Store) -> None:
+async def test_dead_notification_leaves_later_ones_pending(store: Store) -> None:
     await _messages(store, 3)
     await store.dead(2, "payload refused")
     assert [message.id for message in await store.pending(0, 10)] == [1, 3]
     await store.delivered(3)
     [dead] = await store.notifications(state="dead")
     assert (dead.id, dead.state, dead.reason, dead.delivered_at) == (2, "dead", "payload refused", None)
-    figures = await store.figures()
+    figures = await store.stats()
     assert (figures.outbox_depth, figures.outbox_dead) == (0, 1)
 
 
-async def test_what_was_delivered_cannot_die_and_what_is_dead_dies_once(store: Store) -> None:
+async def test_dead_applies_only_to_a_pending_notification(store: Store) -> None:
     await _messages(store, 2)
     await store.delivered(1)
     await store.dead(1, "too late")
     await store.dead(2, "first")
     await store.dead(2, "second")
-    await store.dead(99, "nobody")
+    await store.dead(99, "unknown")
     [dead] = await store.notifications(state="dead")
     assert (dead.id, dead.reason) == (2, "first")
-    figures = await store.figures()
+    figures = await store.stats()
     assert (figures.outbox_depth, figures.outbox_dead) == (0, 1)
 
 
 @pytest.mark.parametrize("state", ["delivered", "dead"])
-async def test_a_message_sent_again_goes_to_the_end_with_its_count(store: Store, state: str) -> None:
+async def test_resend_moves_the_notification_to_the_end_and_counts_it(store: Store, state: str) -> None:
     [job_id, _] = await _messages(store, 2)
     original = (await store.pending(0, 1))[0]
     await (store.delivered(2) if state == "delivered" else store.dead(1, "no"))
@@ -196,10 +238,10 @@ async def test_a_message_sent_again_goes_to_the_end_with_its_count(store: Store,
     expected[1]["payload"]["redelivery"] = 1
     assert orjson.loads(again.body) == expected
     assert again in await store.pending(0, 10)
-    assert (await store.figures()).outbox_dead == 0
+    assert (await store.stats()).outbox_dead == 0
 
 
-async def test_each_resending_counts_on(store: Store) -> None:
+async def test_resend_counts_each_redelivery(store: Store) -> None:
     [job_id] = await _messages(store, 1)
     for times in (1, 2, 3):
         await store.delivered(100)
@@ -210,14 +252,14 @@ async def test_each_resending_counts_on(store: Store) -> None:
     assert (record.redelivery, record.state, record.sequence) == (3, "pending", 1)
 
 
-async def test_a_pending_message_is_not_sent_twice(store: Store) -> None:
+async def test_resend_of_a_pending_notification_changes_nothing(store: Store) -> None:
     [job_id] = await _messages(store, 1)
     [message] = await store.pending(0, 10)
     assert await store.resend(notification_id(job_id, 1)) == message
     assert await store.pending(0, 10) == [message]
 
 
-async def test_two_who_resend_at_once_send_once(store: Store) -> None:
+async def test_two_resends_at_the_same_time_add_one_notification(store: Store) -> None:
     [job_id] = await _messages(store, 1)
     await store.delivered(1)
     first, second = await asyncio.gather(*(store.resend(notification_id(job_id, 1)) for _ in range(2)))
@@ -225,29 +267,32 @@ async def test_two_who_resend_at_once_send_once(store: Store) -> None:
     assert len(await store.pending(0, 10)) == 1
 
 
-async def test_an_unknown_message_cannot_be_sent_again(store: Store) -> None:
+async def test_resend_of_an_unknown_notification_returns_none(store: Store) -> None:
     await _messages(store, 1)
-    assert await store.resend("nobody") is None
+    assert await store.resend("unknown") is None
 
 
-async def test_a_message_sent_again_is_kept_as_long_as_a_new_one(store: Store, hands: HandClock) -> None:
+async def test_prune_keeps_a_resent_notification_as_long_as_a_new_one(store: Store, manual_clock: ManualClock) -> None:
     [job_id] = await _messages(store, 1)
     await store.delivered(1)
-    hands.pass_time(1000)
+    await store.prune(1000.0, 10)
+    manual_clock.pass_time(900)
     await store.resend(notification_id(job_id, 1))
     await store.delivered(2)
-    assert await store.prune(START + 500, 10) == 0
-    assert await store.prune(START + 1500, 10) == 1
+    manual_clock.pass_time(200)
+    assert (await store.prune(1000.0, 10)).runs == 0
+    manual_clock.pass_time(1000)
+    assert (await store.prune(1000.0, 10)).runs == 1
 
 
-async def test_notifications_are_listed_newest_first_by_state_and_user(store: Store) -> None:
+async def test_notifications_by_state_and_user_are_listed_newest_first(store: Store) -> None:
     for user in ("a", "b", "a", "b", "a"):
         await _messages(store, 1, user)
     await store.delivered(2)
     await store.dead(4, "no")
 
-    async def ids(**query: object) -> list[int]:
-        return [record.id for record in await store.notifications(**query)]  # type: ignore[arg-type]
+    async def ids(**query: Any) -> list[int]:
+        return [record.id for record in await store.notifications(**query)]
 
     assert await ids() == [5, 4, 3, 2, 1]
     assert await ids(limit=2) == [5, 4]
@@ -256,12 +301,12 @@ async def test_notifications_are_listed_newest_first_by_state_and_user(store: St
     assert await ids(state="pending") == [5, 3]
     assert await ids(state="delivered", user_id="b") == [2]
     assert await ids(state="dead") == [4]
-    assert await ids(user_id="nobody") == []
+    assert await ids(user_id="unknown") == []
     with pytest.raises(ValueError, match="states are"):
         await store.notifications(state="lost")
 
 
-async def test_a_listed_notification_tells_all_there_is(store: Store) -> None:
+async def test_notifications_returns_every_field(store: Store) -> None:
     [job_id] = await _messages(store, 1)
     [message] = await store.pending(0, 1)
     [record] = await store.notifications()
@@ -269,56 +314,58 @@ async def test_a_listed_notification_tells_all_there_is(store: Store) -> None:
     assert (record.sequence, record.created_at, record.body, record.redelivery) == (1, START, message.body, 0)
 
 
-async def test_listeners_are_told_of_new_messages_only(store: Store) -> None:
-    told: list[OutboxMessage] = []
-    store.on_message(told.extend)
+async def test_on_message_listener_receives_only_new_notifications(store: Store) -> None:
+    received: list[OutboxMessage] = []
+    store.on_message(received.extend)
     await store.enqueue([a_job(), a_job(), a_job()])
     first, second = (await store.claim(2)).jobs
     await store.settle([retried(first, START + 60)])
     await asyncio.sleep(0)
-    assert told == []
+    assert received == []
     await store.settle([success(second)])
     await asyncio.sleep(0)
-    assert told == await store.pending(0, 10)
+    assert received == await store.pending(0, 10)
     record = await store.get(first.id)
     assert record is not None
-    await store.cancel(first.id, 1, cancel_news(record))
+    await store.cancel(first.id, 1, cancel_notification(record))
     await asyncio.sleep(0)
-    assert told == await store.pending(0, 10)
-    assert len(told) == 2
+    assert received == await store.pending(0, 10)
+    assert len(received) == 2
 
 
-async def test_listeners_are_told_the_messages_as_they_are_stored(store: Store, house: StoreHouse) -> None:
-    told: list[OutboxMessage] = []
-    store.on_message(told.extend)
+async def test_on_message_listener_receives_notifications_as_they_are_stored(
+    store: Store, location: StoreLocation
+) -> None:
+    received: list[OutboxMessage] = []
+    store.on_message(received.extend)
     await _messages(store, 300)
     await store.delivered(299)
     [last] = await store.notifications(limit=1)
     await store.delivered(300)
     resent = await store.resend(last.notification_id)
     await _messages(store, 2)
-    assert resent == told[300]
-    assert [message.id for message in told] == list(range(1, 304))
-    assert await store.pending(0, 10) == told[300:]
+    assert resent == received[300]
+    assert [message.id for message in received] == list(range(1, 304))
+    assert await store.pending(0, 10) == received[300:]
 
 
-async def test_what_is_told_after_a_reopening_goes_on_with_the_ids(house: StoreHouse) -> None:
-    store = await house.open()
+async def test_on_message_listener_after_a_restart_receives_the_next_ids(location: StoreLocation) -> None:
+    store = await location.open()
     await _messages(store, 3)
     await store.delivered(3)
-    store = await house.reopen(store)
-    told: list[OutboxMessage] = []
-    store.on_message(told.extend)
+    store = await location.reopen(store)
+    received: list[OutboxMessage] = []
+    store.on_message(received.extend)
     await _messages(store, 2)
-    assert [message.id for message in told] == [4, 5]
-    assert await store.pending(0, 10) == told
+    assert [message.id for message in received] == [4, 5]
+    assert await store.pending(0, 10) == received
 
 
-async def test_close_writes_what_waits(house: StoreHouse) -> None:
-    store = await house.open()
+async def test_close_writes_what_is_still_queued(location: StoreLocation) -> None:
+    store = await location.open()
     await _messages(store, 3)
     recording = asyncio.ensure_future(store.delivered(3))
     await asyncio.sleep(0)
-    store = await house.reopen(store)
+    store = await location.reopen(store)
     await recording
     assert await store.pending(0, 10) == []

@@ -1,23 +1,23 @@
-"""Every Store keeps what came before a job's present attempt."""
+"""Every Store keeps the earlier attempts of a job."""
 
-from tests.support.stores import START, HandClock, a_job, failed, retried, run_one, success
-from worker.queue import Store
+from tests.support.stores import START, ManualClock, a_job, failed, retried, run_one, success
+from worker.core.store import Store
 
 
-async def test_a_job_that_succeeds_at_once_has_no_earlier_attempts(store: Store) -> None:
+async def test_attempts_of_a_job_that_succeeded_at_once_are_empty(store: Store) -> None:
     job_id = await run_one(store, a_job())
     assert await store.attempts(job_id) == []
 
 
-async def test_each_attempt_that_was_retried_is_kept(store: Store, hands: HandClock) -> None:
+async def test_attempts_list_each_retried_attempt(store: Store, manual_clock: ManualClock) -> None:
     new = a_job()
     await store.enqueue([new])
     for _ in range(2):
         [job] = (await store.claim(1)).jobs
-        await store.settle([retried(job, hands.wall, hands.wall)])
-        hands.pass_time(5.0)
+        await store.settle([retried(job, manual_clock.wall, manual_clock.wall)])
+        manual_clock.pass_time(5.0)
     [job] = (await store.claim(1)).jobs
-    await store.settle([success(job, hands.wall)])
+    await store.settle([success(job, manual_clock.wall)])
     first, second = await store.attempts(new.id)
     assert (first.run, first.attempt, first.ended) == (1, 1, "retried")
     assert (second.attempt, second.started_at, second.finished_at) == (2, START + 5.0, START + 5.0)
@@ -26,7 +26,7 @@ async def test_each_attempt_that_was_retried_is_kept(store: Store, hands: HandCl
     assert (first.duration_ms, first.result) == (500.25, None)
 
 
-async def test_a_run_that_was_followed_by_another_is_kept(store: Store) -> None:
+async def test_attempts_list_the_last_attempt_of_each_earlier_run(store: Store) -> None:
     job_id = await run_one(store, a_job())
     await store.retry(job_id)
     [job] = (await store.claim(1)).jobs
@@ -37,7 +37,7 @@ async def test_a_run_that_was_followed_by_another_is_kept(store: Store) -> None:
     assert (second.run, second.attempt, second.ended, second.error) == (2, 1, "failed", "broken")
 
 
-async def test_a_stale_retry_leaves_no_attempt(store: Store) -> None:
+async def test_attempts_do_not_list_a_stale_retry(store: Store) -> None:
     new = a_job()
     await store.enqueue([new])
     [job] = (await store.claim(1)).jobs
@@ -46,7 +46,7 @@ async def test_a_stale_retry_leaves_no_attempt(store: Store) -> None:
     assert await store.attempts(new.id) == []
 
 
-async def test_only_so_many_attempts_of_a_job_are_kept(store: Store) -> None:
+async def test_attempts_list_only_the_latest_hundred(store: Store) -> None:
     new = a_job(max_attempts=1000)
     await store.enqueue([new])
     for _ in range(105):
@@ -55,7 +55,7 @@ async def test_only_so_many_attempts_of_a_job_are_kept(store: Store) -> None:
     assert [one.attempt for one in await store.attempts(new.id)] == list(range(6, 106))
 
 
-async def test_attempts_go_with_their_job(store: Store, hands: HandClock) -> None:
+async def test_prune_removes_attempts_with_their_job(store: Store, manual_clock: ManualClock) -> None:
     new = a_job()
     await store.enqueue([new])
     [job] = (await store.claim(1)).jobs
@@ -64,7 +64,7 @@ async def test_attempts_go_with_their_job(store: Store, hands: HandClock) -> Non
     await store.settle([success(job)])
     [message] = await store.pending(0, 10)
     await store.delivered(message.id)
-    hands.pass_time(100.0)
-    assert await store.prune(hands.wall, 10) == 1
+    manual_clock.pass_time(100.0)
+    assert (await store.prune(0.0, 10)).runs == 1
     assert await store.attempts(new.id) == []
-    assert await store.attempts("nobody's") == []
+    assert await store.attempts("unknown") == []

@@ -1,15 +1,17 @@
-"""Every Store hands out by priority, and never a job of a kind that is paused."""
+"""Every Store claims by priority, and never a job of a kind that is paused."""
 
-from tests.support.stores import START, HandClock, StoreHouse, a_job, cancel_news, failed, retried, success
-from worker.job import JobState
-from worker.queue import Store
+import pytest
+
+from tests.support.stores import START, ManualClock, StoreLocation, a_job, cancel_notification, failed, retried, success
+from worker.core.job import JobState
+from worker.core.store import Store
 
 
 async def claimed(store: Store, limit: int = 100) -> list[str]:
     return [job.id for job in (await store.claim(limit)).jobs]
 
 
-async def test_the_highest_priority_goes_first_and_then_the_oldest(store: Store) -> None:
+async def test_claim_takes_the_highest_priority_and_then_the_oldest_job(store: Store) -> None:
     low, high = a_job(START - 9, priority=-1), a_job(START, priority=7)
     older, younger = a_job(START - 5), a_job(START - 3)
     await store.enqueue([low, younger, older, high])
@@ -17,26 +19,39 @@ async def test_the_highest_priority_goes_first_and_then_the_oldest(store: Store)
     assert await claimed(store) == [younger.id, low.id]
 
 
-async def test_a_delayed_job_has_its_priority_from_its_time_on(store: Store, hands: HandClock) -> None:
+async def test_priority_of_a_delayed_job_applies_when_it_is_due(store: Store, manual_clock: ManualClock) -> None:
     later, now = a_job(priority=100, delay=60.0), a_job()
     await store.enqueue([later, now])
     assert await claimed(store, 1) == [now.id]
-    hands.pass_time(60.0)
+    manual_clock.pass_time(60.0)
     await store.enqueue([a_job(START - 100)])
     assert await claimed(store, 1) == [later.id]
 
 
-async def test_a_job_in_backoff_keeps_its_priority(store: Store, hands: HandClock) -> None:
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_delayed_job_waits_again_when_the_clock_is_set_back_before_a_claim_noticed_it(
+    store: Store, manual_clock: ManualClock, noticed: bool
+) -> None:
+    later, now = a_job(priority=5, delay=20.0), a_job()
+    await store.enqueue([later, now])
+    manual_clock.pass_time(30.0)
+    if noticed:
+        await claimed(store, 0)
+    manual_clock.set_wall(-100.0)
+    assert await claimed(store, 1) == [later.id if noticed else now.id]
+
+
+async def test_job_after_its_backoff_keeps_its_priority(store: Store, manual_clock: ManualClock) -> None:
     urgent = a_job(priority=5)
     await store.enqueue([urgent])
     [job] = (await store.claim(1)).jobs
     await store.settle([retried(job, START + 10.0)])
-    hands.pass_time(10.0)
+    manual_clock.pass_time(10.0)
     await store.enqueue([a_job(START - 100)])
     assert await claimed(store, 1) == [urgent.id]
 
 
-async def test_a_job_that_is_given_back_or_run_again_keeps_its_priority(store: Store) -> None:
+async def test_released_or_retried_job_keeps_its_priority(store: Store) -> None:
     urgent = a_job(priority=5)
     await store.enqueue([urgent])
     [job] = (await store.claim(1)).jobs
@@ -49,7 +64,7 @@ async def test_a_job_that_is_given_back_or_run_again_keeps_its_priority(store: S
     assert await claimed(store, 1) == [urgent.id]
 
 
-async def test_priority_and_organization_are_shown(store: Store) -> None:
+async def test_get_returns_priority_and_organization(store: Store) -> None:
     new = a_job(priority=-100, organization="กรมตัวอย่าง")
     await store.enqueue([new])
     record = await store.get(new.id)
@@ -57,12 +72,12 @@ async def test_priority_and_organization_are_shown(store: Store) -> None:
     assert (record.priority, record.organization) == (-100, "กรมตัวอย่าง")
 
 
-async def test_a_low_priority_job_can_be_the_oldest(store: Store, hands: HandClock) -> None:
+async def test_oldest_job_age_counts_jobs_of_every_priority(store: Store, manual_clock: ManualClock) -> None:
     await store.enqueue([a_job(START - 50, priority=-3), a_job(START - 10), a_job(START - 20, priority=9)])
-    assert (await store.figures()).oldest_job_age == 50.0
+    assert (await store.stats()).oldest_job_age == 50.0
 
 
-async def test_a_known_key_tells_where_its_job_stands(store: Store) -> None:
+async def test_enqueue_with_a_known_key_returns_the_state_of_its_job(store: Store) -> None:
     [first] = await store.enqueue([a_job(key="k")])
     [job] = (await store.claim(1)).jobs
     [while_running] = await store.enqueue([a_job(key="k")])
@@ -74,7 +89,7 @@ async def test_a_known_key_tells_where_its_job_stands(store: Store) -> None:
     assert (conflict.state, conflict.job_state) == ("conflict", JobState.SUCCEEDED)
 
 
-async def test_jobs_of_a_paused_kind_stay_queued(store: Store) -> None:
+async def test_claim_leaves_jobs_of_a_paused_kind_queued(store: Store) -> None:
     report, other = a_job(kind="report"), a_job(kind="noop")
     await store.enqueue([report, other])
     await store.pause("report")
@@ -85,10 +100,10 @@ async def test_jobs_of_a_paused_kind_stay_queued(store: Store) -> None:
     assert [job.id for job in answer.jobs] == [other.id]
     assert answer.next_run_at is None
     assert await store.paused() == {"report"}
-    assert (await store.figures()).jobs["queued"] == 2
+    assert (await store.stats()).jobs["queued"] == 2
 
 
-async def test_a_resumed_kind_is_handed_out_in_the_old_order(store: Store) -> None:
+async def test_claim_after_a_resume_keeps_the_order_of_the_jobs(store: Store) -> None:
     jobs = [a_job(START - age, kind="report", priority=age % 2) for age in range(6)]
     await store.enqueue(jobs[:3])
     await store.pause("report")
@@ -104,41 +119,41 @@ async def test_a_resumed_kind_is_handed_out_in_the_old_order(store: Store) -> No
     assert await store.paused() == frozenset()
 
 
-async def test_a_pause_outlives_the_service(store: Store, house: StoreHouse) -> None:
+async def test_pause_is_kept_after_a_restart(store: Store, location: StoreLocation) -> None:
     await store.pause("report")
     await store.enqueue([a_job(kind="report")])
-    store = await house.reopen(store)
+    store = await location.reopen(store)
     assert await store.paused() == {"report"}
     assert await claimed(store) == []
     await store.resume("report")
-    store = await house.reopen(store)  # before anybody claimed: nothing is forgotten in the lane of the paused
+    store = await location.reopen(store)  # before a claim: no job stays in the lane of the paused ones
     assert len(await claimed(store)) == 1
 
 
-async def test_a_paused_kind_goes_on_with_what_runs_and_waits_with_the_rest(store: Store, hands: HandClock) -> None:
+async def test_pause_lets_running_jobs_end_and_holds_back_the_rest(store: Store, manual_clock: ManualClock) -> None:
     await store.enqueue([a_job(kind="report"), a_job(kind="report", delay=20.0)])
     [job] = (await store.claim(1)).jobs
     await store.pause("report")
     assert await store.settle([retried(job, START + 10.0)]) == [True]
-    hands.pass_time(30.0)
+    manual_clock.pass_time(30.0)
     assert await claimed(store) == []
     await store.resume("report")
     assert len(await claimed(store)) == 2
 
 
-async def test_a_paused_job_can_be_cancelled_and_is_not_overdue(store: Store) -> None:
+async def test_job_of_a_paused_kind_can_be_cancelled_and_has_no_age(store: Store) -> None:
     new = a_job(START - 50, kind="report")
     await store.pause("report")
     await store.enqueue([new])
-    assert (await store.figures()).oldest_job_age is None
+    assert (await store.stats()).oldest_job_age is None
     record = await store.get(new.id)
     assert record is not None
-    assert await store.cancel(new.id, 1, cancel_news(record)) == "cancelled"
+    assert await store.cancel(new.id, 1, cancel_notification(record)) == "cancelled"
     await store.resume("report")
     assert await claimed(store) == []
 
 
-async def test_more_paused_jobs_than_are_moved_at_once_do_not_stop_the_others(store: Store) -> None:
+async def test_claim_with_very_many_paused_jobs_takes_the_others(store: Store) -> None:
     await store.enqueue([a_job(START - 100, kind="report") for _ in range(6500)])
     other = a_job()
     await store.enqueue([other])
@@ -157,7 +172,7 @@ async def test_more_paused_jobs_than_are_moved_at_once_do_not_stop_the_others(st
     assert back == 6500
 
 
-async def test_a_suspect_of_a_paused_kind_holds_nobody_back(store: Store) -> None:
+async def test_suspect_of_a_paused_kind_does_not_block_other_jobs(store: Store) -> None:
     await store.enqueue([a_job(START - 50, kind="report"), a_job()])
     [suspect] = (await store.claim(1)).jobs
     await store.release([suspect], suspect=True)

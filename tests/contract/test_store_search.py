@@ -1,14 +1,28 @@
-"""Every Store finds the same jobs, however far its search index has come, and however they came to be as they are."""
+"""Every Store finds the same jobs whatever its search index already contains, and whatever happened to them before."""
 
 import random
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import orjson
 import pytest
 
-from tests.support.stores import START, HandClock, StoreHouse, a_job, cancelled, failed, retried, success
-from worker.job import JobRecord, JobState
-from worker.notification import notification_id
-from worker.queue import JobQuery, Store
+from tests.support.stores import (
+    START,
+    ManualClock,
+    StoreLocation,
+    a_job,
+    cancelled,
+    failed,
+    index_piece,
+    retried,
+    success,
+)
+from worker.core.job import JobRecord, JobState
+from worker.core.notification import notification_id
+from worker.core.store import JobQuery, Store
+
+T = TypeVar("T")
 
 WORDS = [
     "เครื่องราชอิสริยาภรณ์", "ช้างเผือก", "นางสาวราชาวดี ใจดี", 'said "no"', "100%_\\", "Straße", "ÉCOLE", "👩‍👩‍👧 ครอบครัว",
@@ -26,12 +40,7 @@ async def everything(store: Store, query: JobQuery) -> list[JobRecord]:
     jobs: list[JobRecord] = []
     cursor = None
     while True:
-        page = await store.find(
-            JobQuery(
-                query.states, query.kind, query.user_ids, query.organizations, query.text, query.since, query.until,
-                cursor, 7,
-            )
-        )  # fmt: skip
+        page = await store.find(replace(query, cursor=cursor, limit=7))
         jobs += page.jobs
         cursor = page.cursor
         if cursor is None:
@@ -67,22 +76,22 @@ def expected(records: list[JobRecord], query: JobQuery) -> list[str]:
     ]
 
 
-class Life:
-    """What happens to a store in a random life."""
+class RandomOperations:
+    """Random operations on a store."""
 
-    def __init__(self, store: Store, hands: HandClock, chance: random.Random) -> None:
-        self.store, self.hands, self.chance = store, hands, chance
+    def __init__(self, store: Store, manual_clock: ManualClock, chance: random.Random) -> None:
+        self.store, self.manual_clock, self.chance = store, manual_clock, chance
 
     async def step(self) -> None:
         act = self.chance.choice([self.accept, self.accept, self.run, self.run, self.again, self.resend, self.index])
-        self.hands.pass_time(self.chance.choice([0.0, 1.0, 5.0]))
+        self.manual_clock.pass_time(self.chance.choice([0.0, 1.0, 5.0]))
         await act()
 
     async def accept(self) -> None:
         chance = self.chance
         jobs = [
             a_job(
-                self.hands.wall - chance.choice([0.0, 0.0, 30.0]),
+                self.manual_clock.wall - chance.choice([0.0, 0.0, 30.0]),
                 user=f"user-{chance.randrange(4)}",
                 kind=chance.choice(["noop", "report"]),
                 organization=chance.choice([None, "กรม", "other"]),
@@ -93,7 +102,7 @@ class Life:
         await self.store.enqueue(jobs)
 
     async def run(self) -> None:
-        chance, now = self.chance, self.hands.wall
+        chance, now = self.chance, self.manual_clock.wall
         for job in (await self.store.claim(chance.randrange(1, 8))).jobs:
             result = orjson.dumps({"said": chance.choice(WORDS)})
             end = chance.choice(
@@ -121,73 +130,75 @@ class Life:
             await self.store.resend(notification_id(job.id, job.run))
 
     async def index(self) -> None:
-        await self.store.index()
+        await index_piece(self.store)
 
 
 def a_query(chance: random.Random, now: float) -> JobQuery:
-    def perhaps(value: object) -> object:
+    def perhaps(value: T) -> T | None:
         return value if chance.random() < 0.35 else None
 
     return JobQuery(
-        states=perhaps(chance.sample(list(JobState), chance.randrange(1, 4))),  # type: ignore[arg-type]
-        kind=perhaps(chance.choice(["noop", "report", "unknown"])),  # type: ignore[arg-type]
-        user_ids=perhaps(chance.sample([f"user-{n}" for n in range(6)], chance.randrange(1, 4))),  # type: ignore[arg-type]
-        organizations=perhaps(chance.sample(["กรม", "other", "none"], chance.randrange(1, 3))),  # type: ignore[arg-type]
+        states=perhaps(chance.sample(list(JobState), chance.randrange(1, 4))),
+        kind=perhaps(chance.choice(["noop", "report", "unknown"])),
+        user_ids=perhaps(chance.sample([f"user-{n}" for n in range(6)], chance.randrange(1, 4))),
+        organizations=perhaps(chance.sample(["กรม", "other", "none"], chance.randrange(1, 3))),
         text=chance.choice(TEXTS) if chance.random() < 0.5 else None,
-        since=perhaps(now - chance.uniform(0, 200)),  # type: ignore[arg-type]
-        until=perhaps(now - chance.uniform(0, 200)),  # type: ignore[arg-type]
+        since=perhaps(now - chance.uniform(0, 200)),
+        until=perhaps(now - chance.uniform(0, 200)),
     )
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_every_search_finds_what_a_look_at_each_job_finds(store: Store, hands: HandClock, seed: int) -> None:
+async def test_find_in_a_random_store_returns_what_a_scan_of_all_jobs_returns(
+    store: Store, manual_clock: ManualClock, seed: int
+) -> None:
     chance = random.Random(seed)
-    life = Life(store, hands, chance)
+    operations = RandomOperations(store, manual_clock, chance)
     for _ in range(12):
         for _ in range(8):
-            await life.step()
+            await operations.step()
         records = await everything(store, JobQuery())
         for _ in range(25):
-            query = a_query(chance, hands.wall)
+            query = a_query(chance, manual_clock.wall)
             assert [job.id for job in await everything(store, query)] == expected(records, query), query
 
 
 @pytest.mark.parametrize("text", TEXTS)
-async def test_each_text_finds_the_same_with_and_without_the_index(store: Store, text: str) -> None:
+async def test_find_by_text_returns_the_same_with_and_without_the_index(store: Store, text: str) -> None:
     await store.enqueue([a_job(payload={"text": word, "n": number}) for number, word in enumerate(WORDS)])
     await store.settle([success(job, START, None) for job in (await store.claim(100)).jobs])
     records = await everything(store, JobQuery())
     without = [job.id for job in await everything(store, JobQuery(text=text))]
-    assert (await store.index()).left == 0
+    assert not await index_piece(store)
     assert [job.id for job in await everything(store, JobQuery(text=text))] == without
     assert without == expected(records, JobQuery(text=text))
 
 
-async def test_what_was_pruned_is_not_found_and_what_came_after_is(store: Store, hands: HandClock) -> None:
+async def test_find_by_text_after_a_prune_returns_only_later_jobs(store: Store, manual_clock: ManualClock) -> None:
     await store.enqueue([a_job(payload={"text": "ราชการ"}) for _ in range(5)])
     await store.settle([success(job) for job in (await store.claim(5)).jobs])
-    await store.index()
+    await index_piece(store)
     await store.delivered(5)
-    hands.pass_time(100.0)
-    assert await store.prune(hands.wall, 10) == 5
+    manual_clock.pass_time(100.0)
+    assert (await store.prune(0.0, 10)).runs == 5
     assert (await store.find(JobQuery(text="ราช"))).jobs == []
     await store.enqueue([a_job(payload={"text": "ราชการ"})])
     assert len((await store.find(JobQuery(text="ราช"))).jobs) == 1
-    await store.index()
+    await index_piece(store)
     assert len((await store.find(JobQuery(text="ราช"))).jobs) == 1
 
 
-async def test_a_store_that_is_opened_again_gives_numbers_away_twice_and_finds_the_right_jobs(
-    store: Store, house: StoreHouse, hands: HandClock
+async def test_find_by_text_after_row_numbers_were_used_again_returns_the_right_jobs(
+    store: Store, location: StoreLocation, manual_clock: ManualClock
 ) -> None:
     """Places of the newest jobs are free again once these are pruned; the index has older words under them."""
     await store.enqueue([a_job(payload={"text": "first words"}) for _ in range(3)])
     await store.settle([success(job) for job in (await store.claim(3)).jobs])
-    await store.index()
+    await index_piece(store)
     await store.delivered(3)
-    hands.pass_time(100.0)
-    await store.prune(hands.wall, 10)
-    store = await house.reopen(store)
+    manual_clock.pass_time(100.0)
+    await store.prune(0.0, 10)
+    store = await location.reopen(store)
     await store.enqueue([a_job(payload={"text": "later words"})])
     await store.settle([success(job) for job in (await store.claim(1)).jobs])
     for _ in range(2):
@@ -195,23 +206,23 @@ async def test_a_store_that_is_opened_again_gives_numbers_away_twice_and_finds_t
         [found] = (await store.find(JobQuery(text="later", states=[JobState.SUCCEEDED]))).jobs
         [one] = await store.notifications(job_id=found.id)
         assert one.job_id == found.id
-        await store.index()
+        await index_piece(store)
 
 
 @pytest.mark.parametrize("pieces", [0, 1])
-async def test_notifications_are_found_by_user_and_job_and_state(store: Store, pieces: int) -> None:
+async def test_notifications_filtered_by_user_job_and_state_return_the_matching_ones(store: Store, pieces: int) -> None:
     for _ in range(4):
         await store.enqueue([a_job(user=user) for user in ("a", "b")])
         await store.settle([success(job) for job in (await store.claim(2)).jobs])
     await store.dead(7, "no")
     await store.delivered(5)
     for _ in range(pieces):
-        await store.index()
+        await index_piece(store)
     await store.enqueue([a_job(user="a")])
     await store.settle([success(job) for job in (await store.claim(1)).jobs])
 
-    async def ids(**filters: object) -> list[int]:
-        return [one.id for one in await store.notifications(**filters)]  # type: ignore[arg-type]
+    async def ids(**filters: Any) -> list[int]:
+        return [one.id for one in await store.notifications(**filters)]
 
     assert await ids(user_id="a") == [9, 7, 5, 3, 1]
     assert await ids(user_id="a", limit=2) == [9, 7]
@@ -222,5 +233,5 @@ async def test_notifications_are_found_by_user_and_job_and_state(store: Store, p
     [job_id] = {one.job_id for one in await store.notifications(before=4, limit=1)}
     assert await ids(job_id=job_id) == [3]
     assert await ids(job_id=job_id, user_id="b") == []
-    assert await ids(user_id="nobody") == await ids(job_id="nobody's") == []
+    assert await ids(user_id="unknown") == await ids(job_id="unknown") == []
     assert [one.state for one in await store.deliveries(job_id)] == ["delivered"]

@@ -1,12 +1,14 @@
-"""The namespace for @socket.io/admin-ui: off by default, a login of its own, what it tells and what it lets do."""
+"""The namespace for @socket.io/admin-ui: off by default, its own login, what it shows and what it permits."""
+
+from typing import Any
 
 import orjson
 import pytest
 from pydantic import SecretStr
 
-from config.settings import AdminUiSettings, HubSettings
-from tests.support.hub import message, running_hub
-from worker.hub.events import ClientDisconnected, ClientRefused, MessageRefused
+from config.hub_settings import AdminUiSettings, HubSettings
+from tests.support.hub import Closed, message, running_hub
+from worker.hub.events import ClientDisconnected, ClientRejected, MessageRejected
 
 PASSWORD = "a-password-for-this-test"
 LOGIN = {"username": "admin", "password": PASSWORD}
@@ -29,19 +31,20 @@ class Page:
     def __init__(self, raw, namespace="/admin"):
         self.raw = raw
         self.namespace = namespace
+        self.first_events: dict[str, Any] = {}
 
     @classmethod
     async def log_in(cls, running, auth=None, namespace="/admin"):
-        """Past its login; what it is told at first is in `told`."""
+        """Logged in; the first events are in `first_events`."""
         page = cls(await running.raw(), namespace)
         await page.raw.next()
         await page.raw.send(f"40{namespace},{orjson.dumps(LOGIN if auth is None else auth).decode()}")
         answer = await page.raw.next()
         assert answer.startswith(f"40{namespace},"), answer
-        page.told = dict([await page.hear() for _ in range(4)])
+        page.first_events = dict([await page.next_native() for _ in range(4)])
         return page
 
-    async def hear(self, *names):
+    async def next_native(self, *names):
         """The next event, or the next of these names: (name, argument) or (name, arguments)."""
         while True:
             packet = await self.raw.next()
@@ -50,7 +53,7 @@ class Page:
                 if not names or name in names:
                     return name, arguments[0] if len(arguments) == 1 else arguments
 
-    async def say(self, *event):
+    async def send_native(self, *event):
         await self.raw.send(f"42{self.namespace},{orjson.dumps(event).decode()}")
 
 
@@ -61,7 +64,7 @@ async def refused(running, auth):
     return await raw.next()
 
 
-async def test_the_namespace_is_unknown_unless_switched_on(tmp_path):
+async def test_namespace_is_unknown_unless_it_is_enabled(tmp_path):
     async with running_hub(tmp_path) as running:
         assert await refused(running, LOGIN) == '44/admin,{"message":"Invalid namespace"}'
 
@@ -79,24 +82,24 @@ async def test_the_namespace_is_unknown_unless_switched_on(tmp_path):
         {"token": "x"},
     ],
 )
-async def test_a_wrong_login_is_refused_in_the_words_the_page_knows(running, auth):
+async def test_wrong_login_is_rejected_with_the_text_that_the_page_knows(running, auth):
     assert await refused(running, auth) == '44/admin,{"message":"invalid credentials"}'
-    refusal = await running.happened(ClientRefused)
+    refusal = await running.wait_for_event(ClientRejected)
     assert "invalid credentials" in refusal.reason
 
 
 @pytest.mark.parametrize("granted", [{}, {"publish": True}])
-async def test_a_users_token_opens_nothing(running, granted):
+async def test_user_token_is_rejected(running, granted):
     token = running.token("ann", **granted)
     for auth in ({"token": token}, {"username": "admin", "password": token}):
         assert await refused(running, auth) == '44/admin,{"message":"invalid credentials"}'
 
 
-async def test_the_workers_own_token_opens_nothing(running):
+async def test_worker_token_is_rejected(running):
     assert "invalid" in await refused(running, {"token": running.hub.worker_token()})
 
 
-async def test_without_a_password_only_an_admins_token_is_let_in(tmp_path):
+async def test_login_without_a_configured_password_needs_an_admin_token(tmp_path):
     async with a_hub(tmp_path, password=None) as running:
         assert "invalid" in await refused(running, {"username": "admin", "password": ""})
         token = running.token("root", admin=True)
@@ -104,25 +107,25 @@ async def test_without_a_password_only_an_admins_token_is_let_in(tmp_path):
         await Page.log_in(running, {"username": "whoever", "password": token})
 
 
-async def test_passwords_cannot_be_tried_at_leisure(running):
+async def test_failed_logins_from_one_address_are_limited(running):
     for number in range(10):
         await refused(running, {"username": "admin", "password": f"guess {number}"})
     assert "invalid" in await refused(running, LOGIN)
 
 
-async def test_the_page_is_told_who_is_there(running):
+async def test_page_gets_all_clients_at_its_login(running):
     ann, phone = await running.browser("ann"), await running.native("ann")
-    await phone.say("join-room", {"room": "lobby"})
-    await phone.hear("room-joined")
+    await phone.send_native("join-room", {"room": "lobby"})
+    await phone.next_native("room-joined")
     page = await Page.log_in(running)
-    assert page.told["config"] == {"supportedFeatures": ["AGGREGATED_EVENTS", "ALL_EVENTS"]}
-    sockets = {socket["nsp"]: socket for socket in page.told["all_sockets"]}
+    assert page.first_events["config"] == {"supportedFeatures": ["AGGREGATED_EVENTS", "ALL_EVENTS"]}
+    sockets = {socket["nsp"]: socket for socket in page.first_events["all_sockets"]}
     assert sockets["/"]["id"] == ann.client.get_sid()
     assert sockets["/"]["rooms"] == [ann.client.get_sid(), "user:ann"]
     assert sockets["/ws"]["rooms"][1:] == ["lobby", "user:ann"]
     assert sockets["/"]["data"] == {"userId": "ann", "scopes": []}
     assert sockets["/"]["handshake"]["address"] == "127.0.0.1"
-    stats = page.told["server_stats"]
+    stats = page.first_events["server_stats"]
     assert stats["namespaces"] == [
         {"name": "/", "socketsCount": 1},
         {"name": "/ws", "socketsCount": 1},
@@ -131,27 +134,27 @@ async def test_the_page_is_told_who_is_there(running):
     assert stats["clientsCount"] == 3
 
 
-async def test_the_page_hears_who_comes_and_goes_and_of_rooms(running):
+async def test_page_gets_connections_disconnections_and_rooms(running):
     page = await Page.log_in(running)
     ann = await running.native("ann")
-    _, (socket, _) = await page.hear("socket_connected")
+    _, (socket, _) = await page.next_native("socket_connected")
     assert (socket["nsp"], socket["data"]["userId"]) == ("/ws", "ann")
-    assert (await page.hear("room_joined"))[1][:3] == ["/ws", "user:ann", socket["id"]]
-    await ann.say("join-room", {"room": "lobby"})
-    assert (await page.hear("room_joined"))[1][:3] == ["/ws", "lobby", socket["id"]]
-    await ann.say("leave-room", {"room": "lobby"})
-    assert (await page.hear("room_left"))[1][:3] == ["/ws", "lobby", socket["id"]]
+    assert (await page.next_native("room_joined"))[1][:3] == ["/ws", "user:ann", socket["id"]]
+    await ann.send_native("join-room", {"room": "lobby"})
+    assert (await page.next_native("room_joined"))[1][:3] == ["/ws", "lobby", socket["id"]]
+    await ann.send_native("leave-room", {"room": "lobby"})
+    assert (await page.next_native("room_left"))[1][:3] == ["/ws", "lobby", socket["id"]]
     await ann.close()
-    assert (await page.hear("room_left"))[1][:3] == ["/ws", "user:ann", socket["id"]]
-    assert (await page.hear("socket_disconnected"))[1][:2] == ["/ws", socket["id"]]
+    assert (await page.next_native("room_left"))[1][:3] == ["/ws", "user:ann", socket["id"]]
+    assert (await page.next_native("socket_disconnected"))[1][:2] == ["/ws", socket["id"]]
 
 
-async def test_figures_come_every_two_seconds_without_a_word_of_the_news(running):
+async def test_page_gets_statistics_every_two_seconds_without_message_content(running):
     page = await Page.log_in(running)
     publisher, ann = await running.publisher(), await running.browser("ann")
     await publisher.publish(message(1, error="ความลับ secret"))
     await ann.next()
-    counted = {}
+    counted: dict[str, Any] = {}
     while "packetsOut" not in counted:
         packet = await page.raw.next()
         assert "secret" not in packet
@@ -162,42 +165,43 @@ async def test_figures_come_every_two_seconds_without_a_word_of_the_news(running
     assert counted["packetsIn"] == 1
 
 
-async def test_the_page_comes_back_by_its_session(running):
+async def test_page_reconnects_with_its_session(running):
     page = await Page.log_in(running)
-    again = await Page.log_in(running, {"sessionId": page.told["session"]})
-    assert again.told["session"] != page.told["session"]
+    again = await Page.log_in(running, {"sessionId": page.first_events["session"]})
+    assert again.first_events["session"] != page.first_events["session"]
 
 
-async def test_a_revoked_token_ends_page_and_session(running):
+async def test_revoked_token_closes_the_page_and_ends_its_session(running):
     page = await Page.log_in(running, {"token": running.token("root", admin=True, token_id="lost")})
     await running.hub.revoke("lost")
-    assert await page.raw.ended() == 4401
-    assert "invalid" in await refused(running, {"sessionId": page.told["session"]})
+    assert await page.raw.wait_for_close_code() == 4401
+    assert "invalid" in await refused(running, {"sessionId": page.first_events["session"]})
 
 
-async def test_looking_ends_with_the_token(running):
-    page = await Page.log_in(running, {"token": running.token("root", admin=True, days=1.5 / 86400)})
-    assert await page.raw.ended() == 4401
+async def test_page_is_closed_when_its_token_expires(running):
+    page = await Page.log_in(running, {"token": running.token("root", admin=True, days=1)})
+    running.let_tokens_expire()
+    assert await page.raw.wait_for_close_code() == 4401
 
 
-async def test_reading_only_it_disconnects_nobody(running):
+async def test_read_only_page_cannot_disconnect_clients(running):
     ann, page = await running.browser("ann"), await Page.log_in(running)
-    await page.say("_disconnect", "/", False, ann.client.get_sid())
-    refusal = await running.happened(MessageRefused)
+    await page.send_native("_disconnect", "/", False, ann.client.get_sid())
+    refusal = await running.wait_for_event(MessageRejected)
     assert "ReadOnly" in refusal.reason
-    assert await ann.rest() == []
+    assert await ann.received_so_far() == []
 
 
 @pytest.mark.parametrize("by", ["id", "room", "all"])
-async def test_allowed_to_it_disconnects_whom_it_names(tmp_path, by):
+async def test_page_with_permission_disconnects_the_named_clients(tmp_path, by):
     async with a_hub(tmp_path, read_only=False) as running:
         ann, bob, page = await running.browser("ann"), await running.native("bob"), await Page.log_in(running)
-        assert "DISCONNECT" in page.told["config"]["supportedFeatures"]
+        assert "DISCONNECT" in page.first_events["config"]["supportedFeatures"]
         chosen = {"id": ann.client.get_sid(), "room": "user:ann", "all": None}[by]
-        await page.say(*("_disconnect", "/", True, chosen)[: 3 if chosen is None else 4])
-        ended = await running.happened(ClientDisconnected)
+        await page.send_native(*("_disconnect", "/", True, chosen)[: 3 if chosen is None else 4])
+        ended = await running.wait_for_event(ClientDisconnected)
         assert (ended.user_id, ended.code, ended.reason) == ("ann", 1001, "ended by admin (admin-ui)")
-        assert await bob.rest() == []
+        assert await bob.received_so_far() == []
 
 
 @pytest.mark.parametrize(
@@ -211,37 +215,38 @@ async def test_allowed_to_it_disconnects_whom_it_names(tmp_path, by):
         ["x" * 5000],
     ],
 )
-async def test_nobody_is_put_into_a_room_and_no_event_is_made_up(tmp_path, order):
+async def test_page_cannot_move_clients_or_emit_events(tmp_path, order):
     async with a_hub(tmp_path, read_only=False) as running:
         ann, page = await running.browser("ann"), await Page.log_in(running)
-        await page.say(*order)
-        await running.happened(MessageRefused)
-        assert await ann.rest() == []
-        assert running.hub._core.rooms.of(running.hub._core.clients[ann.client.get_sid()]) == {"user:ann"}
+        await page.send_native(*order)
+        await running.wait_for_event(MessageRejected)
+        assert await ann.received_so_far() == []
+        assert running.hub.hub.rooms.rooms_of(running.hub.hub.clients[ann.client.get_sid()]) == {"user:ann"}
 
 
-async def test_nonsense_in_numbers_ends_the_page(running):
+async def test_many_malformed_events_close_the_page(running):
     page = await Page.log_in(running)
     for _ in range(25):
-        await page.say("nonsense")
-    assert await page.raw.ended() == 4429
+        await page.send_native("nonsense")
+    assert await page.raw.wait_for_close_code() == 4429
 
 
-async def test_the_namespace_may_have_another_name(tmp_path):
+async def test_namespace_can_have_another_name(tmp_path):
     async with a_hub(tmp_path, namespace="/watch") as running:
         assert "Invalid namespace" in await refused(running, LOGIN)
         page = await Page.log_in(running, namespace="/watch")
-        assert page.told["server_stats"]["namespaces"][-1] == {"name": "/watch", "socketsCount": 1}
+        assert page.first_events["server_stats"]["namespaces"][-1] == {"name": "/watch", "socketsCount": 1}
 
 
-async def test_one_of_too_many_pages_is_refused(running):
+async def test_page_above_the_limit_is_rejected(running):
     for _ in range(20):
         await Page.log_in(running)
-    assert "too many" in await refused(running, LOGIN)
+    with pytest.raises(Closed, match="4409"):
+        await refused(running, LOGIN)
 
 
-async def test_a_user_in_the_main_namespace_cannot_speak_to_this_one(running):
+async def test_client_of_the_main_namespace_cannot_send_to_the_admin_namespace(running):
     raw = await running.raw()
-    await raw.enter({"token": running.token("ann")})
+    await raw.connect_with({"token": running.token("ann")})
     await raw.send('42/admin,["_disconnect","/",true]')
-    assert await raw.ended() == 1002
+    assert await raw.wait_for_close_code() == 1002

@@ -1,4 +1,4 @@
-"""Several hubs and one Redis: what one accepts all give out, in order; what fan-out loses is fetched by its number."""
+"""Several hubs with one Redis: all deliver what one accepts, in order, and fetch by its number what fan-out lost."""
 
 import asyncio
 import contextlib
@@ -7,19 +7,21 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from config.settings import HubSettings, JwtSettings
+from config.hub_settings import HubSettings, JwtSettings
 from tests.support.eventually import eventually
 from tests.support.hub import EVENT, PATH, message, progress, running_hub
-from tests.support.process import WorkerProcess, free_port
+from tests.support.ports import free_port
+from tests.support.process import WorkerProcess
 from tests.support.redis_server import RedisServer
 from tests.support.roaming import RoamingPublisher
-from worker.clock import Clock
+from worker.cli.listener import Listener
+from worker.core.clock import Clock
+from worker.core.events import LoopFailed
 from worker.errors import Unavailable
-from worker.hub.auth import Authority
-from worker.hub.events import ClientDisconnected, InboxFailed, InboxForgetful, SharedInboxBack, SharedInboxLost
-from worker.hub.news import read_news
-from worker.hub.publication import split
-from worker.listen import Listener
+from worker.hub.events import ClientDisconnected, InboxFailed, InboxNotDurable, SharedInboxLost, SharedInboxRestored
+from worker.hub.inboxes.redis_scripts import decode_publication
+from worker.hub.messages import read_message
+from worker.hub.tokens import TokenService
 
 KEY = "the-key-of-both-hubs-in-this-test-0123456789"
 
@@ -46,7 +48,7 @@ def number_of(event):
     return int(event[1]["payload"]["notificationId"].removeprefix("news-"))
 
 
-async def test_what_one_hub_accepts_the_other_gives_out(server, tmp_path):
+async def test_notification_accepted_by_one_hub_is_delivered_by_the_other(server, tmp_path):
     async with hubs(server, tmp_path) as (one, two):
         near, far = await one.browser(), await two.browser()
         publisher = await one.publisher()
@@ -54,11 +56,11 @@ async def test_what_one_hub_accepts_the_other_gives_out(server, tmp_path):
             assert await publisher.publish(message(number)) == {"ok": True}
         for browser in (near, far):
             assert [number_of(await browser.next()) for _ in range(3)] == [0, 1, 2]
-        assert await near.rest() == []
-        assert await far.rest() == []
+        assert await near.received_so_far() == []
+        assert await far.received_so_far() == []
 
 
-async def test_a_repetition_at_the_other_hub_is_dropped(server, tmp_path):
+async def test_repetition_at_the_other_hub_is_dropped(server, tmp_path):
     async with hubs(server, tmp_path) as (one, two):
         browser = await one.browser()
         first, second = await one.publisher(), await two.publisher()
@@ -67,10 +69,10 @@ async def test_a_repetition_at_the_other_hub_is_dropped(server, tmp_path):
         assert await second.publish(message(1, redelivery=1)) == {"ok": True}
         assert await second.publish(message(2)) == {"ok": True}
         assert [number_of(await browser.next()) for _ in range(3)] == [1, 1, 2]
-        assert two.hub.figures().repetitions == 1
+        assert two.hub.stats().repetitions == 1
 
 
-async def test_a_backlog_is_read_at_whichever_hub_one_comes_to(server, tmp_path):
+async def test_missed_notifications_are_replayed_by_either_hub(server, tmp_path):
     async with hubs(server, tmp_path) as (one, two):
         publisher = await one.publisher()
         for number in range(250):  # more than two pages
@@ -80,19 +82,19 @@ async def test_a_backlog_is_read_at_whichever_hub_one_comes_to(server, tmp_path)
         assert [number_of(await browser.next()) for _ in range(251)] == list(range(251))
 
 
-async def test_what_was_read_at_one_hub_is_not_given_again_at_the_other(server, tmp_path):
+async def test_notifications_read_at_one_hub_are_not_sent_again_by_the_other(server, tmp_path):
     async with hubs(server, tmp_path) as (one, two):
         publisher, browser = await one.publisher(), await one.browser()
         await publisher.publish(message(1))
         await browser.next()
         with server.client() as redis:
             await eventually(lambda: redis.hget("insignia-hub:3:u:ann", "read") == "1")
-        await publisher.publish(message(2), "somebody else")
+        await publisher.publish(message(2), "another user")
         late = await two.browser()
-        assert await late.rest() == []
+        assert await late.received_so_far() == []
 
 
-async def test_one_who_resumes_gets_exactly_what_came_after(server, tmp_path):
+async def test_client_that_resumes_at_another_hub_gets_exactly_what_followed(server, tmp_path):
     async with hubs(server, tmp_path) as (one, two):
         publisher, browser = await one.publisher(), await one.browser(lastSeq=None)
         place = (await browser.next())[1]
@@ -103,32 +105,32 @@ async def test_one_who_resumes_gets_exactly_what_came_after(server, tmp_path):
         assert [number_of(await again.next()) for _ in range(2)] == [2, 3]
 
 
-async def test_progress_and_job_channels_reach_all_hubs(server, tmp_path):
+async def test_progress_and_job_messages_reach_the_clients_of_all_hubs(server, tmp_path):
     async with hubs(server, tmp_path) as (one, two):
         watcher = await two.native(path="/ws/tasks/job-7")
         stranger = await two.native("bob", "/ws/tasks/job-7")
         publisher = await one.publisher()
         assert await publisher.publish(progress("job-7", 40)) == {"ok": True}
-        assert (await watcher.hear("progress"))["data"]["percent"] == 40
+        assert (await watcher.next_native("progress"))["data"]["percent"] == 40
         await publisher.publish(message(7))
-        assert (await watcher.hear("notification"))["data"]["payload"]["jobId"] == "job-7"
-        assert [said["type"] for said in await stranger.rest()] == []
+        assert (await watcher.next_native("notification"))["data"]["payload"]["jobId"] == "job-7"
+        assert [said["type"] for said in await stranger.received_so_far()] == []
 
 
-async def test_a_token_that_is_revoked_at_one_hub_is_refused_at_all(server, tmp_path):
+async def test_token_revoked_at_one_hub_is_rejected_by_all(server, tmp_path):
     async with hubs(server, tmp_path) as (one, two):
         token = one.token(token_id="lost")
         browser = await two.browser(token=token)
         await one.hub.revoke("lost")
-        await asyncio.wait_for(browser.gone.wait(), 5)
+        await asyncio.wait_for(browser.gone.wait(), 30)
         raw = await two.raw()
-        assert "unauthorized" in await raw.enter({"token": token})
+        assert "unauthorized" in await raw.connect_with({"token": token})
     async with hubs(server, tmp_path, 1) as (later,):
         raw = await later.raw()
-        assert "unauthorized" in await raw.enter({"token": token})
+        assert "unauthorized" in await raw.connect_with({"token": token})
 
 
-async def test_what_is_said_while_the_listening_line_is_down_is_fetched(server, tmp_path):
+async def test_messages_published_during_a_lost_subscription_are_fetched(server, tmp_path):
     async with hubs(server, tmp_path) as (one, two):
         browsers = [await one.browser(), await two.browser()]
         publisher = await one.publisher()
@@ -139,12 +141,12 @@ async def test_what_is_said_while_the_listening_line_is_down_is_fetched(server, 
                 await publisher.publish(message(number))
         for browser in browsers:
             assert [number_of(await browser.next()) for _ in range(40)] == list(range(40))
-            assert await browser.rest() == []
-        await two.happened(SharedInboxBack)
+            assert await browser.received_so_far() == []
+        await two.wait_for_event(SharedInboxRestored)
 
 
-async def test_a_gap_is_healed_by_its_number(server, tmp_path):
-    """43 after 41: Redis never told this hub of 42, and no line was lost."""
+async def test_gap_in_the_numbers_is_fetched(server, tmp_path):
+    """43 after 41: Redis never published 42 to this hub, although no connection was lost."""
     async with hubs(server, tmp_path, 1) as (hub,):
         browser, publisher = await hub.browser(), await hub.publisher()
         await publisher.publish(message(1))
@@ -160,49 +162,49 @@ async def test_a_gap_is_healed_by_its_number(server, tmp_path):
         assert number_of(await browser.next()) == 4
 
 
-async def test_while_redis_is_away_nothing_is_acknowledged_and_clients_are_asked_to_come_back(server, tmp_path):
+async def test_publish_without_redis_is_not_acknowledged_and_clients_reconnect(server, tmp_path):
     async with hubs(server, tmp_path, 1) as (hub,):
         publisher = await hub.publisher()
         server.kill()
         for number in (1, 2, 3):
             await publisher.client.emit(EVENT, (message(number), {"userId": "ann"}))
-        ended = await hub.happened(ClientDisconnected)
+        ended = await hub.wait_for_event(ClientDisconnected)
         assert ended.code == 1011
-        await hub.happened(SharedInboxLost)
+        await hub.wait_for_event(SharedInboxLost)
         raw = await hub.raw()
-        await raw.enter({"token": hub.token()})
-        assert await raw.ended() == 1011
+        await raw.connect_with({"token": hub.token()})
+        assert await raw.wait_for_close_code() == 1011
         assert len([event for event in hub.events if isinstance(event, InboxFailed)]) == 1
         server.start()
-        await hub.happened(SharedInboxBack)
+        await hub.wait_for_event(SharedInboxRestored)
         publisher, browser = await hub.publisher(), await hub.browser()
         assert await publisher.publish(message(1)) == {"ok": True}
         assert number_of(await browser.next()) == 1
 
 
-async def test_a_hub_starts_without_its_redis_and_finds_it_later(server, tmp_path):
+async def test_hub_started_without_redis_connects_to_it_later(server, tmp_path):
     server.kill()
     async with hubs(server, tmp_path, 1) as (hub,):
-        await hub.happened(SharedInboxLost)
+        await hub.wait_for_event(SharedInboxLost)
         server.start()
-        await hub.happened(SharedInboxBack)
+        await hub.wait_for_event(SharedInboxRestored)
         assert await (await hub.publisher()).publish(message(1)) == {"ok": True}
 
 
-async def test_a_redis_that_forgot_everything_makes_clients_begin_anew(tmp_path):
+async def test_redis_that_lost_its_data_makes_clients_start_from_scratch(tmp_path):
     server = RedisServer(tmp_path / "redis", durable=False)
     server.start()
     try:
         async with hubs(server, tmp_path, 1) as (hub,):
-            forgetful = await hub.happened(InboxForgetful)
+            forgetful = await hub.wait_for_event(InboxNotDurable)
             assert "appendonly" in forgetful.reason
             browser, publisher = await hub.browser(lastSeq=None), await hub.publisher()
             place = (await browser.next())[1]
             await publisher.publish(message(1))
             server.kill()
-            await hub.happened(SharedInboxLost)
+            await hub.wait_for_event(SharedInboxLost)
             server.start()
-            await asyncio.wait_for(browser.gone.wait(), 10)
+            await asyncio.wait_for(browser.gone.wait(), 30)
             again = await hub.browser(epoch=place["epoch"], lastSeq=1)
             welcome = (await again.next())[1]
             assert welcome["recovered"] is False
@@ -211,29 +213,117 @@ async def test_a_redis_that_forgot_everything_makes_clients_begin_anew(tmp_path)
         server.kill()
 
 
-async def test_a_wrong_secret_is_said_in_one_line_without_the_secret(server, tmp_path):
+async def test_wrong_redis_secret_is_reported_in_one_line_without_the_secret(server, tmp_path):
     wrong = SecretStr(server.url.replace("only-for", "not-for"))
-    with pytest.raises(Unavailable, match=r"Hub:Redis redis://127\.0\.0\.1:\d+/3 refuses us") as caught:
+    with pytest.raises(Unavailable, match=r"Hub:Redis redis://127\.0\.0\.1:\d+/3 rejects the login") as caught:
         async with running_hub(tmp_path, settings=HubSettings(redis=wrong)):
             pass
     assert "not-for" not in str(caught.value)
 
 
-def test_a_publication_is_split_by_its_lengths():
+def test_decode_publication_splits_by_the_lengths():
     body = orjson.dumps([EVENT, message(1), {"userId": "สมชาย 3\n"[:5]}])
     user = "สมชาย".encode()
     publication = b"%d 7 ab12 %d\n%b%b" % (len(user), len(body), user, body) + b"4 -1 - 0\nlost"
-    first, second = split(publication)
+    first, second = decode_publication(publication)
     assert (first.user, first.seq, first.epoch, first.body) == ("สมชาย", 7, "ab12", body)
-    assert read_news(orjson.loads(first.body), first.body).id == "news-1"
+    assert read_message(orjson.loads(first.body), first.body).id == "news-1"
     assert (second.user, second.seq) == ("lost", -1)
+
+
+# -- what no hub wrote -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "publication",
+    [b"0 -1 - -11\n", b"-9 1 a 0\n", b"3 1 a 9\nann", b"3 1 a\nann", b"\xff", b"3 x a 0\nann", b"1 1 a 0\n\xff", b"3"],
+)
+def test_decode_publication_rejects_what_no_hub_sent(publication):
+    with pytest.raises(ValueError):
+        list(decode_publication(publication))
+
+
+@pytest.mark.parametrize(
+    "publication",
+    [b"0 -1 - -11\n", b"nonsense", b"3 0 - 2\nann{}", b"3 0 - 4\nannnull", b"3 0 - 1\nann[", b"3 1 a 1\nann7"],
+)
+async def test_publication_that_no_hub_sent_is_left_out(server, tmp_path, publication):
+    async with hubs(server, tmp_path, count=1) as [hub]:
+        publisher, browser = await hub.publisher(), await hub.browser()
+        with server.client() as redis:
+            for _ in range(5):
+                redis.publish("insignia-hub:3:news", publication)
+        assert await publisher.publish(message(1)) == {"ok": True}
+        assert number_of(await browser.next()) == 1
+        assert 1 <= len([event for event in hub.events if isinstance(event, LoopFailed)]) <= 3
+        assert [event for event in hub.events if isinstance(event, SharedInboxRestored)] == []
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'["a",{},{"userId":"bob"}]', b"\xff", b'{"a":1,"b":2,"c":3}'])
+async def test_stored_message_that_no_hub_wrote_is_left_out(server, tmp_path, body):
+    async with hubs(server, tmp_path, count=1) as [hub]:
+        publisher = await hub.publisher()
+        for number in range(2):
+            await publisher.publish(message(number))
+        with server.client() as redis:
+            for _ in range(150):
+                number = redis.hincrby("insignia-hub:3:u:ann", "seq", 1)
+                redis.xadd("insignia-hub:3:m:ann", {"b": body}, id=f"{number}-0")
+        await publisher.publish(message(2))
+        browser = await hub.browser()
+        assert [number_of(await browser.next()) for _ in range(3)] == [0, 1, 2]
+        await publisher.publish(message(3))
+        assert number_of(await browser.next()) == 3
+
+
+async def test_numbers_that_were_given_already_are_left_out(server, tmp_path):
+    """More entries than a page with one number must not be read again and again."""
+    async with hubs(server, tmp_path, count=1) as [hub]:
+        publisher, browser = await hub.publisher(), await hub.browser(lastSeq=None)
+        place = (await browser.next())[1]
+        await publisher.publish(message(1))
+        assert number_of(await browser.next()) == 1
+        with server.client() as redis:
+            redis.hincrby("insignia-hub:3:u:ann", "seq", 1)
+            for number, copy in [(1, copy) for copy in range(1, 151)] + [(2, copy) for copy in range(150)]:
+                body = orjson.dumps([EVENT, message(number), {"userId": "ann"}]).decode()
+                redis.xadd("insignia-hub:3:m:ann", {"b": body}, id=f"{number}-{copy}")
+            redis.client_kill_filter(_type="pubsub")
+        await hub.wait_for_event(SharedInboxRestored)
+        late = await hub.browser(epoch=place["epoch"], lastSeq=1)
+        assert (await late.next())[1] == {"epoch": place["epoch"], "seq": 2, "after": 1, "recovered": True}
+        await publisher.publish(message(3))
+        for one in (browser, late):
+            assert [number_of(await one.next()) for _ in range(2)] == [2, 3]
+            assert await one.received_so_far() == []
+        assert [event for event in hub.events if isinstance(event, LoopFailed)]
+
+
+@pytest.mark.parametrize("of_ann", ["another type", "no number", "no seq"])
+async def test_inbox_that_no_hub_can_read_keeps_nothing_from_other_users(server, tmp_path, of_ann):
+    async with hubs(server, tmp_path, count=1) as [hub]:
+        publisher, ann, bob = await hub.publisher(), await hub.browser(), await hub.browser("bob")
+        for number, user, browser in ((1, "ann", ann), (2, "bob", bob)):
+            await publisher.publish(message(number), user)
+            assert number_of(await browser.next()) == number
+        with server.client() as redis:
+            if of_ann == "another type":
+                redis.set("insignia-hub:3:u:ann", "text")
+            elif of_ann == "no number":
+                redis.hset("insignia-hub:3:u:ann", "seq", "many")
+            else:
+                redis.hdel("insignia-hub:3:u:ann", "seq")
+            redis.client_kill_filter(_type="pubsub")
+            await eventually(lambda: [event for event in hub.events if isinstance(event, SharedInboxRestored)])
+        await publisher.publish(message(3), "bob")
+        assert number_of(await bob.next()) == 3
 
 
 # -- two processes, a Redis that is killed ---------------------------------------------------------------------------
 
 
 async def received(url, token, count):
-    """What one browser shows, in order, across every loss."""
+    """What one browser shows, in order, across all lost connections."""
     listener = Listener(url, PATH, EVENT, lambda: token)
     numbers = []
     async with contextlib.aclosing(listener.messages()) as messages:
@@ -245,8 +335,8 @@ async def received(url, token, count):
 
 
 @pytest.mark.timeout(180)
-async def test_two_processes_lose_nothing_while_redis_is_killed(server, tmp_path):
-    authority = Authority(KEY.encode(), "insignia-worker", "org-socket", Clock())
+async def test_two_hubs_lose_nothing_while_redis_is_killed(server, tmp_path):
+    authority = TokenService(KEY.encode(), "insignia-worker", "org-socket", Clock())
     processes, urls = [], []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -266,15 +356,14 @@ async def test_two_processes_lose_nothing_while_redis_is_killed(server, tmp_path
         for count in (400, 1500):
             await publisher.reaches(count)
             server.kill()
-            sessions = publisher.sessions
-            await eventually(lambda before=sessions: publisher.sessions > before, timeout=20)
+            await publisher.reconnects(after=publisher.sessions)
             server.start()
         async with asyncio.timeout(90):
             await sending
-            heard = await asyncio.gather(*browsers)
-        for place, numbers in enumerate(heard):
+            collected = await asyncio.gather(*browsers)
+        for place, numbers in enumerate(collected):
             assert numbers == list(range(place % 3, 3 * each, 3))
-        assert all("shared_inbox_back" in process.text() or "is back after" in process.text() for process in processes)
+        assert all("is available again after" in process.text() for process in processes)
     finally:
         for process in processes:
             if process.process is not None and process.process.poll() is None:

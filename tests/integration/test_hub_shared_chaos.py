@@ -8,25 +8,26 @@ import orjson
 import pytest
 
 from tests.support.hub import EVENT, message
-from tests.support.process import WorkerProcess, free_port
+from tests.support.ports import free_port
+from tests.support.process import WorkerProcess
 from tests.support.redis_server import RedisServer
 from tests.support.roaming import RoamingBrowser, RoamingPublisher
-from worker.clock import Clock
-from worker.hub.auth import Authority
+from worker.core.clock import Clock
+from worker.hub.tokens import TokenService
 
 KEY = "the-key-of-both-hubs-in-this-test-0123456789"
 USERS = (("ann", "สมชาย"), ("bob", "zoë"))
-"""Of each publisher: the order of one user's news is one publisher's. The first has two devices that keep their place,
-the second one page of today without a place: it is owed what no socket of his has read."""
+"""Of each publisher, because only one publisher's messages for a user have an order. The first user has two devices
+that resume by position, the second a page without a position, which gets what no client of the user has read."""
 FIRST = {users: 100_000 * place for place, users in enumerate(USERS)}
 EACH = 1000
 ROUND = 200
-"""Of each publisher: in rounds, or all would be published during the first restart."""
+"""Of each publisher: published in rounds, or all would be published during the first restart."""
 
 
 @pytest.fixture
 def parts(tmp_path):
-    """The Redis and the two hubs' processes, and the hubs' addresses."""
+    """The processes of Redis and the two hubs, and the hubs' addresses."""
     server = RedisServer(tmp_path / "redis")
     processes, urls = [], []
     for name in ("one", "two"):
@@ -66,7 +67,7 @@ class Trouble:
 
 
 async def _round(publishers, bodies, trouble, chance):
-    """Publishes them, and strikes somewhere in their midst."""
+    """Publish them, and kill something while they are published."""
     before, size = _acknowledged(publishers), sum(map(len, bodies))
     moment = before + chance.randrange(size)
     async with asyncio.TaskGroup() as group:
@@ -82,7 +83,7 @@ def _acknowledged(publishers):
 
 
 def _bodies(users):
-    # An id is one notification's, whoever publishes it.
+    # An id belongs to one notification, whichever publisher sends it.
     numbers = itertools.count(FIRST[users])
     return [
         orjson.dumps([EVENT, message(next(numbers)), {"userId": user}]).decode() for _ in range(EACH) for user in users
@@ -92,12 +93,12 @@ def _bodies(users):
 @pytest.mark.kill
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_nothing_is_lost_when_hubs_and_redis_are_killed_together(parts, seed):
+async def test_hubs_and_redis_killed_together_lose_nothing(parts, seed):
     server, processes, urls = parts
     server.start()
     for process in processes:
         await process.start()
-    authority = Authority(KEY.encode(), "insignia-worker", "org-socket", Clock())
+    authority = TokenService(KEY.encode(), "insignia-worker", "org-socket", Clock())
     publishers = [RoamingPublisher(urls, authority.mint(f"link-{n}", publish=True)) for n in range(len(USERS))]
     browsers = {
         user: [RoamingBrowser(urls, authority.mint(user), resume=resume) for resume in devices]
@@ -107,7 +108,7 @@ async def test_nothing_is_lost_when_hubs_and_redis_are_killed_together(parts, se
     trouble = Trouble(server, processes, seed)
     async with asyncio.timeout(120), asyncio.TaskGroup() as group:
         for browser in itertools.chain(*browsers.values()):
-            group.create_task(browser.hear(EACH))
+            group.create_task(browser.receive(EACH))
         chance, bodies = random.Random(-seed), [_bodies(users) for users in USERS]
         for start in range(0, len(bodies[0]), ROUND):
             await _round(publishers, [part[start : start + ROUND] for part in bodies], trouble, chance)
@@ -116,7 +117,7 @@ async def test_nothing_is_lost_when_hubs_and_redis_are_killed_together(parts, se
             first = FIRST[users] + place
             expected = list(range(first, first + EACH * len(users), len(users)))
             for browser in browsers[user]:
-                assert browser.heard == expected, (user, trouble.happened)
+                assert browser.received == expected, (user, trouble.happened)
     assert len(set(trouble.happened)) == 7, trouble.happened
     for process in processes:
         assert "Traceback" not in process.text()

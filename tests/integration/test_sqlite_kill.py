@@ -1,4 +1,4 @@
-"""kill -9 at any moment: nothing that was answered is lost, nothing is told twice, the file stays sound."""
+"""kill -9 at any moment: nothing that was confirmed is lost or sent twice, and the file stays undamaged."""
 
 import os
 import random
@@ -16,15 +16,15 @@ import pytest
 
 from tests.support.process import clean_environment
 from tests.support.store_life import settlement
-from worker.clock import Clock
-from worker.job import JobState
-from worker.queue import JobQuery, NotificationRecord
-from worker.queues.sqlite import SqliteStore, open_store
+from worker.core.clock import Clock
+from worker.core.job import JobState
+from worker.core.store import JobQuery, NotificationRecord
+from worker.stores.sqlite.store import SqliteStore, open_store
 
 
 @dataclass
 class History:
-    """What the dead have been told."""
+    """What the store confirmed to the killed processes."""
 
     accepted: set[str] = field(default_factory=set)
     settled: set[str] = field(default_factory=set)
@@ -42,11 +42,12 @@ class History:
                     self.delivered = max(self.delivered, int(value))
 
 
-def live_and_die(path: Path, seconds: float) -> bytes:
-    """One life, killed `seconds` after it began to work; what it had said."""
+def run_and_kill(path: Path, seconds: float) -> bytes:
+    """Start a process, kill it `seconds` after its first line, and return what it printed."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.store_life", str(path)],
         stdout=subprocess.PIPE,
+        bufsize=0,
         env=clean_environment(),
     )
     assert process.stdout is not None
@@ -55,7 +56,7 @@ def live_and_die(path: Path, seconds: float) -> bytes:
     descriptor = process.stdout.fileno()
     while (left := deadline - time.monotonic()) > 0:  # keep reading: a full pipe would stop its work
         if select.select([descriptor], [], [], left)[0]:
-            output += process.stdout.read1(65536)  # type: ignore[attr-defined]
+            output += process.stdout.read(65536)
     process.send_signal(signal.SIGKILL)
     output += process.stdout.read()
     process.stdout.close()
@@ -79,16 +80,16 @@ async def check(path: Path, history: History) -> None:
         await _check_searches(store, states)
         assert history.accepted <= states.keys()
         assert {states[job_id] for job_id in history.settled} <= {JobState.SUCCEEDED}
-        told = await _notifications(store)
-        assert sorted(record.job_id for record in told) == sorted(
+        records = await _notifications(store)
+        assert sorted(record.job_id for record in records) == sorted(
             job_id for job_id, state in states.items() if state is JobState.SUCCEEDED
         )
-        assert all(record.state == "delivered" for record in told if record.id <= history.delivered)
-        _check_sequences(told)
+        assert all(record.state == "delivered" for record in records if record.id <= history.delivered)
+        _check_sequences(records)
 
 
 async def _check_searches(store: SqliteStore, states: dict[str, JobState]) -> None:
-    """Whatever the search index has seen of it: here, and in the next life."""
+    """Check that searches find every job, whatever the search index already contains."""
     for query in (JobQuery(states=[JobState.SUCCEEDED], limit=5000), JobQuery(text="USER-", kind="noop", limit=5000)):
         found = await _states(store, query)
         assert found == {job_id: state for job_id, state in states.items() if state in (query.states or JobState)}
@@ -109,22 +110,22 @@ async def _notifications(store: SqliteStore) -> list[NotificationRecord]:
     return await store.notifications(limit=1_000_000)
 
 
-def _check_sequences(told: list[NotificationRecord]) -> None:
-    """Each user's numbers are 1, 2, 3 … in the order of the outbox."""
+def _check_sequences(records: list[NotificationRecord]) -> None:
+    """Check that each user's numbers are 1, 2, 3 … in the order of the outbox."""
     numbers: dict[str, list[int]] = {}
-    for record in sorted(told, key=lambda record: record.id):
+    for record in sorted(records, key=lambda record: record.id):
         numbers.setdefault(record.user_id, []).append(record.sequence)
     for drawn in numbers.values():
         assert drawn == list(range(1, len(drawn) + 1))
 
 
 async def finish(path: Path) -> None:
-    """The last life ends in peace: every job that was ever accepted is done."""
+    """Finish every job that was accepted."""
     async with opened(path) as store:
         await store.release(await store.orphans())
         while jobs := (await store.claim(500)).jobs:
             assert all(await store.settle([settlement(job) for job in jobs]))
-        figures = await store.figures()
+        figures = await store.stats()
         assert (figures.jobs["queued"], figures.jobs["running"]) == (0, 0)
         assert await store.examine() == []
 
@@ -133,7 +134,7 @@ async def _kill_many_times(path: Path, kills: int) -> None:
     history = History()
     luck = random.Random(kills)
     for _ in range(kills):
-        history.read(live_and_die(path, luck.uniform(0.0, 0.15)))
+        history.read(run_and_kill(path, luck.uniform(0.0, 0.15)))
         await check(path, history)
     await finish(path)
     await check(path, history)
@@ -141,12 +142,12 @@ async def _kill_many_times(path: Path, kills: int) -> None:
     assert history.settled
 
 
-async def test_nothing_answered_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
+async def test_kill_of_the_process_loses_nothing_that_was_confirmed(tmp_path: Path) -> None:
     await _kill_many_times(tmp_path / "queue.db", kills=10)
 
 
 @pytest.mark.kill
 @pytest.mark.timeout(1800)
-async def test_nothing_answered_is_lost_in_many_kills(tmp_path: Path) -> None:
-    """KILLS=300 for a long night."""
+async def test_many_kills_of_the_process_lose_nothing_that_was_confirmed(tmp_path: Path) -> None:
+    """The variable KILLS sets the number."""
     await _kill_many_times(tmp_path / "queue.db", kills=int(os.environ.get("KILLS", "50")))

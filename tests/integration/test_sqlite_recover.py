@@ -1,11 +1,13 @@
 """Saving what can be read of a damaged store."""
 
+import asyncio
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,13 +15,17 @@ import orjson
 import pytest
 
 from tests.support.process import clean_environment
-from tests.support.stores import START, WIRE, HandClock, a_job, failed, retried, success
-from worker.errors import NotFound, StoreCorrupt, StoreLocked
-from worker.job import JobState
-from worker.queue import AuditEntry, AuditQuery, JobQuery
-from worker.queues.sqlite import SqliteStore, open_store
-from worker.queues.sqlite_recover import Recovered, recover
-from worker.queues.sqlite_schema import MIGRATIONS, connect_writer, migrate
+from tests.support.small_disk import run_on_small_disk
+from tests.support.stores import START, WIRE, ManualClock, a_job, failed, retried, success
+from worker.core.job import JobState
+from worker.core.store import AuditEntry, AuditQuery, JobQuery
+from worker.core.store_admin import RecoveryReport
+from worker.errors import NotFound, StoreCorrupt, StoreError, StoreLocked
+from worker.stores.sqlite import recovery
+from worker.stores.sqlite.connection import connect_writer, migrate
+from worker.stores.sqlite.recovery import recover
+from worker.stores.sqlite.schema import MIGRATIONS
+from worker.stores.sqlite.store import SqliteStore, open_store
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def opened(path: Path) -> AsyncIterator[SqliteStore]:
-    store = await open_store(path, owner=os.urandom(8).hex(), max_bytes=1 << 30, clock=HandClock().clock)
+    store = await open_store(path, owner=os.urandom(8).hex(), max_bytes=1 << 30, clock=ManualClock().clock)
     try:
         yield store
     finally:
@@ -37,7 +43,7 @@ async def opened(path: Path) -> AsyncIterator[SqliteStore]:
 
 
 async def _fill(path: Path, count: int = 1000) -> list[str]:
-    """Jobs of which two in five have ended, one in five runs, one waits for its retry, one has not begun."""
+    """Store jobs of which two in five have ended, one in five runs, one waits for its retry, one has not begun."""
     async with opened(path) as store:
         jobs = [a_job(START - 10, user=f"user-{number % 3}", payload=["x" * 200, number]) for number in range(count)]
         await store.enqueue(jobs)
@@ -55,18 +61,18 @@ def _damage(path: Path, pages: range) -> None:
         file.write(b"\xa5" * 4096 * len(pages))
 
 
-def _saved(path: Path) -> Recovered:
+def _saved(path: Path) -> RecoveryReport:
     return recover(path, START, WIRE)
 
 
-async def test_a_sound_store_comes_out_as_it_was(path: Path) -> None:
+async def test_recover_of_an_undamaged_store_keeps_everything(path: Path) -> None:
     await _fill(path)
     async with opened(path) as store:
-        before = (await store.figures(), await store.find(JobQuery(limit=2000)), await store.notifications(limit=2000))
+        before = (await store.stats(), await store.find(JobQuery(limit=2000)), await store.notifications(limit=2000))
     recovered = _saved(path)
     assert (recovered.jobs, recovered.unreadable, recovered.rewritten) == (1000, 0, 0)
     async with opened(path) as store:
-        after = (await store.figures(), await store.find(JobQuery(limit=2000)), await store.notifications(limit=2000))
+        after = (await store.stats(), await store.find(JobQuery(limit=2000)), await store.notifications(limit=2000))
         assert (before[0].jobs, before[0].outbox_depth, before[0].outbox_dead) == (
             after[0].jobs,
             after[0].outbox_depth,
@@ -77,7 +83,7 @@ async def test_a_sound_store_comes_out_as_it_was(path: Path) -> None:
 
 
 @pytest.mark.parametrize("pages", [range(30, 33), range(60, 90), range(120, 121), range(150, 190)])
-async def test_what_lies_outside_the_damage_is_saved(path: Path, pages: range) -> None:
+async def test_recover_saves_what_lies_outside_the_damage(path: Path, pages: range) -> None:
     await _fill(path)
     _damage(path, pages)
     with pytest.raises(StoreCorrupt):
@@ -87,14 +93,14 @@ async def test_what_lies_outside_the_damage_is_saved(path: Path, pages: range) -
     assert recovered.jobs + recovered.notifications > 500
     async with opened(path) as store:
         assert await store.examine() == []
-        figures = await store.figures()
+        figures = await store.stats()
         assert sum(figures.jobs.values()) == recovered.jobs
         payloads = [orjson.loads(record.payload) for record in (await store.find(JobQuery(limit=2000))).jobs]
         assert all(payload is None or payload[0] == "x" * 200 for payload in payloads)
         assert payloads.count(None) < len(payloads)
 
 
-async def test_a_recovered_store_works_on(path: Path) -> None:
+async def test_recovered_store_can_be_used_further(path: Path) -> None:
     await _fill(path)
     with sqlite3.connect(path) as before:
         (last,) = before.execute("SELECT max(id) FROM outbox").fetchone()
@@ -112,7 +118,7 @@ async def test_a_recovered_store_works_on(path: Path) -> None:
         assert await store.examine() == []
 
 
-async def test_a_lost_notification_is_written_again_and_parked(path: Path) -> None:
+async def test_recover_writes_a_lost_notification_again_as_dead(path: Path) -> None:
     await _fill(path, 50)
     with sqlite3.connect(path) as other:
         (job_id, notification_id) = other.execute("SELECT job_id, notification_id FROM outbox WHERE id = 2").fetchone()
@@ -128,7 +134,7 @@ async def test_a_lost_notification_is_written_again_and_parked(path: Path) -> No
         assert await store.examine() == []
 
 
-async def test_earlier_attempts_marks_the_trail_and_pauses_are_saved(path: Path) -> None:
+async def test_recover_saves_attempts_shown_marks_audit_trail_and_pauses(path: Path) -> None:
     entry = AuditEntry(START, "key", "cancel", "job")
     async with opened(path) as store:
         retry, urgent = a_job(kind="noop"), a_job(kind="report", priority=7, organization="กรม")
@@ -160,7 +166,7 @@ async def test_earlier_attempts_marks_the_trail_and_pauses_are_saved(path: Path)
         assert [one.id for one in (await store.find(JobQuery(text=retry.id))).jobs] == [retry.id]
 
 
-async def test_a_store_of_version_1_is_recovered_too(path: Path) -> None:
+async def test_recover_reads_a_store_of_version_1(path: Path) -> None:
     path.touch()
     connection = connect_writer(path, 1000)
     migrate(connection, path, MIGRATIONS[:1])
@@ -177,7 +183,7 @@ async def test_a_store_of_version_1_is_recovered_too(path: Path) -> None:
         assert (job.id, job.payload) == ("old", b"{}")
 
 
-async def test_the_damaged_files_are_kept(path: Path) -> None:
+async def test_recover_keeps_the_damaged_files(path: Path) -> None:
     await _fill(path, 200)
     _damage(path, range(10, 12))
     damaged = path.read_bytes()
@@ -187,7 +193,7 @@ async def test_the_damaged_files_are_kept(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-async def test_what_only_the_log_knows_is_saved_too(path: Path) -> None:
+async def test_recover_saves_what_is_only_in_the_log(path: Path) -> None:
     """After kill -9 the newest commits lie in the log."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.store_life", str(path)], stdout=subprocess.PIPE, env=clean_environment()
@@ -205,21 +211,137 @@ async def test_what_only_the_log_knows_is_saved_too(path: Path) -> None:
         assert await store.examine() == []
 
 
-async def test_running_jobs_stay_somebodys_until_they_are_judged(path: Path) -> None:
+_FULL_DISK = """
+import asyncio, json, sys
+from pathlib import Path
+from tests.support.small_disk import fill
+from tests.support.stores import START, WIRE, ManualClock, a_job
+from worker.errors import StoreFull
+from worker.stores.sqlite.recovery import recover
+from worker.stores.sqlite.store import open_store
+
+async def jobs_in(path, new=()):
+    store = await open_store(path, owner="me", max_bytes=4 << 20, clock=ManualClock().clock)
+    if new:
+        await store.enqueue(new)
+    count = (await store.stats()).jobs["queued"]
+    findings = await store.examine()
+    await store.close()
+    return count if not findings else findings
+
+path = Path(sys.argv[1], "queue.db")
+asyncio.run(jobs_in(path, [a_job(payload="x" * 1000) for _ in range(400)]))
+seen = {}
+for left in range(0, 3 << 20, 256 << 10):
+    ballast, found = fill(path.parent, left), sorted(file.name for file in path.parent.iterdir())
+    try:
+        saved = recover(path, START, WIRE)
+    except StoreFull as exc:
+        seen[left] = str(exc)
+    else:
+        seen[left] = saved.jobs
+        for kept in path.parent.glob(f"{saved.kept.name}*"):
+            kept.unlink()
+    ballast.unlink()
+    left_behind = {file.name for file in path.parent.iterdir()} - set(found) - {"queue.db-shm", "queue.db-wal"}
+    assert not left_behind, (left, left_behind)
+    here = asyncio.run(jobs_in(path))
+    assert here == 400, (left, here)
+print(json.dumps(seen))
+"""
+
+
+async def test_recover_on_a_disk_with_any_room_saves_everything_or_changes_nothing(tmp_path: Path) -> None:
+    """Rows that only reached the log of the new file would be lost when it is renamed."""
+    seen = json.loads(await asyncio.to_thread(run_on_small_disk, tmp_path, "16m", _FULL_DISK))
+    assert set(seen.values()) > {400}
+    reasons = [reason for reason in seen.values() if reason != 400]
+    assert all("free some space" in reason for reason in reasons), reasons
+
+
+async def test_recover_does_not_count_as_lost_what_it_has_no_memory_to_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _fill(path, 50)
+
+    def without_memory(_source: object, _query: str, _otherwise: int) -> int:
+        error = sqlite3.OperationalError("out of memory")
+        error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_NOMEM, "SQLITE_NOMEM"
+        recovery._require_damage(error)
+        return 0
+
+    monkeypatch.setattr(recovery, "_number_or", without_memory)
+    with pytest.raises(StoreError, match="out of memory"):
+        _saved(path)
+    assert not list(path.parent.glob("*.recovering*"))
+
+
+class _FailingConnection:
+    """A connection on which statements about the counters fail once a row was handed over."""
+
+    def __init__(self, connection: sqlite3.Connection, code: int) -> None:
+        self._connection = connection
+        self._code = code
+
+    def execute(self, sql: str, parameters: tuple[object, ...] = ()) -> object:
+        if "sequences VALUES (?, ?)" in sql:
+            raise self._error()
+        return self._rows(sql) if "FROM sequences" in sql else self._connection.execute(sql, parameters)
+
+    def _rows(self, sql: str) -> Iterator[tuple[object, ...]]:
+        yield self._connection.execute(sql).fetchone()
+        raise self._error()
+
+    def _error(self) -> sqlite3.OperationalError:
+        error = sqlite3.OperationalError("a statement about the counters failed")
+        error.sqlite_errorcode, error.sqlite_errorname = self._code, "SQLITE_NOMEM"
+        return error
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.mark.parametrize(
+    ("which", "code"),
+    [("_source", sqlite3.SQLITE_NOMEM), ("_target", sqlite3.SQLITE_NOMEM), ("_target", sqlite3.SQLITE_CORRUPT)],
+)
+async def test_recover_that_cannot_copy_a_counter_for_now_changes_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, which: str, code: int
+) -> None:
+    """A user whose notifications were all pruned would start again at number 1."""
+    await _fill(path, 50)
+    before, original = path.read_bytes(), getattr(recovery, which)
+    monkeypatch.setattr(recovery, which, lambda of: _FailingConnection(original(of), code))
+    with pytest.raises(StoreError, match="counters failed"):
+        _saved(path)
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("*.recovering*"))
+
+
+async def test_recover_saves_the_counters_before_a_damaged_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await _fill(path, 50)
+    original = recovery._source
+    monkeypatch.setattr(
+        recovery, "_source", lambda of: _FailingConnection(original(of), sqlite3.SQLITE_CORRUPT_SEQUENCE)
+    )
+    assert _saved(path).jobs == 50
+
+
+async def test_recover_leaves_running_jobs_as_orphans(path: Path) -> None:
     await _fill(path, 100)
     _saved(path)
     async with opened(path) as store:
-        assert len(await store.orphans()) == (await store.figures()).jobs[JobState.RUNNING] == 20
+        assert len(await store.orphans()) == (await store.stats()).jobs[JobState.RUNNING] == 20
 
 
-async def test_a_store_in_use_is_not_recovered(path: Path) -> None:
+async def test_recover_of_a_store_in_use_raises(path: Path) -> None:
     async with opened(path) as store:
         with pytest.raises(StoreLocked):
             _saved(path)
         await store.check()
 
 
-async def test_a_file_damaged_at_its_beginning_is_left_alone(path: Path) -> None:
+async def test_recover_of_a_file_damaged_at_its_beginning_raises_and_keeps_it(path: Path) -> None:
     await _fill(path, 50)
     _damage(path, range(1, 2))
     before = path.read_bytes()
@@ -228,7 +350,7 @@ async def test_a_file_damaged_at_its_beginning_is_left_alone(path: Path) -> None
     assert path.read_bytes() == before
 
 
-async def test_another_programs_database_is_not_recovered(path: Path) -> None:
+async def test_recover_of_a_database_of_another_program_raises(path: Path) -> None:
     other = sqlite3.connect(path)
     other.execute("CREATE TABLE songs (title TEXT)")
     other.close()
@@ -236,7 +358,7 @@ async def test_another_programs_database_is_not_recovered(path: Path) -> None:
         _saved(path)
 
 
-def test_nothing_is_not_recovered(path: Path) -> None:
+def test_recover_of_a_missing_file_raises(path: Path) -> None:
     with pytest.raises(NotFound):
         _saved(path)
     assert not path.exists()

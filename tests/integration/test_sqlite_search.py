@@ -1,23 +1,25 @@
-"""The search index as a file: it may be missing, old, foreign or broken, and the store finds its jobs all the same."""
+"""The search index as a file: it may be missing, old, foreign or damaged, and the store finds its jobs nevertheless."""
 
-import shutil
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.stores import START, HandClock, a_job, run_one, success
-from worker.clock import Clock
+from tests.support.stores import START, ManualClock, a_job, run_one, success
+from worker.core.clock import Clock
+from worker.core.store import JobQuery
 from worker.errors import StoreError
-from worker.queue import JobQuery
-from worker.queues import sqlite_find, sqlite_search
-from worker.queues.sqlite import SqliteStore, open_store
-from worker.queues.sqlite_index import SearchIndex
-from worker.queues.sqlite_look import SearchFile
-from worker.queues.sqlite_room import search_bytes
-from worker.queues.sqlite_schema import connect_reader
-from worker.queues.sqlite_search import SHELF, files_of, search_of
+from worker.stores.sqlite.connection import connect_reader
+from worker.stores.sqlite.disk_space import search_bytes
+from worker.stores.sqlite.journal import journal_of
+from worker.stores.sqlite.restore import restore
+from worker.stores.sqlite.search import find, index_file
+from worker.stores.sqlite.search.index_file import SHELF, files_of, search_of
+from worker.stores.sqlite.search.index_reader import SearchFile
+from worker.stores.sqlite.search.indexer import SearchIndex
+from worker.stores.sqlite.store import SqliteStore, open_store
 
 Opened = Callable[..., Awaitable[SqliteStore]]
 
@@ -33,7 +35,7 @@ async def opened(path: Path) -> AsyncIterator[Opened]:
 
     async def opener(max_bytes: int = 1 << 30, clock: Clock | None = None) -> SqliteStore:
         owner = f"owner-{len(stores)}"
-        store = await open_store(path, owner=owner, max_bytes=max_bytes, clock=clock or HandClock().clock)
+        store = await open_store(path, owner=owner, max_bytes=max_bytes, clock=clock or ManualClock().clock)
         stores.append(store)
         return store
 
@@ -52,15 +54,15 @@ async def indexed(store: SqliteStore) -> None:
 
 
 def known(path: Path) -> int | None:
-    """How far the index has come; None: there is none."""
+    """Return the highest number in the index; None: there is no index."""
     search = SearchFile(path)
-    with search.look() as look:
-        up_to = None if look is None else look.up_to
+    with search.snapshot() as snapshot:
+        up_to = None if snapshot is None else snapshot.up_to
     search.close()
     return up_to
 
 
-async def test_the_index_is_private_and_goes_on_where_it_was(path: Path, opened: Opened) -> None:
+async def test_index_file_is_private_and_continues_after_a_restart(path: Path, opened: Opened) -> None:
     store = await opened()
     await run_one(store, a_job(payload="needle"))
     await indexed(store)
@@ -74,7 +76,7 @@ async def test_the_index_is_private_and_goes_on_where_it_was(path: Path, opened:
     assert await found(store, "needle") == 2
 
 
-async def test_an_index_that_was_removed_while_the_store_was_closed_is_built_again(path: Path, opened: Opened) -> None:
+async def test_index_removed_while_the_store_was_closed_is_built_again(path: Path, opened: Opened) -> None:
     store = await opened()
     await run_one(store, a_job(payload="needle"))
     await indexed(store)
@@ -89,7 +91,7 @@ async def test_an_index_that_was_removed_while_the_store_was_closed_is_built_aga
 
 
 @pytest.mark.parametrize("spoil", [b"no database at all" * 1000, b""])
-async def test_a_broken_index_is_thrown_away(path: Path, opened: Opened, spoil: bytes) -> None:
+async def test_invalid_index_file_is_replaced(path: Path, opened: Opened, spoil: bytes) -> None:
     store = await opened()
     await run_one(store, a_job(payload="needle"))
     await indexed(store)
@@ -98,14 +100,14 @@ async def test_a_broken_index_is_thrown_away(path: Path, opened: Opened, spoil: 
     store = await opened()
     assert await found(store, "needle") == 1
     if spoil:
-        with pytest.raises(StoreError, match="begun anew"):
+        with pytest.raises(StoreError, match="built again"):
             await store.index()
     await indexed(store)
     assert known(path) == 1
     assert await found(store, "needle") == 1
 
 
-async def test_a_page_of_the_index_that_is_damaged_costs_time_and_no_jobs(path: Path, opened: Opened) -> None:
+async def test_damaged_page_of_the_index_hides_no_job(path: Path, opened: Opened) -> None:
     store = await opened()
     for number in range(20):
         await run_one(store, a_job(payload=f"needle {number}"))
@@ -122,7 +124,7 @@ async def test_a_page_of_the_index_that_is_damaged_costs_time_and_no_jobs(path: 
     assert await found(store, "needle") == 20
 
 
-async def test_an_index_that_another_program_locks_is_kept(path: Path, opened: Opened) -> None:
+async def test_index_locked_by_another_program_is_kept(path: Path, opened: Opened) -> None:
     store = await opened()
     await run_one(store, a_job(payload="needle"))
     await indexed(store)
@@ -137,7 +139,7 @@ async def test_an_index_that_another_program_locks_is_kept(path: Path, opened: O
     assert known(path) == 2
 
 
-async def test_a_folder_in_the_place_of_the_index_is_no_index(path: Path, opened: Opened) -> None:
+async def test_folder_in_place_of_the_index_is_reported_and_searches_still_work(path: Path, opened: Opened) -> None:
     search_of(path).mkdir()
     store = await opened()
     await run_one(store, a_job(payload="needle"))
@@ -150,12 +152,12 @@ async def test_a_folder_in_the_place_of_the_index_is_no_index(path: Path, opened
     assert (known(path), await found(store, "needle")) == (1, 1)
 
 
-async def test_another_stores_index_is_not_believed(path: Path, opened: Opened, tmp_path: Path) -> None:
+async def test_index_of_another_store_is_not_used(path: Path, opened: Opened, tmp_path: Path) -> None:
     store = await opened()
     await run_one(store, a_job(payload="needle"))
     await indexed(store)
     await store.close()
-    for file in (path, path.with_name("queue.db-wal")):
+    for file in (path, path.with_name("queue.db-wal"), journal_of(path)):
         file.unlink(missing_ok=True)
     store = await opened()
     for number in range(3):
@@ -166,7 +168,7 @@ async def test_another_stores_index_is_not_believed(path: Path, opened: Opened, 
     assert await found(store, "pin") == 3
 
 
-async def test_a_backup_that_is_restored_gets_an_index_of_its_own_day(path: Path, opened: Opened) -> None:
+async def test_index_newer_than_a_restored_backup_is_built_again(path: Path, opened: Opened) -> None:
     store = await opened()
     await run_one(store, a_job(payload="before"))
     backup = path.with_name("backup.db")
@@ -177,7 +179,7 @@ async def test_a_backup_that_is_restored_gets_an_index_of_its_own_day(path: Path
         await run_one(store, a_job(payload=f"after {number}"))
     await indexed(store)
     await store.close()
-    shutil.move(backup, path)
+    restore(path, backup, time.time())
     store = await opened()
     await indexed(store)
     assert known(path) == 1
@@ -185,13 +187,12 @@ async def test_a_backup_that_is_restored_gets_an_index_of_its_own_day(path: Path
     assert (await found(store, "before"), await found(store, "after"), await found(store, "again")) == (1, 0, 1)
 
 
-async def test_without_full_text_search_everything_is_found_and_it_is_said_once(
+async def test_search_without_fts5_finds_everything_and_warns_once(
     path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_search, "unavailable", lambda: "no such tokenizer: trigram")
+    monkeypatch.setattr(index_file, "unavailable", lambda: "no such tokenizer: trigram")
     store = await opened()
-    assert store.search_warning is not None
-    assert "no such tokenizer: trigram" in store.search_warning
+    assert any("no such tokenizer: trigram" in warning for warning in store.warnings)
     await run_one(store, a_job(payload="needle"))
     piece = await store.index()
     assert (piece.done, piece.left) == (0, 0)
@@ -200,35 +201,35 @@ async def test_without_full_text_search_everything_is_found_and_it_is_said_once(
     assert len(await store.notifications(user_id="somchai")) == 1
 
 
-async def test_here_is_full_text_search(opened: Opened) -> None:
-    assert (await opened()).search_warning is None
+async def test_sqlite_of_this_machine_has_full_text_search(opened: Opened) -> None:
+    assert not any("full-text" in warning for warning in (await opened()).warnings)
 
 
-async def test_the_index_leaves_room_for_jobs(path: Path, opened: Opened) -> None:
+async def test_index_is_deleted_when_jobs_need_its_space(path: Path, opened: Opened) -> None:
     store = await opened(max_bytes=3 << 20)
-    while (await store.figures()).size_bytes < 1 << 20:
+    while (await store.stats()).size_bytes < 1 << 20:
         await store.enqueue([a_job(payload="needle " * 100) for _ in range(50)])
         await store.settle([success(job) for job in (await store.claim(50)).jobs])
     await indexed(store)
     assert search_bytes(path) > 0
-    with_index = (await store.figures()).size_bytes
-    while not (await store.figures()).full:
+    with_index = (await store.stats()).size_bytes
+    while not (await store.stats()).full:
         await store.enqueue([a_job(payload="needle " * 100) for _ in range(10)])
         await store.settle([success(job) for job in (await store.claim(50)).jobs])
     await store.index()
     assert search_bytes(path) == 0
-    figures = await store.figures()
+    figures = await store.stats()
     assert not figures.full
     assert with_index > 0
     await store.index()
-    assert search_bytes(path) == 0  # it does not come back only to go again
+    assert search_bytes(path) == 0  # it is not built only to be deleted again
     assert await found(store, "needle") == 50
 
 
-async def test_a_part_of_the_index_without_jobs_goes(path: Path, opened: Opened) -> None:
-    """Jobs on two shelves; when the older ones were pruned, their shelf goes, but for the one that lives on."""
-    hands = HandClock()
-    store = await opened(clock=hands.clock)
+async def test_part_of_the_index_without_jobs_is_deleted(path: Path, opened: Opened) -> None:
+    """Jobs on two shelves: pruning the older ones deletes their entries, except that of a job that is kept."""
+    manual_clock = ManualClock()
+    store = await opened(clock=manual_clock.clock)
     old = [a_job(payload="needle") for _ in range(10)]
     await store.enqueue(old)
     await store.settle([success(job) for job in (await store.claim(10)).jobs])
@@ -237,19 +238,19 @@ async def test_a_part_of_the_index_without_jobs_goes(path: Path, opened: Opened)
     [job] = (await store.claim(1)).jobs
     await store.settle([success(job, START + 1000)])
     await store.close()
-    writer = sqlite3.connect(path, isolation_level=None)  # as if a hundred thousand had come and gone
+    writer = sqlite3.connect(path, isolation_level=None)  # as if a hundred thousand jobs had been stored and pruned
     for table in ("jobs", "payloads"):
         writer.execute(f"UPDATE {table} SET seq = seq + {SHELF} WHERE seq > 5 AND seq < 11")
     writer.close()
-    store = await opened(clock=hands.clock)
+    store = await opened(clock=manual_clock.clock)
     await indexed(store)
     reader = connect_reader(path)
     shelves = "SELECT number FROM shelves"
     index = sqlite3.connect(search_of(path))
     assert index.execute(shelves).fetchall() == [(0,), (1,)]
     assert index.execute("SELECT count(*) FROM told").fetchone() == (11,)
-    hands.pass_time(500.0)
-    assert await store.prune(START + 500, 100) == 10
+    manual_clock.pass_time(500.0)
+    assert (await store.prune(0.0, 100)).runs == 10
     for _ in range(4):
         await store.index()
     assert index.execute("SELECT count(*) FROM told").fetchone() == (6,)
@@ -257,16 +258,16 @@ async def test_a_part_of_the_index_without_jobs_goes(path: Path, opened: Opened)
     [kept] = (await store.find(JobQuery(text="needle"))).jobs
     assert kept.id == "kept"
     search = SearchFile(path)
-    with search.look() as look:
-        assert look is not None
-        assert look.candidates(0, '"nee"', 0, SHELF, 100) == [11]
-        assert look.created_between(None, None)[0] == 0
+    with search.snapshot() as snapshot:
+        assert snapshot is not None
+        assert snapshot.candidates(0, '"nee"', 0, SHELF, 100) == [11]
+        assert snapshot.created_between(None, None)[0] == 0
     search.close()
     index.close()
     reader.close()
 
 
-async def test_pieces_of_the_index_are_small_and_each_is_whole(path: Path, opened: Opened) -> None:
+async def test_index_step_adds_50_jobs_and_searches_find_all(path: Path, opened: Opened) -> None:
     store = await opened()
     for _ in range(4):
         await store.enqueue([a_job(payload="needle") for _ in range(100)])
@@ -278,12 +279,12 @@ async def test_pieces_of_the_index_are_small_and_each_is_whole(path: Path, opene
     assert len(page.jobs) == 400
 
 
-async def test_an_index_that_is_read_while_it_is_thrown_away_is_seen_to_be_gone(path: Path, opened: Opened) -> None:
+async def test_index_deleted_while_it_is_open_is_no_longer_used(path: Path, opened: Opened) -> None:
     store = await opened()
     await run_one(store, a_job(payload="needle"))
     await indexed(store)
     assert await found(store, "needle") == 1  # the reader has it open now
-    SearchIndex(path).throw_away()
+    SearchIndex(path).delete()
     await run_one(store, a_job(payload="needle"))
     assert await found(store, "needle") == 2
     await store.close()
@@ -292,8 +293,8 @@ async def test_an_index_that_is_read_while_it_is_thrown_away_is_seen_to_be_gone(
     assert (known(path), await found(store, "needle")) == (2, 2)
 
 
-async def test_pages_that_are_cut_short_leave_nothing_out_and_repeat_nothing(path: Path, opened: Opened) -> None:
-    """No time at all: each page ends after the first piece of candidates, whoever else had found more."""
+async def test_pages_cut_short_by_time_contain_each_job_once(path: Path, opened: Opened) -> None:
+    """With no time, each page ends after the first group of candidates."""
     store = await opened()
     jobs = [a_job(payload=f"needle {number % 7}") for number in range(300)]
     await store.enqueue(jobs)
@@ -305,7 +306,7 @@ async def test_pages_that_are_cut_short_leave_nothing_out_and_repeat_nothing(pat
         ids: list[str] = []
         cursor, pages = None, 0
         while True:
-            page = sqlite_find.find(connection, search, JobQuery(text=text, cursor=cursor, limit=2), seconds=0.0)
+            page = find.find(connection, search, JobQuery(text=text, cursor=cursor, limit=2), seconds=0.0)
             ids += [job.id for job in page.jobs]
             cursor, pages = page.cursor, pages + 1
             if cursor is None:

@@ -7,10 +7,26 @@ const socket = io(url, { path: "/api/v1/org-socket", transports: ["websocket"], 
 let done = 0;
 let open = 0;
 
+let sent = 0;
+
+// Ids of its own and one of 100 users for each notification, as bench/link.py sends them.
+function next() {
+  sent += 1;
+  const digits = String(sent).padStart(12, "0");
+  const [message, user] = note;
+  const payload = {
+    ...message.payload,
+    jobId: message.payload.jobId.slice(0, -12) + digits,
+    notificationId: message.payload.notificationId.slice(0, -12) + digits,
+    sequence: Math.floor(sent / 100) + 1,
+  };
+  return [{ ...message, payload }, { userId: user.userId.slice(0, -12) + String(sent % 100).padStart(12, "0") }];
+}
+
 function pump() {
   while (open < window) {
     open += 1;
-    socket.emit("socket-notification", ...note, () => {
+    socket.emit("socket-notification", ...next(), () => {
       done += 1;
       open -= 1;
       pump();

@@ -1,18 +1,19 @@
 // The real socket.io-client 4, told by its arguments what to do; tells what happens as one JSON line each.
-//   node hub_client.js URL AUTH_JSON        AUTH_JSON may hold "resume": true: then it follows epoch and lastSeq
+//   node hub_client.js URL AUTH_JSON        AUTH_JSON may hold "resume": true: then it follows epoch and lastSeq; and
+//   "transports", by default ["websocket"]
 // Lines on stdin: {"emit": [event, ...arguments]} emits with an acknowledgement, {"kick": true} cuts the line,
 // {"close": true} ends.
 const { io } = require("socket.io-client");
 const readline = require("node:readline");
 
 const [url, authText] = process.argv.slice(2);
-const { resume, ...auth } = JSON.parse(authText);
+const { resume, transports = ["websocket"], ...auth } = JSON.parse(authText);
 const position = resume ? { epoch: null, lastSeq: null } : {};
 const tell = (...what) => process.stdout.write(JSON.stringify(what) + "\n");
 
 const socket = io(url, {
   path: "/api/v1/org-socket",
-  transports: ["websocket"],
+  transports,
   auth: (answer) => answer({ ...auth, ...position }),
   reconnectionDelay: 50,
   reconnectionDelayMax: 200,
@@ -42,7 +43,7 @@ readline.createInterface({ input: process.stdin }).on("line", (line) => {
     socket.close();
     process.exit(0);
   }
-  // Not engine.close(): called while an attempt is under way, nobody hears of it until the attempt's 20 seconds are over.
+  // Not engine.close(): during an attempt it takes effect only after the attempt's 20 seconds.
   if (order.kick) socket.io.engine?.transport.ws?.terminate();
   if (order.emit) socket.emit(...order.emit, (answer) => tell("ack", answer));
 });

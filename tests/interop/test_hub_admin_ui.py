@@ -1,9 +1,9 @@
-"""The admin page's namespace with the real socket.io-client 4 in the page's place."""
+"""The admin page's namespace with the real socket.io-client 4 in place of the page."""
 
 import pytest
 from pydantic import SecretStr
 
-from config.settings import AdminUiSettings, HubSettings
+from config.hub_settings import AdminUiSettings, HubSettings
 from tests.interop.test_hub_js import js_client
 from tests.support.hub import running_hub
 from worker.hub.events import ClientDisconnected
@@ -22,7 +22,7 @@ def a_page(running, **auth):
     return js_client(running.url, script="admin_client.js", **auth)
 
 
-async def test_it_logs_in_looks_and_disconnects(running):
+async def test_javascript_page_logs_in_sees_clients_and_disconnects_one(running):
     ann = await running.browser("ann")
     async with a_page(running, username="admin", password=PASSWORD) as page:
         await page.until("connect")
@@ -34,17 +34,16 @@ async def test_it_logs_in_looks_and_disconnects(running):
         assert (await page.until("event", "socket_connected"))[2]["data"]["userId"] == "bob"
         assert (await page.until("event", "room_joined"))[2:4] == ["/", "user:bob"]
         await page.order(emit=["_disconnect", "/", False, ann.client.get_sid()])
-        ended = await running.happened(ClientDisconnected)
+        ended = await running.wait_for_event(ClientDisconnected)
         assert ended.user_id == "ann"
         assert (await page.until("event", "socket_disconnected"))[2:4] == ["/", ended.client_id]
-        assert await bob.rest() == []
+        assert await bob.received_so_far() == []
 
 
-async def test_it_comes_back_by_its_session_and_is_told_of_a_wrong_password(running):
+async def test_javascript_page_reconnects_by_session_and_a_wrong_password_is_reported(running):
     async with a_page(running, username="admin", password=PASSWORD) as page:
         await page.until("event", "all_sockets")
-        for line in tuple(running.hub._acceptor.lines):
-            line.peer.transport.abort()
+        running.hub._registry.abort_all()
         assert (await page.until("disconnect"))[1] == "transport close"
         await page.until("event", "all_sockets")
     async with a_page(running, username="admin", password="wrong") as page:

@@ -1,4 +1,4 @@
-"""The hub with the real socket.io-client 4 in Node: nothing it needs is missing, nothing surprises it."""
+"""The hub with the real socket.io-client 4 in Node."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.hub import EVENT, PATIENCE, message, running_hub
+from worker.hub.connection_limits import ConnectionLimits
+from worker.hub.events import ClientRejected
 
 HERE = Path(__file__).parent
 
@@ -16,8 +18,8 @@ class JsClient:
     def __init__(self, process):
         self._process = process
 
-    async def next(self):
-        async with asyncio.timeout(PATIENCE):
+    async def next(self, seconds=PATIENCE):
+        async with asyncio.timeout(seconds):
             line = await self._process.stdout.readline()
         return json.loads(line)
 
@@ -62,15 +64,15 @@ async def running(tmp_path):
         yield hub
 
 
-async def test_it_receives_publishes_and_is_answered(running):
+async def test_javascript_client_publishes_receives_and_gets_acknowledgements(running):
     async with js_client(running.url, token=running.token("ann", publish=True)) as ann:
         assert (await ann.next())[0] == "connect"
         assert await ann.emit(EVENT, message(1, error="ชื่อ 🎖"), {"userId": "ann"}) == {"ok": True}
         assert await ann.emit("anything") == {"ok": False, "error": "unknown event"}
-    assert running.hub.figures().notifications == 1
+    assert running.hub.stats().notifications == 1
 
 
-async def test_it_receives_the_two_arguments(running):
+async def test_javascript_client_gets_both_arguments(running):
     publisher = await running.publisher()
     async with js_client(running.url, token=running.token("ann")) as ann:
         await ann.until("connect")
@@ -78,12 +80,38 @@ async def test_it_receives_the_two_arguments(running):
         assert await ann.next() == ["event", EVENT, message(1, error="ชื่อ 🎖"), {"userId": "ann"}]
 
 
-async def test_a_refusal_says_unauthorized(running):
+async def test_javascript_client_with_a_wrong_token_gets_unauthorized(running):
     async with js_client(running.url, token="no") as eve:
         assert await eve.next() == ["connect_error", "unauthorized", {"code": 4401}, False]
 
 
-async def test_it_gets_what_it_missed_while_the_hub_was_restarted(tmp_path):
+@pytest.mark.parametrize("rate", [15, 30, 60])
+async def test_javascript_client_stays_connected_at_a_high_rate_of_notifications(tmp_path, rate):
+    """Pings, and pongs by which the hub learns what was read, do not count as messages of the client."""
+    limits = ConnectionLimits(messages_per_second=1.0, message_burst=5)
+    count = rate * 2
+    async with running_hub(tmp_path, connection_limits=limits) as running:
+        publisher = await running.publisher()
+        async with js_client(running.url, token=running.token("ann")) as ann:
+            await ann.until("connect")
+            start = asyncio.get_running_loop().time()
+            for number in range(count):
+                await asyncio.sleep(start + number / rate - asyncio.get_running_loop().time())
+                await publisher.publish(message(number))
+            received = [await ann.next() for _ in range(count)]
+    assert received == [["event", EVENT, message(number), {"userId": "ann"}] for number in range(count)]
+
+
+async def test_javascript_client_above_the_users_cap_connects_when_there_is_room(tmp_path):
+    async with running_hub(tmp_path, connection_limits=ConnectionLimits(per_user=1)) as running:
+        first = await running.browser("ann")
+        async with js_client(running.url, token=running.token("ann")) as ann:
+            await running.wait_for_event(ClientRejected)
+            await first.close()
+            assert (await ann.until("connect"))[0] == "connect"
+
+
+async def test_javascript_client_gets_what_it_missed_during_a_restart(tmp_path):
     async with contextlib.AsyncExitStack() as stack:
         async with running_hub(tmp_path) as first:
             port, publisher = first.port, await first.publisher()
@@ -93,9 +121,9 @@ async def test_it_gets_what_it_missed_while_the_hub_was_restarted(tmp_path):
             assert (await ann.next())[2] == message(1)
             await publisher.close()
         assert (await ann.next())[2] == {"code": 1001, "reason": "the hub is stopping"}
-        # A lost transport, not a disconnect: the client stays active and comes back by itself.
+        # A lost transport, not a DISCONNECT packet: the client stays active and reconnects by itself.
         assert await ann.next() == ["disconnect", "transport close", True]
-        # On another port first, so that the news is there before the client is.
+        # On another port first, so that the notification is stored before the client connects.
         async with running_hub(tmp_path) as elsewhere:
             publisher = await elsewhere.publisher()
             await publisher.publish(message(2))
@@ -109,7 +137,7 @@ async def test_it_gets_what_it_missed_while_the_hub_was_restarted(tmp_path):
             assert (await ann.next())[2] == message(4)
 
 
-async def test_a_client_of_today_gets_what_nobody_was_given(running):
+async def test_javascript_client_without_a_position_gets_what_no_client_has_read(running):
     publisher = await running.publisher()
     for number in (1, 2):
         await publisher.publish(message(number))
@@ -123,9 +151,10 @@ async def test_a_client_of_today_gets_what_nobody_was_given(running):
         assert (await ann.next())[2] == message(3)
 
 
-async def test_an_expired_token_ends_the_socket_and_the_client_asks_again(running):
-    async with js_client(running.url, token=running.token("ann", days=2 / 86400)) as ann:
+async def test_javascript_client_with_an_expired_token_reconnects_with_a_new_one(running):
+    async with js_client(running.url, token=running.token("ann", days=1)) as ann:
         await ann.until("connect")
+        running.let_tokens_expire()
         assert (await ann.until("event"))[1:] == [
             "org-socket:closing",
             {"code": 4401, "reason": "the token has expired"},

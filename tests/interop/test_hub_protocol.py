@@ -1,56 +1,30 @@
-"""The Socket.IO 5 and Engine.IO 4 protocol documents, point by point, as far as a websocket can reach."""
+"""The Socket.IO 5 and Engine.IO 4 protocol documents, point by point: what applies to WebSocket."""
 
-import asyncio
 from contextlib import asynccontextmanager
 
 import orjson
 import pytest
-from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientSession, WSServerHandshakeError
 
-from tests.support.echo_hub import ENGINE_PATH, PATH, TIMING, echo_hub
-
-PATIENCE = 5.0
-QUERY = "EIO=4&transport=websocket"
-
-
-class Wire:
-    def __init__(self, socket):
-        self.socket = socket
-
-    async def send(self, frame):
-        await (self.socket.send_bytes(frame) if isinstance(frame, bytes) else self.socket.send_str(frame))
-
-    async def any(self):
-        """The next frame's data, pings included; None when the server has closed."""
-        async with asyncio.timeout(PATIENCE):
-            frame = await self.socket.receive()
-        return frame.data if frame.type in (WSMsgType.TEXT, WSMsgType.BINARY) else None
-
-    async def next(self):
-        """The next frame's data; pings are left out."""
-        while (data := await self.any()) == "2":
-            pass
-        return data
-
-    async def closed(self):
-        while await self.any() is not None:
-            pass
-        return self.socket.close_code
+from tests.support.echo_hub import ENGINE_PATH, PATH, PINGING, echo_hub
+from tests.support.protocol_wires import QUERY, wire
 
 
 @pytest.fixture
-async def port():
-    async with echo_hub() as port:
-        yield port
+async def hub():
+    async with echo_hub() as hub:
+        yield hub
 
 
-@asynccontextmanager
-async def wire(port, query=QUERY, path=PATH):
-    async with (
-        ClientSession() as session,
-        session.ws_connect(f"http://127.0.0.1:{port}{path}?{query}") as socket,
-    ):
-        yield Wire(socket)
+@pytest.fixture
+def port(hub):
+    return hub.port
+
+
+@pytest.fixture
+async def pinging_port():
+    async with echo_hub(timing=PINGING) as hub:
+        yield hub.port
 
 
 @asynccontextmanager
@@ -63,49 +37,55 @@ async def connected(port):
         yield line
 
 
-async def test_engine_io_opens_a_session(port):
-    async with wire(port) as line:
+async def test_engine_io_opens_a_session(hub):
+    async with wire(hub.port) as line:
         opened = await line.any()
         assert opened[0] == "0"
         rules = orjson.loads(opened[1:])
         assert set(rules) == {"sid", "upgrades", "pingInterval", "pingTimeout", "maxPayload"}
-        assert (rules["upgrades"], rules["pingInterval"], rules["pingTimeout"]) == ([], 300, 200)
+        timing = (hub.timing.ping_interval * 1000, hub.timing.ping_timeout * 1000)
+        assert (rules["upgrades"], rules["pingInterval"], rules["pingTimeout"]) == ([], *timing)
         assert rules["maxPayload"] == 1_000_000
 
 
 @pytest.mark.parametrize(
     "query",
-    ["transport=websocket", "EIO=abc&transport=websocket", "EIO=4", "EIO=4&transport=abc", "EIO=3&transport=websocket"],
+    ["transport=websocket", "EIO=abc&transport=websocket", "EIO=4", "EIO=4&transport=abc", "EIO=2&transport=websocket"],
 )
-async def test_engine_io_refuses_a_wrong_query(port, query):
+async def test_engine_io_rejects_a_wrong_query(port, query):
     with pytest.raises(WSServerHandshakeError, match="400"):
         async with wire(port, query):
             pass
 
 
 @pytest.mark.parametrize("method", ["post", "put", "delete", "options"])
-async def test_engine_io_refuses_a_wrong_method(port, method):
+async def test_engine_io_rejects_a_wrong_method(port, method):
     url = f"http://127.0.0.1:{port}{PATH}?{QUERY}"
     async with ClientSession() as session, session.request(method, url) as answer:
         assert answer.status == 400
 
 
-async def test_engine_io_pings_and_takes_pongs(port):
-    async with connected(port) as line:
+async def test_engine_io_pings_and_takes_pongs(pinging_port):
+    async with connected(pinging_port) as line:
         for _ in range(3):
             assert await line.any() == "2"
             await line.send("3")
 
 
-async def test_engine_io_closes_upon_ping_timeout(port):
-    async with connected(port) as line:
-        began = asyncio.get_running_loop().time()
+async def test_engine_io_closes_after_a_ping_timeout(hub):
+    async with connected(hub.port) as line:
+        hub.check_heartbeats(ahead=hub.timing.ping_interval)
+        assert await line.any() == "2"
+        hub.check_heartbeats(ahead=hub.timing.ping_interval + hub.timing.ping_timeout / 2)
+        await line.send('42["message"]')
+        assert await line.any() == '42["message-back"]'
+        hub.check_heartbeats(ahead=2 * hub.timing.ping_interval)
+        assert await line.any() == "2"
+        hub.check_heartbeats(ahead=2 * hub.timing.ping_interval + hub.timing.ping_timeout)
         assert await line.closed() == 1006
-        took = asyncio.get_running_loop().time() - began
-        assert TIMING.ping_interval < took < TIMING.ping_interval + 3 * TIMING.ping_timeout
 
 
-async def test_engine_io_closes_when_asked_to(port):
+async def test_engine_io_closes_on_request(port):
     async with wire(port) as line:
         await line.next()
         await line.send("1")
@@ -121,7 +101,7 @@ async def test_engine_io_sends_and_receives_a_packet(port, frame):
 
 
 @pytest.mark.parametrize("frame", ["abc", "", "2", "6", "9x", "0{}"])
-async def test_engine_io_closes_upon_an_invalid_packet(port, frame):
+async def test_engine_io_closes_after_an_invalid_packet(port, frame):
     async with wire(port, path=ENGINE_PATH) as line:
         await line.next()
         await line.send(frame)
@@ -151,7 +131,7 @@ async def test_socket_io_gives_each_namespace_its_own_session_id(port):
         assert len(sids) == 3
 
 
-async def test_socket_io_refuses_an_unknown_namespace_and_keeps_the_connection(port):
+async def test_socket_io_rejects_an_unknown_namespace_and_keeps_the_connection(port):
     async with wire(port) as line:
         await line.next()
         await line.send("40/random")
@@ -160,13 +140,11 @@ async def test_socket_io_refuses_an_unknown_namespace_and_keeps_the_connection(p
         assert (await line.next()).startswith("40{")
 
 
-async def test_socket_io_closes_when_no_connect_comes(port):
-    async with wire(port) as line:
+async def test_socket_io_closes_without_a_connect_in_time(hub):
+    async with wire(hub.port) as line:
         await line.next()
-        while (frame := await line.any()) == "2":
-            await line.send("3")
-        assert frame is None
-        assert line.socket.close_code == 4401
+        hub.check_heartbeats(ahead=hub.timing.authentication)
+        assert await line.closed() == 4401
 
 
 async def test_socket_io_leaves_one_namespace_and_stays_in_the_other(port):
@@ -179,8 +157,8 @@ async def test_socket_io_leaves_one_namespace_and_stays_in_the_other(port):
         assert await line.next() == '42["message-back","message to main namespace"]'
 
 
-async def test_socket_io_survives_leaving_the_main_namespace(port):
-    async with connected(port) as line:
+async def test_socket_io_stays_connected_after_leaving_the_main_namespace(pinging_port):
+    async with connected(pinging_port) as line:
         await line.send("41")
         assert await line.any() == "2"
 
@@ -223,7 +201,7 @@ async def test_socket_io_sends_attachments(port):
         ['42/custom,["message"]'],
     ],
 )
-async def test_socket_io_closes_upon_an_invalid_packet(port, frames):
+async def test_socket_io_closes_after_an_invalid_packet(port, frames):
     async with connected(port) as line:
         for frame in frames:
             await line.send(frame)

@@ -1,4 +1,4 @@
-"""Attempts to look at: jobs, and an executor on real handlers that says how each ended."""
+"""Claimed jobs, and an executor on real handlers that reports how each attempt ended."""
 
 import asyncio
 import contextlib
@@ -11,19 +11,20 @@ from typing import Any
 import orjson
 
 from tests.support import handlers
-from worker.children import ChildPool, ChildSetup
-from worker.clock import Clock
-from worker.executor import Executor, Running
+from worker.core.clock import Clock
+from worker.core.job import Job
+from worker.core.outcome import Attempt
+from worker.core.redact import Redactor
 from worker.handler import discover
-from worker.job import Job
-from worker.outcome import Attempt
-from worker.redact import Redactor
+from worker.runtime.executor import Executor
+from worker.runtime.process_pool import ProcessConfig, ProcessPool
+from worker.runtime.running_attempt import RunningAttempt
 
 _numbers = itertools.count(1)
 
 
-def a_job(kind: str = "echo", payload: dict[str, Any] | None = None, **fields: Any) -> Job:
-    """A claimed job; every one has an id of its own."""
+def a_claimed_job(kind: str = "echo", payload: dict[str, Any] | None = None, **fields: Any) -> Job:
+    """Return a claimed job with a unique id."""
     known: dict[str, Any] = {
         "id": f"0199a1b2-0000-7000-8000-{next(_numbers):012d}",
         "kind": kind,
@@ -39,58 +40,49 @@ def a_job(kind: str = "echo", payload: dict[str, Any] | None = None, **fields: A
     return Job(**known | fields)
 
 
-def is_running(pid: int) -> bool:
-    """Whether the process lives; a zombie that its foster parent has not reaped yet does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in ("Z", "X")
-
-
 def pids_in(mark: Path) -> list[int]:
     return [int(word) for word in mark.read_text(encoding="utf-8").split()]
 
 
 @dataclass
 class Bench:
-    """An executor at work, and what it said."""
+    """A running executor, and what it reported."""
 
     executor: Executor
-    pool: ChildPool
+    pool: ProcessPool
     events: list[object] = field(default_factory=list)
     progress: list[tuple[str, float, str]] = field(default_factory=list)
 
     def start(self, job: Job) -> "asyncio.Future[Attempt | None]":
-        """The future of how it ends; None: given back."""
+        """Start an attempt; return a future of its end, which is None when it is released."""
         ended: asyncio.Future[Attempt | None] = asyncio.get_running_loop().create_future()
 
-        def done(_running: Running, attempt: Attempt | None) -> None:
+        def done(_running: RunningAttempt, attempt: Attempt | None) -> None:
             ended.set_result(attempt)  # a second call would raise
 
         self.executor.start(job, done)
         return ended
 
     async def run(self, kind: str, /, **payload: Any) -> Attempt:
-        """One attempt from start to end."""
-        attempt = await self.start(a_job(kind, payload))
+        """Run one attempt and return it."""
+        attempt = await self.start(a_claimed_job(kind, payload))
         assert attempt is not None
         return attempt
 
     def pids(self) -> Sequence[int]:
-        """Of the children that wait for a job."""
+        """Return the process ids of idle children."""
         return [child.process.pid for child in self.pool._idle]
 
 
 @contextlib.asynccontextmanager
 async def a_bench(*, size: int = 1, **options: Any) -> AsyncIterator[Bench]:
-    """Closed at the end, whatever the test has left running."""
-    pool = ChildPool(size, ChildSetup([handlers.__name__], {}, ["hush-hush"]))
+    """Provide an executor; at the end it is closed with whatever still runs."""
+    pool = ProcessPool(size, ProcessConfig([handlers.__name__], {}, ["hush-hush"]))
     events: list[object] = []
     progress: list[tuple[str, float, str]] = []
     executor = Executor(
         registry=discover([handlers]),
-        children=pool,
+        pool=pool,
         clock=Clock(),
         redact=Redactor.of(["hush-hush"]),
         emit=events.append,

@@ -5,15 +5,18 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import orjson
 from aiohttp import WSMsgType, web
+
+from tests.support.web_server import server_tls, serving
 
 PATH = "/api/v1/org-socket"
 
 
 @dataclass
-class Stage:
+class ScriptedConnection:
     """One connection, as its script sees it. Pings are answered by the script, or not at all."""
 
     number: int
@@ -45,7 +48,7 @@ class Stage:
                 yield found
 
     async def hold(self) -> None:
-        """Read and answer nothing until the peer is gone."""
+        """Read without answering until the client is gone."""
         async for _ in self.ws:
             pass
 
@@ -59,7 +62,7 @@ def note_in(frame: str) -> tuple[int | None, int] | None:
     return None if sequence is None else (int(match[1]) if match[1] else None, sequence)
 
 
-Script = Callable[[Stage], Awaitable[None]]
+Script = Callable[[ScriptedConnection], Awaitable[None]]
 
 
 @dataclass
@@ -70,35 +73,35 @@ class BadServer:
     port: int = 0
     connections: int = 0
     seen: list[int] = field(default_factory=list)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    connected: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def until_connections(self, count: int, seconds: float = 10.0) -> None:
+    async def until_connections(self, count: int, seconds: float = 30.0) -> None:
         async with asyncio.timeout(seconds):
             while self.connections < count:
-                self.news.clear()
-                await self.news.wait()
+                self.connected.clear()
+                await self.connected.wait()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.connections += 1
-        self.news.set()
+        self.connected.set()
         ws = web.WebSocketResponse(autoping=False, timeout=0.2)
         await ws.prepare(request)
         with contextlib.suppress(ConnectionError, AssertionError):
-            await self.script(Stage(self.connections, ws, request, self.seen))
+            await self.script(ScriptedConnection(self.connections, ws, request, self.seen))
         return ws
 
 
-async def acking(stage: Stage) -> None:
+async def acking(stage: ScriptedConnection) -> None:
     """A good server: the end of many scripts."""
     await stage.greet()
     await acking_on(stage)
 
 
-async def acking_on(stage: Stage) -> None:
+async def acking_on(stage: ScriptedConnection) -> None:
     """Acknowledge everything from here on."""
     async for ack, _ in stage.notes():
         await stage.send(f"43{ack}[]")
@@ -109,14 +112,17 @@ async def bad_server(script: Script) -> AsyncIterator[BadServer]:
     server = BadServer(script)
     app = web.Application()
     app.router.add_get(PATH + "/", server.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.05, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.port = runner.addresses[0][1]
-    try:
+    async with serving(app) as server.port:
         yield server
-    finally:
-        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def tls_server(certificate: Path, *, client: Path | None = None) -> AsyncIterator[str]:
+    """A server over TLS that acknowledges everything; its URL."""
+    app = web.Application()
+    app.router.add_get(PATH + "/", BadServer(acking).handle)
+    async with serving(app, tls=server_tls(certificate, client=client)) as port:
+        yield f"https://localhost:{port}"
 
 
 @contextlib.asynccontextmanager
@@ -126,15 +132,17 @@ async def http_server(status: int, body: str = "") -> AsyncIterator[str]:
     async def handle(_request: web.Request) -> web.Response:
         return web.Response(status=status, text=body)
 
+    async with answering_server(handle) as url:
+        yield url
+
+
+@contextlib.asynccontextmanager
+async def answering_server(handle: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """Answers every request by this function; its URL."""
     app = web.Application()
     app.router.add_route("*", "/{any:.*}", handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.05, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(app) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextlib.asynccontextmanager
@@ -142,7 +150,7 @@ async def mute_server() -> AsyncIterator[str]:
     """Accepts TCP connections and never says a word; its URL."""
     writers: list[asyncio.StreamWriter] = []
 
-    async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers.append(writer)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
@@ -150,5 +158,7 @@ async def mute_server() -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        for _ in range(5):  # turns of the event loop, within which a connection that was accepted is handed over
+            await asyncio.sleep(0)
         for writer in writers:
             writer.transport.abort()

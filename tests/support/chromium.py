@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support.needs import skip_without
 
 FLAGS = [
     "--headless",
@@ -21,7 +21,7 @@ FLAGS = [
     "--disable-sync",
 ]
 FAST = {"reconnectionDelay": 50, "maxReconnectionDelay": 250, "pingInterval": 500, "pongTimeout": 500, "timeout": 2000}
-"""Options of a client in a hurry."""
+"""Options of a client with short delays."""
 
 _COUNT = """
 const countIn = (storage) => Math.max(0, ...Object.keys(storage)
@@ -69,18 +69,12 @@ def chromium_or_skip() -> str:
     """Chromium's path. Without it, or without Playwright, the test is skipped; in CI it fails."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
     if not Path(path).exists():
-        _without("Chromium is needed for the browser tests: `apt-get install chromium`, or CHROMIUM=path")
+        skip_without("chromium", "apt install chromium, or CHROMIUM=/path/to/it")
     try:
-        import playwright  # noqa: F401
+        import playwright  # noqa: F401 -- whether it is installed
     except ImportError:
-        _without("Playwright is needed for the browser tests: `make test` installs it into .venv/")
+        skip_without("Playwright", "make test installs it into .venv/")
     return path
-
-
-def _without(reason: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @contextlib.asynccontextmanager
@@ -101,7 +95,7 @@ async def a_chromium() -> AsyncIterator[Any]:
 async def a_profile(chromium: Any, **options: Any) -> AsyncIterator[Any]:
     """An empty profile: Playwright's BrowserContext."""
     context = await chromium.new_context(**{"locale": "en-GB", **options})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(60_000)
     try:
         yield context
     finally:
@@ -130,7 +124,7 @@ async (token) => {
 
 @contextlib.asynccontextmanager
 async def a_doomed_page(context: Any, url: str, token: str) -> AsyncIterator[None]:
-    """A page that says who it is and then hangs, so that it handles nothing it is sent; at the end it is killed."""
+    """A page that connects and then hangs, so that it handles no message; at the end it is killed."""
     page = await context.new_page()
     await page.goto(f"{url}/page/status.html")
     crashed = asyncio.Event()
@@ -140,14 +134,14 @@ async def a_doomed_page(context: Any, url: str, token: str) -> AsyncIterator[Non
     yield
     # The thread that answers this is not the one that hangs; the answer itself never comes.
     ending = asyncio.ensure_future(tools.send("Page.crash"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await crashed.wait()
     ending.cancel()
     await asyncio.gather(ending, return_exceptions=True)
 
 
 async def got(page: Any, *, local: bool = False) -> list[str]:
-    """The notification ids this tab has been told of, in order, whatever page it was then."""
+    """Return the notification ids that this tab has received, in order, over all its pages."""
     ids: list[str] = await page.evaluate(_GOT, local)
     return ids
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from tests.support.chromium import until
 from tests.support.js import INTEROP, node_or_skip
-from tests.support.process import WorkerProcess, free_port, running_worker
+from tests.support.ports import free_port
+from tests.support.process import WorkerProcess, running_worker
 
 KIND = "insignia_background_processing"
 PAGES = ("/", "/jobs", "/notifications", "/connection", "/hub", "/workers", "/settings", "/audit")
@@ -66,7 +67,7 @@ class Dashboard:
         await self.shown()
 
     async def go(self, path: str) -> None:
-        """To another page without loading anew."""
+        """Go to another page without loading the document again."""
         await self.page.evaluate("(path) => { location.hash = path; }", path)
         await until(self.page, "(path) => location.hash.startsWith('#' + path)", path)
         await self.shown()
@@ -97,7 +98,7 @@ class Dashboard:
 
 
 async def dashboard(context: Any, url: str) -> Dashboard:
-    context.set_default_timeout(30_000)  # the tests of several files share two cores
+    context.set_default_timeout(90_000)  # the tests of several files share two cores
     page = await context.new_page()
     await page.add_init_script(_WATCH)
     made = Dashboard(page, url)
@@ -118,6 +119,8 @@ class Service:
 
     worker: WorkerProcess
     url: str
+    jobs: dict[str, str] = field(default_factory=dict)
+    """Ids of jobs that a test module has submitted, under names of its own."""
 
     @property
     def key(self) -> str:

@@ -1,95 +1,190 @@
-"""The protocol layer of the hub with an echo in place of the org-socket: for conformance tests.
+"""The hub's protocol layers with an echo in place of the org-socket: for conformance tests.
 
-Behaves as the server that the official Socket.IO protocol suite expects: namespaces `/` and `/custom`, an
-`auth` event on connecting, `message` answered by `message-back`, `message-with-ack` by its arguments. At `/engine.io/`
-it is the plain echo that the official Engine.IO suite expects.
-Run by hand: `python -m tests.support.echo_hub PORT`.
+Behaves as the server that the official Socket.IO protocol suite expects: namespaces `/` and `/custom`, an `auth` event
+after connecting, `message` answered by `message-back`, `message-with-ack` by its arguments. At `/engine.io/` it is the
+plain echo that the official Engine.IO suite expects.
+By hand: `python -m tests.support.echo_hub PORT`.
 """
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from worker.clock import Clock
-from worker.hub.acceptor import Acceptor, Sizes
-from worker.hub.engine import Connection, Seat, SocketIoDoor, Timing
-from worker.hub.guard import Caps, Guard
-from worker.hub.packets import Kind, Packet
-from worker.hub.peer import Bounds
+from tests.support.eventually import eventually
+from tests.support.web_server import serving
+from worker.core.clock import Clock
+from worker.hub.connection_limits import ConnectionLimiter, ConnectionLimits
+from worker.hub.engineio.polling import PollingTransport
+from worker.hub.engineio.server import EngineIoOptions, EngineIoServer
+from worker.hub.engineio.session import EngineSession, SessionReceiver, Timing
+from worker.hub.socketio.packets import Kind, Packet
+from worker.hub.socketio.server import NamespaceSocket, SocketIoServer
+from worker.hub.transports.connections import ConnectionRegistry, MessageLimits
+from worker.hub.transports.transport import SendLimits
+from worker.hub.transports.websocket import WebSocket, WebSocketServer
 
 PATH = "/socket.io/"
 ENGINE_PATH = "/engine.io/"
-TIMING = Timing(ping_interval=0.3, ping_timeout=0.2, handshake=1.0)
+UNHURRIED = Timing(ping_interval=120.0, ping_timeout=120.0, authentication=120.0)
+"""No ping and no deadline comes between the packets of a test, however slow the machine is."""
+PINGING = Timing(ping_interval=0.1, ping_timeout=120.0, authentication=120.0)
+OF_THE_OFFICIAL_SUITES = Timing(ping_interval=0.3, ping_timeout=0.2, authentication=1.0)
 
 
-class EchoSpace:
-    def connect(self, seat: Seat, auth: Any) -> None:
-        seat.accept()
-        # In a later turn, as in the hub, where the inbox is asked first: the official suite listens for one
-        # message at a time and overlooks a second that comes in the same read.
-        asyncio.get_running_loop().call_later(0.02, seat.emit, "auth", auth or {})
+def encode_binary(kind: Kind, namespace: str, data: list[Any], ack_id: int | None = None) -> tuple[bytes, list[bytes]]:
+    """A packet with bytes among its data: the message, then its attachments."""
+    attachments: list[bytes] = []
+    placeholders = _with_placeholders(data, attachments)
+    prefix = b"%d%d-" % (kind, len(attachments))
+    if namespace != "/":
+        prefix += namespace.encode() + b","
+    if ack_id is not None:
+        prefix += b"%d" % ack_id
+    return prefix + orjson.dumps(placeholders), attachments
 
-    def event(self, seat: Seat, packet: Packet) -> None:
+
+def _with_placeholders(value: Any, attachments: list[bytes]) -> Any:
+    if isinstance(value, bytes):
+        attachments.append(value)
+        return {"_placeholder": True, "num": len(attachments) - 1}
+    if isinstance(value, list):
+        return [_with_placeholders(item, attachments) for item in value]
+    if isinstance(value, dict):
+        return {key: _with_placeholders(item, attachments) for key, item in value.items()}
+    return value
+
+
+class EchoNamespace:
+    """Answers events with their own arguments."""
+
+    def connect(self, socket: NamespaceSocket, auth: Any) -> None:
+        socket.accept()
+        # In a later turn, as in the hub, which reads the inbox first: the official suite listens for one
+        # message at a time and misses a second one that comes with the same read.
+        asyncio.get_running_loop().call_later(0.02, socket.emit, "auth", auth or {})
+
+    def event(self, socket: NamespaceSocket, packet: Packet) -> None:
         name, *arguments = packet.data
         binary = packet.kind is Kind.BINARY_EVENT
         if name == "message" and binary:
-            seat.emit_binary("message-back", *arguments)
+            _send_binary(socket, Kind.BINARY_EVENT, ["message-back", *arguments], None)
         elif name == "message":
-            seat.emit("message-back", *arguments)
+            socket.emit("message-back", *arguments)
         elif name == "message-with-ack" and packet.id is not None and binary:
-            seat.acknowledge_binary(packet.id, arguments)
+            _send_binary(socket, Kind.BINARY_ACK, arguments, packet.id)
         elif name == "message-with-ack" and packet.id is not None:
-            seat.acknowledge(packet.id, orjson.dumps(arguments))
+            socket.acknowledge(packet.id, orjson.dumps(arguments))
 
-    def left(self, seat: Seat, code: int, reason: str) -> None: ...
+    def before_close(self, socket: NamespaceSocket, code: int, reason: str) -> None: ...
 
-    def pinged(self, seat: Seat) -> None: ...
+    def left(self, socket: NamespaceSocket, code: int, reason: str) -> None: ...
 
-    def ponged(self, seat: Seat) -> None: ...
+    def ping_sent(self, socket: NamespaceSocket) -> None: ...
+
+    def pong_received(self, socket: NamespaceSocket) -> None: ...
 
 
-class EngineEcho(SocketIoDoor):
-    """Engine.IO without Socket.IO on it: messages are sent back, everything else is the hub's own."""
+def _send_binary(socket: NamespaceSocket, kind: Kind, data: list[Any], ack_id: int | None) -> None:
+    message, attachments = encode_binary(kind, socket.namespace, data, ack_id)
+    socket.session.send(message)
+    for attachment in attachments:
+        socket.session.send_binary(attachment)
 
-    def heard(self, line: Connection, data: bytes, *, binary: bool) -> None:
-        if binary:
-            line.peer.send_binary(data)
-        elif data[:1] == b"4":
-            line.peer.send(data)
-        else:
-            super().heard(line, data, binary=binary)
+
+@dataclass
+class EngineEcho:
+    """Engine.IO without Socket.IO above it: messages are sent back."""
+
+    session: EngineSession
+
+    def on_open(self, auth: dict[str, Any]) -> None: ...
+
+    def on_message(self, message: bytes) -> None:
+        self.session.send(message)
+
+    def on_binary(self, data: bytes) -> None:
+        self.session.send_binary(data)
+
+    def on_ping_sent(self) -> None: ...
+
+    def on_pong(self) -> None: ...
+
+    def before_close(self, code: int, reason: str) -> None: ...
+
+    def check_deadlines(self, now: float) -> None: ...
+
+    def on_close(self, code: int, reason: str) -> None: ...
+
+
+class UnhurriedWebSocketServer(WebSocketServer):
+    """Lets the official suite of Engine.IO 3 notice the upgrade, or it misses a message that comes with it."""
+
+    async def accept(self, request: web.Request) -> WebSocket | web.StreamResponse:
+        websocket = await super().accept(request)
+        await asyncio.sleep(0.02)
+        return websocket
+
+
+@dataclass
+class EchoHub:
+    """A running echo hub."""
+
+    timing: Timing
+    port: int = 0
+    sessions: dict[str, EngineSession] = field(default_factory=dict)
+    """All there ever were, by id."""
+    endpoints: tuple[EngineIoServer, ...] = ()
+
+    def check_heartbeats(self, *, ahead: float = 0.0) -> None:
+        """Do what is due in so many seconds."""
+        for endpoint in self.endpoints:
+            endpoint.check_heartbeats(asyncio.get_running_loop().time() + ahead)
+
+    async def poll_waits(self, session_id: str) -> None:
+        """Wait until a GET of the session has arrived that has nothing to fetch yet."""
+        transport = self.sessions[session_id].transport
+        assert isinstance(transport, PollingTransport)
+        await eventually(lambda: transport.is_polled)
+
+    def _endpoint(
+        self, new_receiver: Callable[[EngineSession], SessionReceiver], registry: ConnectionRegistry
+    ) -> EngineIoServer:
+        def receiver_of(session: EngineSession) -> SessionReceiver:
+            self.sessions[session.id] = session
+            return new_receiver(session)
+
+        websockets = UnhurriedWebSocketServer(registry, SendLimits(close_timeout=0.2))
+        return EngineIoServer(receiver_of, registry, websockets, EngineIoOptions(self.timing, allow_revision_3=True))
 
 
 @asynccontextmanager
-async def echo_hub(port: int = 0) -> AsyncIterator[int]:
-    """The port it listens on."""
-    acceptor = Acceptor(
-        Guard(Caps(), Clock().monotonic),
-        refused=lambda door, address, reason: None,
-        failed=_raise,
-        pause=_at_once,
-        sizes=Sizes(),
-        bounds=Bounds(farewell=0.2),
+async def echo_hub(port: int = 0, timing: Timing = UNHURRIED) -> AsyncIterator[EchoHub]:
+    hub = EchoHub(timing)
+    registry = ConnectionRegistry(
+        ConnectionLimiter(ConnectionLimits(), Clock().monotonic),
+        on_rejected=lambda endpoint, address, reason: None,
+        on_error=_raise,
+        wait_for_capacity=_at_once,
+        message_limits=MessageLimits(),
     )
-    door = SocketIoDoor({"/": EchoSpace(), "/custom": EchoSpace()}, acceptor, TIMING)
+    namespaces = {"/": EchoNamespace(), "/custom": EchoNamespace()}
+    socket_io = SocketIoServer(namespaces, lambda address, reason: None, timing.authentication)
+    hub.endpoints = (hub._endpoint(socket_io.new_receiver, registry), hub._endpoint(EngineEcho, registry))
     app = web.Application()
-    engine = EngineEcho({}, acceptor, TIMING)
-    app.router.add_route("*", PATH, door.handle)
-    app.router.add_route("*", ENGINE_PATH, engine.handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    beating = asyncio.create_task(_beat(door, engine))
-    try:
-        yield runner.addresses[0][1]
-    finally:
-        beating.cancel()
-        await runner.cleanup()
+    for path, endpoint in zip((PATH, ENGINE_PATH), hub.endpoints, strict=True):
+        app.router.add_route("*", path, endpoint.handle)
+    async with serving(app, port) as hub.port:
+        timer = asyncio.create_task(_check_heartbeats(hub))
+        try:
+            yield hub
+        finally:
+            timer.cancel()
 
 
 async def _at_once() -> None: ...
@@ -99,17 +194,16 @@ def _raise(error: BaseException) -> None:
     raise error
 
 
-async def _beat(*doors: SocketIoDoor) -> None:
+async def _check_heartbeats(hub: EchoHub) -> None:
     while True:
         await asyncio.sleep(0.02)
-        for door in doors:
-            door.beat(asyncio.get_running_loop().time())
+        hub.check_heartbeats()
 
 
-async def _for_ever() -> None:
-    async with echo_hub(int(sys.argv[1])):
+async def _serve() -> None:
+    async with echo_hub(int(sys.argv[1]), OF_THE_OFFICIAL_SUITES):
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(_for_ever())
+    asyncio.run(_serve())

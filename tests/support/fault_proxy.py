@@ -1,17 +1,20 @@
-"""A TCP proxy that does to a connection what networks do: cut, reset, stall, swallow, delay, refuse."""
+"""A TCP proxy that injects faults: cut, reset, stall, swallow, delay, refuse."""
 
 import asyncio
 import contextlib
 import random
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+
+_TURNS = 5
+"""Turns of the event loop within which a connection that was accepted is handed over."""
 
 
 @dataclass
 class FaultProxy:
-    """Forwards 127.0.0.1:port to a target. Faults hit the connections open now; `refusing` those to come."""
+    """Forwards 127.0.0.1:port to a target. Faults apply to open connections; `refusing` to new ones."""
 
     target: int
     port: int = 0
@@ -19,7 +22,10 @@ class FaultProxy:
     """Seconds added to each piece, both ways."""
     refusing: bool = False
     connections: int = 0
+    on_client_bytes: Callable[[object, bytes], None] | None = None
+    """Called with what a client sends, as it is passed on, and with something that stands for its connection."""
     _flows: set["_Flow"] = field(default_factory=set)
+    _accepted: set["asyncio.Task[None]"] = field(default_factory=set)
     _server: asyncio.Server | None = None
 
     @property
@@ -37,7 +43,7 @@ class FaultProxy:
             flow.reset()
 
     def stall(self) -> None:
-        """Nothing is read any more: buffers fill, backwards."""
+        """Stop reading, so that buffers fill."""
         for flow in self._flows:
             flow.open.clear()
 
@@ -47,7 +53,7 @@ class FaultProxy:
             flow.swallow = False
 
     def hole(self) -> None:
-        """Half open: both sides write happily into nothing."""
+        """Half open: what both sides write is dropped."""
         for flow in self._flows:
             flow.swallow = True
 
@@ -64,21 +70,39 @@ class FaultProxy:
         self.refusing = True
         self.cut()
 
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         if self.refusing:
             writer.transport.abort()
             return
+        task = asyncio.create_task(self._forward(reader, writer))
+        self._accepted.add(task)
+        task.add_done_callback(self._accepted.discard)
+
+    async def close(self) -> None:
+        """Reset every connection, those included that are still being made to the target."""
+        self.refusing = True
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        for task in self._accepted:
+            task.cancel()
+        self.reset()
+        await asyncio.gather(*self._accepted, return_exceptions=True)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             onward = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
             writer.transport.abort()
             return
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
         flow = _Flow(self, writer, onward[1])
         self._flows.add(flow)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(flow.forward(reader, onward[1]))
+                group.create_task(flow.forward(reader, onward[1], self.on_client_bytes))
                 group.create_task(flow.forward(onward[0], writer))
         except* (OSError, _Closed):
             pass
@@ -99,11 +123,18 @@ class _Flow:
         self._proxy = proxy
         self._writers = writers
 
-    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def forward(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        observe: Callable[[object, bytes], None] | None = None,
+    ) -> None:
         while piece := await reader.read(65536):
             if self._proxy.delay:
                 await asyncio.sleep(self._proxy.delay)
             await self.open.wait()
+            if observe is not None and not writer.is_closing():
+                observe(self, piece)
             if not self.swallow:
                 writer.write(piece)
                 await writer.drain()
@@ -115,7 +146,7 @@ class _Flow:
             writer.transport.abort() if self.swallow else writer.close()
 
     def reset(self) -> None:
-        self.open.set()  # whoever stands in a stall must notice
+        self.open.set()  # a stalled `forward` must notice
         for writer in self._writers:
             plain = writer.get_extra_info("socket")
             if plain is not None and plain.fileno() >= 0:
@@ -125,14 +156,12 @@ class _Flow:
 
 
 @contextlib.asynccontextmanager
-async def fault_proxy(target: int) -> AsyncIterator[FaultProxy]:
+async def fault_proxy(target: int, host: str = "127.0.0.1") -> AsyncIterator[FaultProxy]:
     proxy = FaultProxy(target)
-    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.accept, host, 0)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy
     finally:
         server.close()
-        proxy.reset()
-        while proxy._flows:
-            await asyncio.sleep(0.005)
+        await proxy.close()

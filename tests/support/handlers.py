@@ -1,4 +1,4 @@
-"""Handlers that end in every way an attempt can end. Child processes import this module as well."""
+"""Handlers that end in every way in which an attempt can end. Child processes import this module as well."""
 
 import asyncio
 import os
@@ -21,14 +21,26 @@ class Order(BaseModel):
     text: str = "done"
     seconds: float = 30.0
     mark: str = ""
-    """A file that says the handler has begun."""
+    """A file that the handler creates when it begins."""
 
     def begin(self, word: str = "") -> None:
         if self.mark:
-            # Renamed into place, so that whoever sees the file sees all of it.
+            # Renamed into place, so that the file is complete when it appears.
             draft = Path(f"{self.mark}.{os.getpid()}")
             draft.write_text(word or str(os.getpid()), encoding="utf-8")
             draft.rename(self.mark)
+
+
+@handler("pid")
+async def pid(payload: Order) -> int:
+    """Returns the process that ran the job."""
+    return os.getpid()
+
+
+@handler("only-here", movable=False)
+async def only_here(payload: Order) -> int:
+    """Cannot run in a child process."""
+    return os.getpid()
 
 
 @handler("echo")
@@ -65,6 +77,14 @@ async def broken(payload: Order) -> None:
 @handler("broken-thread")
 def broken_thread(payload: Order) -> None:
     raise ValueError(payload.text)
+
+
+@handler("late-and-broken-thread")
+def late_and_broken_thread(payload: Order) -> None:
+    """Raises once the file `text` exists, whatever it is asked in the meantime."""
+    while not Path(payload.text).exists():
+        time.sleep(0.005)
+    raise ValueError(f"late: {payload.text}")
 
 
 @handler("broken-process", execution="process")
@@ -177,7 +197,7 @@ async def turns_error(payload: Order) -> None:
 
 @handler("stubborn")
 async def stubborn(payload: Order) -> str:
-    """Swallows every cancellation until the file `text` is there."""
+    """Ignores every cancellation until the file `text` exists."""
     payload.begin()
     while not Path(payload.text).exists():
         try:
@@ -189,7 +209,7 @@ async def stubborn(payload: Order) -> str:
 
 @handler("heeds")
 def heeds(payload: Order, context: Context) -> str:
-    """A thread that asks now and then."""
+    """A thread that checks for cancellation from time to time."""
     payload.begin()
     until = time.monotonic() + payload.seconds
     while time.monotonic() < until:
@@ -201,7 +221,7 @@ def heeds(payload: Order, context: Context) -> str:
 
 @handler("deaf")
 def deaf(payload: Order) -> str:
-    """A thread that asks nobody, until the file `text` is there."""
+    """A thread that ignores cancellation until the file `text` exists."""
     payload.begin()
     while not Path(payload.text).exists():
         time.sleep(0.005)
@@ -227,7 +247,7 @@ def deaf_process(payload: Order) -> None:
 
 @handler("family", execution="process")
 def family(payload: Order) -> None:
-    """Starts a grandchild, says who it is, and waits."""
+    """Starts a grandchild, writes both process ids to the mark, and waits."""
     grandchild = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({payload.seconds})"])
     payload.begin(f"{os.getpid()} {grandchild.pid}")
     time.sleep(payload.seconds)
@@ -241,7 +261,7 @@ def dies(payload: Order) -> None:
 
 @handler("dies-with-heir", execution="process")
 def dies_with_heir(payload: Order) -> None:
-    """A forked grandchild has inherited the line to the parent, and would keep it open."""
+    """A forked grandchild inherits the channel to the parent and keeps it open."""
     heir = os.fork()
     if heir == 0:
         time.sleep(payload.seconds)
@@ -264,7 +284,7 @@ def tells_thread(payload: Order, context: Context) -> None:
 
 @handler("tells-process", execution="process")
 def tells_process(payload: Order, context: Context) -> None:
-    """All at once from many threads: frames must not run into each other."""
+    """Reports from many threads at once: frames must not be mixed up."""
     threads = [threading.Thread(target=context.progress, args=(100, f"{n}" * 2000)) for n in range(8)]
     for thread in threads:
         thread.start()
@@ -274,7 +294,7 @@ def tells_process(payload: Order, context: Context) -> None:
 
 @handler("chatters-process", execution="process")
 def chatters_process(payload: Order, context: Context) -> None:
-    """When the file `text` is there it tells more than its parent reads."""
+    """Reports more progress than its parent reads, once the file `text` exists."""
     payload.begin()
     while not Path(payload.text).exists():
         time.sleep(0.005)
@@ -286,7 +306,7 @@ def chatters_process(payload: Order, context: Context) -> None:
 
 @handler("haunts-process", execution="process")
 def haunts_process(payload: Order, context: Context) -> None:
-    """Leaves a thread behind that goes on telling its progress until the file `text` is there."""
+    """Leaves a thread running that reports progress until the file `text` exists."""
 
     def haunt() -> None:
         while not Path(payload.text).exists():
@@ -294,3 +314,47 @@ def haunts_process(payload: Order, context: Context) -> None:
             time.sleep(0.001)
 
     threading.Thread(target=haunt, daemon=True).start()
+
+
+_DAEMON = "import os, sys, time; os.setsid(); open(sys.argv[1], 'a').write(f'{os.getpid()} '); time.sleep(600)"
+
+
+def _start_daemon(mark: str) -> None:
+    """Start a process in a session of its own whose parent ends, and wait until it runs."""
+    start = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {_DAEMON!r}, {mark!r}])"
+    subprocess.run([sys.executable, "-c", start], check=True)
+    while not Path(mark).exists() or not Path(mark).read_text(encoding="utf-8").endswith(" "):
+        time.sleep(0.005)
+
+
+@handler("leaves-daemon", execution="process")
+def leaves_daemon(payload: Order) -> None:
+    _start_daemon(payload.mark)
+
+
+@handler("dies-with-daemon", execution="process")
+def dies_with_daemon(payload: Order) -> None:
+    _start_daemon(payload.mark)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@handler("waits-with-daemon", execution="process")
+def waits_with_daemon(payload: Order) -> None:
+    _start_daemon(payload.mark)
+    time.sleep(payload.seconds)
+
+
+@handler("prints", execution="process")
+def prints(payload: Order) -> None:
+    """Writes 20 MB to stdout, a line to stderr, and fails unless the text is `done`."""
+    for _ in range(200):
+        print("x" * 100_000)
+    print("the last line, 1234567890123", file=sys.stderr)
+    if payload.text != "done":
+        raise ValueError(payload.text)
+
+
+@handler("prints-and-dies", execution="process")
+def prints_and_dies(payload: Order) -> None:
+    print("the last line", flush=True)
+    os.abort()

@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +14,24 @@ import orjson
 import socketio
 from aiohttp import web
 
-from config.settings import HubSettings, WebSocketSettings
-from worker.clock import Clock
+from config.hub_settings import HubSettings
+from config.link_settings import WebSocketSettings
+from tests.support.eventually import eventually
+from worker.core.clock import Clock
+from worker.hub.commands import CancelJob
+from worker.hub.config import HubConfig
+from worker.hub.engineio.session import EngineSession, Timing
 from worker.hub.events import ClientConnected
-from worker.hub.server import Hub
+from worker.hub.server import HubServer
+from worker.net.client_address import networks_of
 
 PATH = "/api/v1/org-socket"
 EVENT = "socket-notification"
-PATIENCE = 10.0
-"""Seconds after which a test has waited in vain."""
+PATIENCE = 30.0
+"""Seconds after which a wait fails the test."""
+
+UNHURRIED = Timing(ping_timeout=120.0, authentication=120.0)
+"""Closes no client that is slow only because the machine is."""
 
 Happening = TypeVar("Happening")
 
@@ -42,20 +52,26 @@ def progress(job_id: str, percent: float) -> dict[str, Any]:
 
 @dataclass
 class RunningHub:
-    hub: Hub
+    hub: HubServer
     port: int
     events: list[Any]
     changed: asyncio.Event
     clients: list[Any] = field(default_factory=list)
+    ahead: float = 0.0
+    """Seconds by which the heartbeats are ahead of the clock."""
+    set_by: list[float] = field(default_factory=lambda: [0.0])
+    """Seconds by which the hub's wall clock is set, unless the test gave it a clock of its own."""
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def token(self, user: str = "ann", **granted: Any) -> str:
-        return self.hub.authority.mint(user, **granted)
+        return self.hub.tokens.mint(user, **granted)
 
-    async def happened(self, kind: type[Happening], where: Callable[[Happening], bool] = lambda _: True) -> Happening:
+    async def wait_for_event(
+        self, kind: type[Happening], where: Callable[[Happening], bool] = lambda _: True
+    ) -> Happening:
         """The first event of this kind that fits, now or soon."""
         async with asyncio.timeout(PATIENCE):
             while True:
@@ -65,14 +81,42 @@ class RunningHub:
                 self.changed.clear()
                 await self.changed.wait()
 
+    async def wait_until_clients(self, user: str, count: int) -> None:
+        """Wait until this user has so many clients."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.hub.hub.clients_of(user)) != count:
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def ping(self, user: str, *, answers: int) -> None:
+        """Send each client the ping that is due next; wait until so many of the user's clients have answered it."""
+        self._let_pass(self.hub._config.timing.ping_interval)
+        sessions = [one.connection for one in self.hub.hub.clients.values() if one.identity.user == user]
+        await eventually(
+            lambda: sum(isinstance(one, EngineSession) and not one.unanswered_pings for one in sessions) == answers
+        )
+
+    def close_clients_without_pong(self) -> None:
+        """Close the clients that have not answered the last ping, as after the ping timeout."""
+        self._let_pass(self.hub._config.timing.ping_timeout)
+
+    def let_tokens_expire(self, days: float = 2.0) -> None:
+        """Set the wall clock to a time after the last day of the tokens, and let the hub look at it."""
+        self.set_by[0] += days * 86400
+        self._let_pass(0.0)
+
+    def _let_pass(self, seconds: float) -> None:
+        self.ahead += seconds
+        self.hub._check_deadlines(time.monotonic() + self.ahead)
+
     async def browser(self, user: str = "ann", *, token: str | None = None, **auth: Any) -> "Browser":
         """A python-socketio client of this user, connected."""
         browser = Browser()
         self.clients.append(browser)
         await browser.connect(self.url, {"token": token or self.token(user), **auth})
         sid = browser.client.get_sid()
-        # Its backlog comes after its CONNECT; from here on it has been sent.
-        await self.happened(ClientConnected, lambda event: event.client_id == sid)
+        # Its replay comes after its CONNECT; from here on it has been sent.
+        await self.wait_for_event(ClientConnected, lambda event: event.client_id == sid)
         return browser
 
     async def publisher(self) -> "Browser":
@@ -86,10 +130,10 @@ class RunningHub:
         return raw
 
     async def native(self, user: str = "ann", path: str = "/ws", *, token: str | None = None, **auth: Any) -> "Raw":
-        """A client of the native door, past its welcome (which is in `.welcome`)."""
+        """A native client, after its welcome (which is in `.welcome`)."""
         raw = await self.raw(path)
-        await raw.say("auth", {"token": token or self.token(user), **auth})
-        raw.welcome = await raw.hear()
+        await raw.send_native("auth", {"token": token or self.token(user), **auth})
+        raw.welcome = await raw.next_native()
         return raw
 
 
@@ -106,7 +150,8 @@ class Browser:
         self.client.on("connect_error", self.errors.append)
 
     async def connect(self, url: str, auth: dict[str, Any] | None) -> None:
-        await self.client.connect(url, socketio_path=PATH, transports=["websocket"], auth=auth)
+        # By default a busy machine has one second for the namespace.
+        await self.client.connect(url, socketio_path=PATH, transports=["websocket"], auth=auth, wait_timeout=10)
 
     def _keep(self, name: str, *arguments: Any) -> None:
         self.received.put_nowait((name, *arguments))
@@ -116,8 +161,8 @@ class Browser:
         async with asyncio.timeout(PATIENCE):
             return await self.received.get()
 
-    async def rest(self) -> list[tuple[Any, ...]]:
-        """What else has arrived by now: an answered question proves that nothing is on its way."""
+    async def received_so_far(self) -> list[tuple[Any, ...]]:
+        """What else has arrived by now: the answer to a call comes after everything that was sent before."""
         await self.client.call("test:anything-else", timeout=PATIENCE)
         return [self.received.get_nowait() for _ in range(self.received.qsize())]
 
@@ -141,6 +186,13 @@ class Raw:
         self.session = session
         self._acks = itertools.count()
 
+    def stop_reading(self) -> None:
+        """Read nothing more from the connection, as a client that hangs."""
+        connection = self.socket._response.connection
+        assert connection is not None
+        assert connection.transport is not None
+        connection.transport.pause_reading()
+
     async def send(self, text: str) -> None:
         await self.socket.send_str(text)
 
@@ -154,36 +206,37 @@ class Raw:
                 if frame.data == "2":
                     await self.socket.send_str("3")
                     continue
-                return frame.data
+                data: str | bytes = frame.data
+                return data
 
-    async def say(self, kind: str, data: Any = None) -> None:
+    async def send_native(self, kind: str, data: Any = None) -> None:
         """A native message."""
         await self.socket.send_str(orjson.dumps({"type": kind, "data": data}).decode())
 
-    async def hear(self, kind: str | None = None) -> dict[str, Any]:
+    async def next_native(self, kind: str | None = None) -> dict[str, Any]:
         """The next native message, or the next of this type."""
         while True:
             said: dict[str, Any] = orjson.loads(await self.next())
             if kind is None or said["type"] == kind:
                 return said
 
-    async def rest(self) -> list[dict[str, Any]]:
-        """What else has arrived by now in native messages: an echo proves that nothing is on its way."""
-        await self.say("echo", "anything else?")
-        heard = []
-        while (said := await self.hear())["type"] != "echo":
-            heard.append(said)
-        return heard
+    async def received_so_far(self) -> list[dict[str, Any]]:
+        """The native messages that have arrived by now: an echo comes after everything that was sent before."""
+        await self.send_native("echo", "anything else?")
+        received = []
+        while (said := await self.next_native())["type"] != "echo":
+            received.append(said)
+        return received
 
-    async def ended(self) -> int | None:
-        """The close code, once the hub has closed; whatever it sends before is read over."""
+    async def wait_for_close_code(self) -> int | None:
+        """The close code, once the hub has closed; what it sends before is skipped."""
         try:
             while True:
                 await self.next()
         except Closed as closed:
             return closed.code
 
-    async def enter(self, auth: dict[str, Any] | None = None) -> str:
+    async def connect_with(self, auth: dict[str, Any] | None = None) -> str:
         """OPEN and CONNECT; the answer to CONNECT."""
         opened = await self.next()
         assert opened[:1] == "0"
@@ -193,7 +246,12 @@ class Raw:
         return answer
 
     async def close(self) -> None:
+        """Drop the TCP connection without a close frame."""
         await self.session.close()
+        if hasattr(self, "socket"):
+            # The session lets go of the transport, but the response still holds its connection: whether that warns as
+            # unclosed depends on the order in which the garbage collector finds the two.
+            self.socket._response.close()
 
 
 class Closed(Exception):
@@ -218,9 +276,16 @@ async def running_hub(
     web_socket: WebSocketSettings | None = None,
     port: int = 0,
     mount: Callable[[web.Application], None] | None = None,
+    trusted_proxies: Sequence[str] = (),
+    clock: Clock | None = None,
+    cancel_job: CancelJob | None = None,
     **options: Any,
 ) -> AsyncIterator[RunningHub]:
-    """A hub, mounted and listening; its clients are closed before it is. `mount` adds more to its application."""
+    """A hub, mounted and listening; its clients are closed before it is. `mount` adds more to its application.
+
+    `options` are further fields of HubConfig.
+    """
+    options.setdefault("timing", UNHURRIED)
     events: list[Any] = []
     changed = asyncio.Event()
 
@@ -228,14 +293,15 @@ async def running_hub(
         events.append(event)
         changed.set()
 
-    hub = Hub(
+    config = HubConfig(
         settings or HubSettings(),
         web_socket or WebSocketSettings(),
-        state=state,
-        clock=options.pop("clock", Clock()),
-        emit=emit,
+        state,
+        trusted_proxies=tuple(networks_of(trusted_proxies)),
         **options,
     )
+    set_by = [0.0]
+    hub = HubServer(config, clock or Clock(now=lambda: time.time() + set_by[0]), emit, cancel_job)
     app = web.Application()
     hub.mount(app)
     if mount is not None:
@@ -245,7 +311,7 @@ async def running_hub(
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
-    running = RunningHub(hub, runner.addresses[0][1], events, changed)
+    running = RunningHub(hub, runner.addresses[0][1], events, changed, set_by=set_by)
     try:
         yield running
     finally:

@@ -1,20 +1,30 @@
-"""Officers and rules for tests: what is not said about an officer is harmless."""
+"""Officers and rules for tests; values that a test does not give do not affect the decision."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from worker.insignia.batch import Evaluation, evaluate_roster
-from worker.insignia.compiler import compile_rules
-from worker.insignia.evaluate import evaluate
-from worker.insignia.loading import load_criteria
-from worker.insignia.officer import Award, Officer
-from worker.insignia.report import row_of
-from worker.insignia.rules import Rules
+from worker.insignia.criteria.loader import load_criteria
+from worker.insignia.evaluation import Evaluation, evaluate_roster
+from worker.insignia.results.writer import result_row
+from worker.insignia.roster.officer import Award, Officer
+from worker.insignia.rules.compiler import compile_rules
+from worker.insignia.rules.evaluate import evaluate
+from worker.insignia.rules.ruleset import Rules
 
 ROUND = 2568
 CEREMONY = date(2025, 7, 28)
 CUTOFF = date(2025, 5, 29)
+PERSON: dict[str, Any] = {
+    "employee_group": "civil_servant",
+    "level": "K2",
+    "birth_date": "1990-03-03",
+    "service_start": "2015-04-01",
+    "level_start": "2019-05-02",
+    "salary": 18900,
+    "decorations": [],
+}
+"""An officer as a roster in JSON has it, but for the id."""
 
 
 def day(text: str | None) -> date | None:
@@ -36,7 +46,7 @@ def ceremony(year: int) -> date:
 
 
 def officer(level: str | None = "K2", *awards: str, **facts: Any) -> Officer:
-    """Ten years in service, five in the level, unless told otherwise. Dates may be ISO text."""
+    """Return an officer, by default with ten years in service and five in the level. Dates may be ISO text."""
     groups = {"P": "permanent_employee", "G": "government_employee"}
     known: dict[str, Any] = {
         "person_id": "x",
@@ -62,11 +72,11 @@ def rules(round_be: int = ROUND, **options: Any) -> Rules:
 
 def class_of(one: Officer, round_be: int = ROUND, **options: Any) -> str:
     """The class decision in short: `"CT2 CS-K2-2"`, `"SALARY_TOO_LOW > CT2"`, `"LEAVE_REVIEW ?"`."""
-    return _short(row_of(evaluate(one, rules(round_be, **options)))["class"])
+    return _short(result_row(evaluate(one, rules(round_be, **options)))["class"])
 
 
 def medal_of(one: Officer, round_be: int = ROUND, **options: Any) -> str:
-    return _short(row_of(evaluate(one, rules(round_be, **options)))["medal"])
+    return _short(result_row(evaluate(one, rules(round_be, **options)))["medal"])
 
 
 def confidence_of(one: Officer, round_be: int = ROUND, **options: Any) -> str:
@@ -82,7 +92,7 @@ def _short(decision: Mapping[str, str]) -> str:
 
 
 def rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    return [row_of(verdict) for verdict in evaluation.verdicts]
+    return [result_row(verdict, evaluation.rules) for verdict in evaluation.verdicts]
 
 
 def evaluate_objects(officers: Sequence[Mapping[str, Any]], round_be: int = ROUND, **options: Any) -> Evaluation:

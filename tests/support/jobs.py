@@ -1,7 +1,8 @@
-"""Handlers for tests; a service finds them by Worker:Handlers=tests.support.jobs."""
+"""Handlers for tests, loaded by Worker:Handlers=tests.support.jobs."""
 
 import asyncio
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -33,6 +34,26 @@ async def noop(payload: Nothing) -> None:
     """Succeeds at once."""
 
 
+_left: list[asyncio.Task[None]] = []
+
+
+@handler("leave")
+async def leave(payload: Nothing) -> None:
+    """Succeeds at once, and leaves a task that goes on."""
+    _left.append(asyncio.create_task(asyncio.sleep(3600)))
+
+
+class Size(BaseModel):
+    size: int
+    """Bytes."""
+
+
+@handler("large")
+async def large(payload: Size) -> str:
+    """Has a result of this size."""
+    return "x" * payload.size
+
+
 @handler("sleep")
 async def sleep(payload: Pause) -> dict[str, float]:
     _leave(payload.mark)
@@ -56,15 +77,60 @@ async def hold(payload: Until) -> None:
 
 @handler("step")
 async def step(payload: Until, context: Context) -> None:
-    """Tells how far it is, again and again, until it may end."""
+    """Reports progress repeatedly until the file exists."""
     while not Path(payload.gone).exists():
         context.progress(40, "ครึ่งทาง")
         await asyncio.sleep(0.02)
 
 
+@handler("block")
+async def block(payload: Pause) -> None:
+    """Blocks the event loop with a call into the kernel."""
+    _leave(payload.mark)
+    time.sleep(payload.seconds)
+
+
+@handler("spin")
+async def spin(payload: Pause) -> None:
+    """Blocks the event loop with Python code."""
+    _leave(payload.mark)
+    until = time.monotonic() + payload.seconds
+    while time.monotonic() < until:
+        pass
+
+
+_BACKTRACKING = re.compile("(a*)*b")
+_ENDLESS = "a" * 64
+"""That expression needs centuries for it, and holds the interpreter's lock in the meantime."""
+
+
+@handler("backtrack")
+async def backtrack(payload: Pause) -> None:
+    _leave(payload.mark)
+    _BACKTRACKING.match(_ENDLESS)
+
+
+@handler("backtrack-thread")
+def backtrack_thread(payload: Pause) -> None:
+    _leave(payload.mark)
+    _BACKTRACKING.match(_ENDLESS)
+
+
+@handler("backtrack-child", execution="process")
+def backtrack_child(payload: Pause) -> None:
+    _leave(payload.mark)
+    _BACKTRACKING.match(_ENDLESS)
+
+
+@handler("cancel-everything")
+async def cancel_everything(payload: Pause) -> None:
+    for task in asyncio.all_tasks():
+        task.cancel()
+
+
 @handler("stubborn")
 async def stubborn(payload: Pause) -> None:
-    """Does not heed its cancellation."""
+    """Ignores its cancellation."""
     _leave(payload.mark)
     until = time.monotonic() + payload.seconds
     while time.monotonic() < until:
@@ -86,7 +152,7 @@ async def discard(payload: Text) -> None:
 
 @handler("poison")
 async def poison(payload: Pause) -> None:
-    """Takes the whole service down with it."""
+    """Kills the whole service."""
     _leave(payload.mark)
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -7,26 +7,21 @@ import asyncio
 import contextlib
 import fcntl
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support.needs import needed_program, skip_without
 
 INTEROP = Path(__file__).parents[1] / "interop"
 
 
 def node_or_skip() -> str:
     """Node's path, with the packages installed. Without Node the test is skipped, in CI it fails."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        _without("Node 20 and npm are needed for the interop tests: install them, or leave these tests to CI")
-    assert node is not None
-    assert npm is not None
+    node = needed_program("node", "install Node 20 or newer with npm")
+    npm = needed_program("npm", "install Node 20 or newer with npm")
     with (INTEROP / "package.json").open() as lock:
         # Tests run in several processes: one installs, the others wait for it.
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -41,18 +36,12 @@ def _install(npm: str) -> None:
     command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
     done = subprocess.run(command, cwd=INTEROP, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
-        _without(f"npm ci failed in tests/interop: {done.stderr.strip()[-300:]}")
-
-
-def _without(reason: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+        skip_without("the npm packages of tests/interop", f"npm ci failed: {done.stderr.strip()[-300:]}")
 
 
 @dataclass
 class NodeProcess:
-    """A script that says one JSON object per line, and hears one per line."""
+    """A script that prints one JSON object per line, and reads one per line."""
 
     process: asyncio.subprocess.Process
     port: int = 0
@@ -61,7 +50,7 @@ class NodeProcess:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def next(self, at: str, seconds: float = 20.0) -> dict[str, Any]:
+    async def next(self, at: str, seconds: float = 30.0) -> dict[str, Any]:
         """The next line of this kind; others before it are dropped."""
         assert self.process.stdout is not None
         async with asyncio.timeout(seconds):
@@ -71,13 +60,13 @@ class NodeProcess:
                     return said
         raise AssertionError(f"node ended before it said {at!r}")
 
-    def tell(self, **command: Any) -> None:
+    def send(self, **command: Any) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(command).encode() + b"\n")
 
     async def report(self) -> dict[str, Any]:
         """What a server has received so far."""
-        self.tell(do="report")
+        self.send(do="report")
         return await self.next("report")
 
     async def kill(self) -> None:
@@ -90,10 +79,15 @@ class NodeProcess:
 @contextlib.asynccontextmanager
 async def node(script: str, levers: dict[str, Any]) -> AsyncIterator[NodeProcess]:
     """A script of tests/interop; killed at the end."""
+    async with json_process(node_or_skip(), str(INTEROP / script), json.dumps(levers)) as started:
+        yield started
+
+
+@contextlib.asynccontextmanager
+async def json_process(*command: str) -> AsyncIterator[NodeProcess]:
+    """A program that speaks JSON lines; killed at the end."""
     process = await asyncio.create_subprocess_exec(
-        node_or_skip(),
-        str(INTEROP / script),
-        json.dumps(levers),
+        *command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=64 * 1024 * 1024,
@@ -104,7 +98,7 @@ async def node(script: str, levers: dict[str, Any]) -> AsyncIterator[NodeProcess
     finally:
         await started.kill()
         # Closing the pipes is left to the loop otherwise, and it says so as a warning after the test.
-        process._transport.close()  # type: ignore[attr-defined]
+        process._transport.close()  # type: ignore[attr-defined]  # asyncio has no public way
 
 
 @contextlib.asynccontextmanager

@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import ipaddress
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -13,17 +12,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.support.process import free_port
+from tests.support.needs import needed_program
+from tests.support.ports import free_port
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 _MAIN = """
 daemon off;
+{user}
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
 events {{ worker_connections 256; }}
@@ -38,14 +38,7 @@ http {{
 
 def nginx_or_skip() -> str:
     """nginx's path. Without it the test is skipped, in CI it fails."""
-    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if found is None:
-        reason = "nginx is needed for the tests of deploy/nginx.conf (apt-get install nginx)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    assert found is not None
-    return found
+    return needed_program("nginx", also_in="/usr/sbin:/usr/local/sbin")
 
 
 @dataclass(frozen=True)
@@ -60,8 +53,11 @@ class Nginx:
 
 
 @contextlib.contextmanager
-def running_nginx(folder: Path, upstream: int) -> Iterator[Nginx]:
-    """The shipped file with other ports, files and upstream; everything else is as it is shipped."""
+def running_nginx(folder: Path, upstream: int, *, prefix: str | None = None) -> Iterator[Nginx]:
+    """The shipped file with other ports, files and upstream; everything else is as it is shipped.
+
+    `prefix`: a path, such as `/hr/`, below which everything is served as well.
+    """
     binary = nginx_or_skip()
     folder.mkdir()
     _make_certificate(folder)
@@ -75,22 +71,67 @@ def running_nginx(folder: Path, upstream: int) -> Iterator[Nginx]:
     }.items():
         assert shipped in text
         text = text.replace(shipped, ours)
-    (folder / "site.conf").write_text(text, encoding="utf-8")
-    (folder / "main.conf").write_text(_MAIN.format(folder=folder), encoding="utf-8")
+    if prefix is not None:
+        below = f"location ^~ {prefix} {{ proxy_pass http://insignia_worker/; proxy_buffering off; }}"
+        text = text.replace("location / {", below + "\n    location / {")
+    with _running(binary, folder, text, nginx.tls_port):
+        yield nginx
+
+
+_PLAIN = """
+map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
+server {{
+  listen 127.0.0.1:{port};
+  location / {{
+    proxy_pass http://127.0.0.1:{upstream};
+    proxy_http_version 1.1;
+    proxy_set_header Host $http_host;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $connection_upgrade;
+    proxy_read_timeout {idle_seconds}s;
+  }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def plain_nginx(folder: Path, upstream: int, *, idle_seconds: int) -> Iterator[str]:
+    """A proxy without TLS that cuts connections on which the server says nothing for so long; its URL."""
+    binary, port = nginx_or_skip(), free_port()
+    folder.mkdir()
+    with _running(binary, folder, _PLAIN.format(port=port, upstream=upstream, idle_seconds=idle_seconds), port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def proxy_with(folder: Path, locations: str) -> Iterator[str]:
+    """A proxy without TLS that has these locations; its URL."""
+    binary, port = nginx_or_skip(), free_port()
+    folder.mkdir()
+    with _running(binary, folder, f"server {{ listen 127.0.0.1:{port}; {locations} }}", port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def _running(binary: str, folder: Path, site: str, port: int) -> Iterator[None]:
+    (folder / "site.conf").write_text(site, encoding="utf-8")
+    (folder / "main.conf").write_text(
+        _MAIN.format(folder=folder, user="user root;" if os.geteuid() == 0 else ""), encoding="utf-8"
+    )
     command = [binary, "-p", str(folder), "-c", str(folder / "main.conf"), "-e", str(folder / "error.log")]
-    tried = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=20)
+    tried = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=60)
     assert tried.returncode == 0, tried.stderr
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _until_open(nginx.tls_port, process)
-        yield nginx
+        _until_open(port, process)
+        yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _until_open(port: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         assert process.poll() is None, "nginx has ended"
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):

@@ -13,15 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worker.client import Client
-from worker.door.app import SOCKET_NAME
+from tests.support.chosen_store import store_environment
+from tests.support.history.recorder import Recorder
+from tests.support.history.runs import note_service
+from worker.cli.api_client import ApiClient
+from worker.core.clock import Clock
+from worker.errors import WorkerError
+from worker.net.unix_socket import SOCKET_NAME
+from worker.stores.postgres.database import DatabaseTarget
+from worker.stores.postgres.opening import migrate_target
+from worker.stores.sqlite.store import open_store
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
+"""A guard against a hang; on a busy machine a start takes long."""
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Nothing of the machine's settings reaches the process under test."""
-    kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT")
+    """Return an environment without the settings of this machine."""
+    kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT", "COVERAGE_PROCESS_CONFIG")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
@@ -30,23 +39,53 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     }
 
 
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@dataclass(slots=True)
+class RecordingClient(ApiClient):
+    """An API client that records which jobs it was promised."""
+
+    history: Recorder = field(default_factory=Recorder)
+
+    def request(self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
+        jobs = _jobs_in(method, target, body)
+        try:
+            answer = ApiClient.request(self, method, target, body, headers)
+        except WorkerError as exc:
+            self.history.fail(jobs, exc)
+            raise
+        if jobs:
+            self.history.accept(jobs, answer["jobs"] if target.endswith("/batch") else [answer])
+        return answer
+
+
+def _jobs_in(method: str, target: str, body: Any) -> list[dict[str, Any]]:
+    """Return the jobs that a request submits."""
+    if method == "POST" and isinstance(body, dict):
+        if target == "/api/v1/jobs/batch":
+            return list(body["jobs"])
+        if target == "/api/v1/jobs":
+            return [body]
+    return []
 
 
 @dataclass
 class WorkerProcess:
-    """`insignia-worker run` on a folder; READY is told by sd_notify, as to systemd."""
+    """`insignia-worker run` on a folder; it reports READY by sd_notify, as to systemd."""
 
     folder: Path
     settings: list[str] = field(default_factory=list)
     environ: dict[str, str] = field(default_factory=dict)
     command: str = "run"
+    prefix: list[str] = field(default_factory=list)
+    """A program, with its arguments, that starts the service."""
+    stderr: int | None = None
+    """A descriptor for the log; None: the file `log`."""
     process: "subprocess.Popen[bytes] | None" = None
+    history: Recorder = field(default_factory=Recorder)
+    """The jobs that `client` was promised."""
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     @property
     def log(self) -> Path:
@@ -57,8 +96,8 @@ class WorkerProcess:
         return self.folder / "state"
 
     @property
-    def client(self) -> Client:
-        return Client(self.state / SOCKET_NAME)
+    def client(self) -> ApiClient:
+        return RecordingClient(self.state / SOCKET_NAME, history=self.history)
 
     @property
     def pid(self) -> int:
@@ -66,30 +105,43 @@ class WorkerProcess:
         return self.process.pid
 
     def arguments(self) -> list[str]:
-        return [sys.executable, "-m", "worker", self.command, "--contentRoot", str(self.folder), *self.settings]
+        return [
+            *self.prefix,
+            sys.executable,
+            "-m",
+            "worker",
+            self.command,
+            "--contentRoot",
+            str(self.folder),
+            *self.settings,
+        ]
 
     async def start(self) -> None:
-        """Until READY=1; an AssertionError with the log when it ends before."""
+        """Start and wait for READY=1. Raises AssertionError with the log when the process ends before."""
         loop = asyncio.get_running_loop()
+        note_service(self)
         with _notify_socket() as (address, receiver):
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
                     self.arguments(),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
-                    stderr=log,
-                    env=clean_environment({**self.environ, "NOTIFY_SOCKET": address}),
+                    stderr=log if self.stderr is None else self.stderr,
+                    env=clean_environment({**self._store(), **self.environ, "NOTIFY_SOCKET": address}),
                     cwd=self.folder,
                 )
             async with asyncio.timeout(START_SECONDS):
                 while True:
-                    heard = asyncio.ensure_future(loop.sock_recv(receiver, 4096))
-                    done, _ = await asyncio.wait([heard], timeout=0.05)
-                    if done and b"READY=1" in heard.result():
+                    received = asyncio.ensure_future(loop.sock_recv(receiver, 4096))
+                    done, _ = await asyncio.wait([received], timeout=0.05)
+                    if done and b"READY=1" in received.result():
                         return
-                    heard.cancel()
-                    await asyncio.gather(heard, return_exceptions=True)
+                    received.cancel()
+                    await asyncio.gather(received, return_exceptions=True)
                     assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.text()}"
+
+    def _store(self) -> dict[str, str]:
+        return {} if self.command == "hub" else store_environment(self.folder)
 
     def kill(self) -> None:
         """kill -9, and wait for the kernel to have taken it away."""
@@ -102,6 +154,16 @@ class WorkerProcess:
         assert self.process is not None
         self.process.send_signal(number)
         return await asyncio.to_thread(self.process.wait, seconds)
+
+    async def until_idle(self, seconds: float = 120.0) -> None:
+        """Wait until every job has ended and every notification is confirmed."""
+        async with asyncio.timeout(seconds):
+            while True:
+                entries = (await asyncio.to_thread(self.client.request, "GET", "/health"))["entries"]
+                jobs = entries["queue"]["data"]["jobs"]
+                if not (jobs.get("queued") or jobs.get("running") or entries["outbox"]["data"]["depth"]):
+                    return
+                await asyncio.sleep(0.05)
 
     def text(self) -> str:
         return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
@@ -133,16 +195,29 @@ async def running_worker(folder: Path, *settings: str, **options: Any) -> AsyncI
 
 
 def command(
-    folder: Path, *arguments: str, stdin: str | None = None, **environ: str
+    folder: Path, *arguments: str, stdin: str | bytes = "", **environ: str
 ) -> "subprocess.CompletedProcess[str]":
     """One command of the command line on that folder."""
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "worker", *arguments, "--contentRoot", str(folder)],
-        input="" if stdin is None else stdin,
+        input=stdin.encode() if isinstance(stdin, str) else stdin,
         capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env=clean_environment(environ),
+        env=clean_environment({**store_environment(folder), **environ}),
         cwd=folder,
-        timeout=120,
+        timeout=300,
     )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def create_store(folder: Path) -> None:
+    """Create an empty store, as `run` does, for commands that need one. Not for tests inside an event loop."""
+
+    async def create() -> None:
+        url = store_environment(folder).get("Queue__ConnectionString")
+        if url is not None:
+            await migrate_target(DatabaseTarget.parse(url))
+            return
+        path = folder / "state" / "queue.db"
+        await (await open_store(path, owner="test", max_bytes=1 << 30, clock=Clock())).close()
+
+    asyncio.run(create())

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
 import orjson
@@ -27,18 +28,40 @@ class Publisher:
                 await self._session(count)
             await asyncio.sleep(0.02)
 
+    @contextlib.asynccontextmanager
+    async def connected(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Yield what publishes the next message on one lasting connection; it returns once it is acknowledged."""
+        async with self._connection() as socket:
+
+            async def publish_next() -> None:
+                number = self.acknowledged
+                await self._send(socket, number)
+                while self.acknowledged == number:
+                    self._answered(await self._receive(socket))
+
+            yield publish_next
+
     async def _session(self, count: int) -> None:
-        async with aiohttp.ClientSession() as session, session.ws_connect(self._url) as socket:
-            await self._receive(socket)
-            await socket.send_str("40" + orjson.dumps({"token": self._token}).decode())
-            assert (await self._receive(socket)).startswith("40")
+        async with self._connection() as socket:
             sent = self.acknowledged
             while self.acknowledged < count:
                 while sent < min(count, self.acknowledged + WINDOW):
-                    packet = [EVENT, message(sent), {"userId": self._user}]
-                    await socket.send_str(f"42{sent}{orjson.dumps(packet).decode()}")
+                    await self._send(socket, sent)
                     sent += 1
                 self._answered(await self._receive(socket))
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        async with aiohttp.ClientSession() as session, session.ws_connect(self._url) as socket:
+            await self._receive(socket)
+            await socket.send_str("40" + orjson.dumps({"token": self._token}).decode())
+            answer = await self._receive(socket)
+            assert answer.startswith("40"), answer
+            yield socket
+
+    async def _send(self, socket: aiohttp.ClientWebSocketResponse, number: int) -> None:
+        packet = [EVENT, message(number), {"userId": self._user}]
+        await socket.send_str(f"42{number}{orjson.dumps(packet).decode()}")
 
     def _answered(self, answer: str) -> None:
         if answer.startswith("43"):

@@ -1,37 +1,28 @@
-"""A real Redis of the test's own, on a free port with its own folder, so that it can be killed and started again."""
+"""A Redis server for one test, on a free port with a folder of its own, which can be killed and restarted."""
 
-import os
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
 import redis
 
-from tests.support.process import free_port
+from tests.support.needs import needed_program
+from tests.support.ports import free_port
 
 SECRET = "only-for-this-test"
 
 
 def redis_or_skip() -> str:
-    """The server's path. Without it the test is skipped, in CI it fails."""
-    found = shutil.which("redis-server")
-    if found is None:
-        reason = "redis-server is needed for the tests of several hubs (apt-get install redis-server)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    assert found is not None
-    return found
+    """The path of the server program. Without it the test is skipped; in CI it fails."""
+    return needed_program("redis-server")
 
 
 @dataclass
 class RedisServer:
     folder: Path
     durable: bool = True
-    """Everything accepted is written to the file before it is answered."""
+    """Whether everything is written to disk before it is answered."""
     sync: str = "always"
     """appendfsync."""
     port: int = field(default_factory=free_port)
@@ -45,7 +36,7 @@ class RedisServer:
         return redis.Redis.from_url(self.url, decode_responses=True)
 
     def start(self) -> None:
-        """Until it answers."""
+        """Start it, and wait until it answers."""
         self.folder.mkdir(exist_ok=True)
         settings = {
             "port": str(self.port),
@@ -73,7 +64,7 @@ class RedisServer:
                     time.sleep(0.02)
 
     def kill(self) -> None:
-        """kill -9."""
+        """End it as kill -9 does."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()

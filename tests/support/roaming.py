@@ -1,4 +1,4 @@
-"""Publishers and browsers that go to whichever of several hubs is there, and go on where they were."""
+"""Publishers and browsers that connect to any of several hubs, and continue where they stopped."""
 
 import asyncio
 import contextlib
@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from tests.support.eventually import eventually
 from tests.support.hub import EVENT, PATH, Closed, Raw
 
 _WINDOW = 64
@@ -21,7 +22,7 @@ async def _entered(url: str, auth: dict[str, Any]) -> AsyncIterator[Raw]:
     raw = Raw(aiohttp.ClientSession())
     try:
         raw.socket = await raw.session.ws_connect(f"{url}{PATH}/?EIO=4&transport=websocket")
-        answer = await raw.enter(auth)
+        answer = await raw.connect_with(auth)
         if not answer.startswith("40"):
             raise Closed(None)
         yield raw
@@ -30,7 +31,7 @@ async def _entered(url: str, auth: dict[str, Any]) -> AsyncIterator[Raw]:
 
 
 class RoamingPublisher:
-    """Sends in order, at most 64 unproven; after a loss it goes to the next hub and sends again what is unproven."""
+    """Sends in order, at most 64 unacknowledged; after a loss it sends those again to the next hub."""
 
     def __init__(self, urls: Sequence[str], token: str) -> None:
         self._urls = itertools.cycle(urls)
@@ -41,11 +42,11 @@ class RoamingPublisher:
 
     async def send_all(self, bodies: Sequence[str]) -> None:
         """The arrays of the events, as JSON."""
-        unproven: deque[tuple[int, str]] = deque()
+        unacknowledged: deque[tuple[int, str]] = deque()
         rest = deque(enumerate(bodies))
-        while unproven or rest:
+        while unacknowledged or rest:
             with contextlib.suppress(*_LOSSES):
-                await self._session(unproven, rest)
+                await self._session(unacknowledged, rest)
             await asyncio.sleep(0.05)
 
     async def reaches(self, count: int) -> None:
@@ -54,48 +55,52 @@ class RoamingPublisher:
                 self._progressed.clear()
                 await self._progressed.wait()
 
-    async def _session(self, unproven: deque[tuple[int, str]], rest: deque[tuple[int, str]]) -> None:
+    async def reconnects(self, *, after: int) -> None:
+        """Wait until more than `after` connections were made."""
+        await eventually(lambda: self.sessions > after)
+
+    async def _session(self, unacknowledged: deque[tuple[int, str]], rest: deque[tuple[int, str]]) -> None:
         async with _entered(next(self._urls), {"token": self._token}) as raw:
             self.sessions += 1
-            for number, body in unproven:
+            for number, body in unacknowledged:
                 await raw.send(f"42{number}{body}")
-            while unproven or rest:
-                while rest and len(unproven) < _WINDOW:
-                    unproven.append(rest.popleft())
-                    await raw.send("42{}{}".format(*unproven[-1]))
+            while unacknowledged or rest:
+                while rest and len(unacknowledged) < _WINDOW:
+                    unacknowledged.append(rest.popleft())
+                    await raw.send("42{}{}".format(*unacknowledged[-1]))
                 answer = await raw.next()
                 if isinstance(answer, str) and answer.startswith("43"):
-                    number, _ = unproven.popleft()
+                    number, _ = unacknowledged.popleft()
                     assert answer == f'43{number}[{{"ok":true}}]', answer
                     self.acknowledged += 1
                     self._progressed.set()
 
 
 class RoamingBrowser:
-    """A user's page. With `resume` it keeps its place; without it is a client of today, that drops repeated ids."""
+    """A user's page. With `resume` it sends its position; without, it drops repeated ids itself."""
 
     def __init__(self, urls: Sequence[str], token: str, *, resume: bool) -> None:
         self._urls = itertools.cycle(urls)
         self._auth: dict[str, Any] = {"token": token}
         self._resume = resume
-        self.heard: list[int] = []
-        """The numbers in the notification ids: each with `resume`, else each one's first arrival."""
+        self.received: list[int] = []
+        """The numbers in the notification ids: all of them with `resume`, else only first arrivals."""
         self.sessions = 0
         if resume:
             self._auth |= {"epoch": None, "lastSeq": None}
 
-    async def hear(self, count: int) -> list[int]:
-        """Until it has heard so many."""
-        while len(self.heard) < count:
+    async def receive(self, count: int) -> list[int]:
+        """Receive until `count` have arrived."""
+        while len(self.received) < count:
             with contextlib.suppress(*_LOSSES):
                 await self._session(count)
             await asyncio.sleep(0.05)
-        return self.heard
+        return self.received
 
     async def _session(self, count: int) -> None:
         async with _entered(next(self._urls), self._auth) as raw:
             self.sessions += 1
-            while len(self.heard) < count:
+            while len(self.received) < count:
                 packet = await _next(raw)
                 if packet.startswith("42"):
                     self._take(*orjson.loads(packet[2:]))
@@ -109,13 +114,13 @@ class RoamingBrowser:
         number = int(message["payload"]["notificationId"].removeprefix("news-"))
         if self._resume:
             self._auth["lastSeq"] = user["seq"]
-            self.heard.append(number)
-        elif number not in self.heard[-1000:]:
-            self.heard.append(number)
+            self.received.append(number)
+        elif number not in self.received[-1000:]:
+            self.received.append(number)
 
 
 async def _next(raw: Raw) -> str:
-    """The next packet. Nothing for as long as a hub takes to be killed and found again is a loss, too."""
+    """The next packet. TimeoutError, which counts as a loss: nothing came for as long as a hub takes to restart."""
     packet = await raw.next()
     assert isinstance(packet, str)
     return packet

@@ -1,4 +1,4 @@
-"""A machine for settings tests: a folder to stand in, and nothing of the real environment."""
+"""A machine for tests of settings: folders of its own, and nothing of the real environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from config.layers import Loaded, load
-from config.problems import ConfigError
+from config.errors import ConfigError
+from config.loader import LoadedSettings, load
 
 
 @dataclass(frozen=True)
 class Site:
-    """`folder` holds `here` (where the command is typed), `etc`, `home` and `secrets`."""
+    """`folder` contains `here` (the current folder), `etc`, `home` and `secrets`."""
 
     folder: Path
     environ: dict[str, str] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Site:
         file.chmod(0o600)
         return file
 
-    def load(self, *argv: str, environ: Mapping[str, str] | None = None, **options: Any) -> Loaded:
+    def load(self, *argv: str, environ: Mapping[str, str] | None = None, **options: Any) -> LoadedSettings:
         return load(
             argv,
             environ={"HOME": str(self.path("home")), **self.environ, **(environ or {})},
@@ -44,13 +44,13 @@ class Site:
         )
 
     def faults(self, *argv: str, **options: Any) -> list[str]:
-        """Every fault of a load that must fail."""
+        """Load settings with faults; return all of them."""
         with pytest.raises(ConfigError) as caught:
             self.load(*argv, **options)
         return [str(problem) for problem in caught.value.problems]
 
     def fault(self, *argv: str, **options: Any) -> str:
-        """The one fault of a load that must fail."""
+        """Load settings with exactly one fault; return it."""
         (fault,) = self.faults(*argv, **options)
         return fault
 

@@ -1,12 +1,16 @@
-"""A real python-socketio server on a loopback port, with levers: acks, refusals, disconnects, stops."""
+"""A real python-socketio server on a loopback port, with options: acknowledgements, rejections, disconnects, stops."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import socketio
 from aiohttp import web
+
+from tests.support.history.events import Received
+from tests.support.history.runs import note_server
 
 PATH = "/api/v1/org-socket"
 
@@ -22,6 +26,8 @@ class SocketIoServer:
     max_payload: int = 1_000_000
     port: int = 0
     received: list[tuple[Any, Any]] = field(default_factory=list)
+    connections: list[str] = field(default_factory=list)
+    """On which connection each of those came."""
     auths: list[Any] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     sids: list[str] = field(default_factory=list)
@@ -31,6 +37,10 @@ class SocketIoServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def is_running(self) -> bool:
+        return self._runner is not None
 
     @property
     def ids(self) -> list[str]:
@@ -47,7 +57,14 @@ class SocketIoServer:
         found = [message["payload"]["sequence"] for message, _ in self.received if "sequence" in message["payload"]]
         return list(dict.fromkeys(found))
 
+    def receptions(self) -> Iterator[Received]:
+        """Return what was received, for the judge of histories."""
+        for (message, user), connection in zip(self.received, self.connections, strict=True):
+            body = orjson.dumps(["socket-notification", message, user]).decode()
+            yield Received("server", body, connection=connection)
+
     async def start(self) -> None:
+        note_server(self)
         sio = self.sio = socketio.AsyncServer(
             async_mode="aiohttp",
             transports=["websocket"],
@@ -78,8 +95,9 @@ class SocketIoServer:
         self.accept(auth)
         self.sids.append(sid)
 
-    async def _notification(self, _sid: str, message: Any, user: Any = None) -> Any:
+    async def _notification(self, sid: str, message: Any, user: Any = None) -> Any:
         self.received.append((message, user))
+        self.connections.append(sid)
         return self.answer(message, user)
 
 

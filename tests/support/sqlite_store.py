@@ -7,21 +7,17 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from worker.clock import Clock
-from worker.job import Job, NewJob, new_job_id
-from worker.notification import Wire, notification_for
-from worker.outcome import Attempt, Succeeded
-from worker.queue import Settlement
-from worker.queues.sqlite import SqliteStore, open_store
+from tests.support.stores import a_job, success
+from worker.core.clock import Clock
+from worker.core.job import Job, NewJob
+from worker.stores.sqlite.store import SqliteStore, open_store
 
 _owners = itertools.count(1)
 
 
 @contextlib.asynccontextmanager
 async def a_store(folder: Path, **options: Any) -> AsyncIterator[SqliteStore]:
-    """Opened by an owner of its own, as each start of the service is."""
+    """Open a store as each start of the service does, with an owner of its own."""
     known: dict[str, Any] = {"owner": f"owner-{next(_owners)}", "max_bytes": 2**30, "clock": Clock()}
     store = await open_store(folder / "queue.db", **known | options)
     try:
@@ -31,17 +27,8 @@ async def a_store(folder: Path, **options: Any) -> AsyncIterator[SqliteStore]:
 
 
 def a_new_job(kind: str = "nothing", payload: dict[str, Any] | None = None, **fields: Any) -> NewJob:
-    now = Clock().now()
-    known: dict[str, Any] = {
-        "id": new_job_id(now),
-        "kind": kind,
-        "user_id": "user-1",
-        "payload": orjson.dumps(payload or {}),
-        "created_at": now,
-        "run_at": now,
-        "max_attempts": 3,
-    }
-    return NewJob(**known | fields)
+    """Return a job of user-1 that is due now, by the real clock."""
+    return a_job(Clock().now(), user="user-1", kind=kind, payload=payload)._replace(**fields)
 
 
 async def submitted(store: SqliteStore, *jobs: NewJob) -> list[str]:
@@ -49,16 +36,12 @@ async def submitted(store: SqliteStore, *jobs: NewJob) -> list[str]:
 
 
 async def settle(store: SqliteStore, jobs: Sequence[Job]) -> None:
-    """All of them succeed, with their news."""
-    ends = []
-    for job in jobs:
-        attempt = Attempt(job, 1.0, 2.0, 1000.0)
-        ends.append(Settlement(attempt, Succeeded(None), notification_for(attempt, Succeeded(None), Wire())))
-    assert all(await store.settle(ends))
+    """Settle all jobs as succeeded, with their notifications."""
+    assert all(await store.settle([success(job, 2.0, None) for job in jobs]))
 
 
-async def told(store: SqliteStore, count: int) -> list[int]:
-    """Put `count` notifications into the outbox; their ids."""
+async def add_notifications(store: SqliteStore, count: int) -> list[int]:
+    """Add `count` notifications to the outbox; return their ids."""
     await store.enqueue([a_new_job() for _ in range(count)])
     before = await store.pending(0, 10_000)
     await settle(store, (await store.claim(count)).jobs)
@@ -68,7 +51,7 @@ async def told(store: SqliteStore, count: int) -> list[int]:
 
 
 class Gate:
-    """The real store with one door that a test can hold shut, or make fail; all else goes straight through."""
+    """The real store with one method that a test can block or let fail; all others are passed on."""
 
     def __init__(self, store: SqliteStore, method: str) -> None:
         self._store = store

@@ -1,7 +1,7 @@
-"""A service's life with its store, as a process to be killed: works until it is, and says on stdout what was answered.
+"""A process that uses a store as the service does, until it is killed, and prints what the store confirmed.
 
-Lines: `accepted ID`, `settled ID`, `delivered UP_TO`. What was written to the pipe before the kill is what a caller
-was told; it must be found in the store afterwards.
+Arguments: the file, and the size limit in bytes. Lines: `accepted ID`, `settled ID`, `delivered UP_TO`. What was
+written to the pipe before the kill is what a caller was promised; it must be found in the store afterwards.
 """
 
 import asyncio
@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from tests.support.stores import WIRE
-from worker.clock import Clock
-from worker.job import Job, NewJob, new_job_id
-from worker.notification import notification_for
-from worker.outcome import Attempt, Succeeded
-from worker.queue import Settlement, Store
-from worker.queues.sqlite import open_store
+from tests.support.stores import WIRE, index_piece
+from worker.core.clock import Clock
+from worker.core.job import Job, NewJob, new_job_id
+from worker.core.notification import notification_for
+from worker.core.outcome import Attempt, Succeeded
+from worker.core.store import Settlement, Store
+from worker.stores.sqlite.store import open_store
 
 USERS = 5
 
 
-def say(word: str, values: Sequence[object]) -> None:
+def report(word: str, values: Sequence[object]) -> None:
     # One write for all lines: a kill cannot tear them apart, pipes take up to 4 KB in one piece.
     for start in range(0, len(values), 50):
         sys.stdout.write("".join(f"{word} {value}\n" for value in values[start : start + 50]))
@@ -45,7 +45,7 @@ async def intake(store: Store) -> None:
             number += 1
             jobs.append(NewJob(new_job_id(now), "noop", f"user-{number % USERS}", b"{}", now, now, 3))
         await store.enqueue(jobs)
-        say("accepted", [job.id for job in jobs])
+        report("accepted", [job.id for job in jobs])
 
 
 async def work(store: Store) -> None:
@@ -53,10 +53,10 @@ async def work(store: Store) -> None:
         jobs = (await store.claim(10)).jobs
         answers = await store.settle([settlement(job) for job in jobs])
         assert all(answers)
-        say("settled", [job.id for job in jobs])
+        report("settled", [job.id for job in jobs])
 
 
-async def tell(store: Store) -> None:
+async def deliver(store: Store) -> None:
     last = 0
     while True:
         messages = await store.pending(last, 20)
@@ -65,23 +65,23 @@ async def tell(store: Store) -> None:
             continue
         last = messages[-1].id
         await store.delivered(last)
-        say("delivered", [last])
+        report("delivered", [last])
 
 
 async def index(store: Store) -> None:
     while True:
-        await store.index()
+        await index_piece(store)
         await asyncio.sleep(0.001)
 
 
-async def live(path: Path) -> None:
-    store = await open_store(path, owner=uuid4().hex, max_bytes=1 << 30, clock=Clock())
+async def live(path: Path, max_bytes: int) -> None:
+    store = await open_store(path, owner=uuid4().hex, max_bytes=max_bytes, clock=Clock())
     await store.release(await store.orphans())
-    say("alive", [1])
+    report("alive", [1])
     async with asyncio.TaskGroup() as group:
-        for part in (intake, intake, work, work, tell, index):
+        for part in (intake, intake, work, work, deliver, index):
             group.create_task(part(store))
 
 
 if __name__ == "__main__":
-    asyncio.run(live(Path(sys.argv[1])))
+    asyncio.run(live(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1 << 30))

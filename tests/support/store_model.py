@@ -1,9 +1,9 @@
-"""A store as a page of plain Python: no disk, no threads, no statements. What it says, every store must say."""
+"""A model of a store in plain Python, without disk, threads or SQL. Every store must give the same answers."""
 
 from dataclasses import dataclass, field
 
-from worker.job import Job, NewJob
-from worker.queue import Settlement
+from worker.core.job import Job, NewJob
+from worker.core.store import Settlement
 
 
 @dataclass
@@ -18,7 +18,8 @@ class ModelJob:
     owner: str | None = None
     run_at: float = 0.0
     waits: bool = False
-    """Not due before its `run_at`."""
+    """Not due before the first claim at its `run_at` or later. Until that claim, a clock that is set back makes it wait
+    again; after it, no clock does."""
     backs_off: bool = False
     """Waits for a while rather than until a time."""
     suspect: bool = False
@@ -37,6 +38,18 @@ class ModelMessage:
     redelivery: int = 0
 
 
+Turn = tuple[int, int, str | None, str | None]
+"""Level (0 organisations, 1 their users), priority, organisation, user."""
+
+
+def _turn_of(job: ModelJob, level: int) -> Turn:
+    return level, job.new.priority, job.new.organization, job.new.user_id if level else None
+
+
+def _is_in_line_with(other: ModelJob, job: ModelJob) -> bool:
+    return _turn_of(other, 1) == _turn_of(job, 1)
+
+
 @dataclass
 class ModelStore:
     owner: str
@@ -47,7 +60,9 @@ class ModelStore:
     accepted: int = 0
     sequences: dict[str, int] = field(default_factory=dict)
     paused: set[str] = field(default_factory=set)
-    told: list[tuple[str, int]] = field(default_factory=list)
+    owed: dict[Turn, set[Turn]] = field(default_factory=dict)
+    """For each organisation and user: who else must have a turn before its next one."""
+    notified: list[tuple[str, int]] = field(default_factory=list)
     """(job, run) of every notification that was ever written."""
 
     def enqueue(self, new: NewJob, now: float) -> tuple[str, str, str]:
@@ -59,32 +74,61 @@ class ModelStore:
         self.jobs[new.id] = ModelJob(new, self.accepted, run_at=new.run_at, waits=waits)
         return new.id, "created", "queued"
 
-    def due(self, now: float) -> list[ModelJob]:
+    def observe(self) -> None:
+        """Owners without a due job lose their claim to the next turn; to be called after every operation."""
+        due = self.due()
+        for level in (0, 1):
+            owners = {_turn_of(job, level) for job in due}
+            self.owed = {
+                turn: {other for other in others if turn[0] != level or other in owners}
+                for turn, others in self.owed.items()
+            }
+
+    def look_at_the_clock(self, now: float) -> None:
+        """Find the jobs whose time has come, as each claim does first."""
+        for job in self.jobs.values():
+            job.waits = job.waits and job.run_at > now
+
+    def due(self) -> list[ModelJob]:
         waiting = [job for job in self.jobs.values() if job.state == "queued"]
-        for job in waiting:
-            job.waits = job.waits and job.run_at > now  # once its time has come, no clock takes that back
         due = [job for job in waiting if not job.waits and job.new.kind not in self.paused]
         return sorted(due, key=lambda job: (-job.new.priority, job.run_at, job.place))
 
     def held(self) -> list[ModelJob]:
         return [job for job in self.jobs.values() if job.state == "running" and job.owner == self.owner]
 
-    def claim(self, limit: int, now: float) -> list[str]:
-        due = self.due(now) if not any(job.suspect for job in self.held()) else []
+    def claimed(self, ids: list[str], limit: int, now: float) -> None:
+        """Carry out a claim of these jobs; fails unless a store may answer it so."""
         if any(job.suspect for job in self.held()):
-            return []
-        taken: list[ModelJob] = []
-        for job in due[:limit]:
+            assert ids == []
+            return
+        self.look_at_the_clock(now)
+        for number, job_id in enumerate(ids):
+            job, due = self.jobs[job_id], self.due()
+            assert job in due
+            assert job.new.priority == due[0].new.priority
+            assert job is next(other for other in due if _is_in_line_with(other, job))
             if job.suspect:
-                if not taken and not self.held():
-                    taken.append(job)
-                break
-            taken.append(job)
-        for job in taken:
+                assert (number, len(ids), self.held()) == (0, 1, [])
+            self._take_turns(job, due)
             job.state, job.owner, job.waits = "running", self.owner, False
             job.attempt += 1
             job.claims += 1
-        return [job.new.id for job in taken]
+            self.observe()
+        left = self.due()
+        assert len(ids) == limit or not left or any(job.suspect for job in (*left, *self.held()))
+        assert ids or not left or limit == 0 or self.held()
+
+    def _take_turns(self, job: ModelJob, due: list[ModelJob]) -> None:
+        """Give the owner its turn. It has a second one only after those that were due at the first one had theirs."""
+        for level in (0, 1):
+            mine = _turn_of(job, level)
+            assert not self.owed.get(mine)
+            for others in self.owed.values():
+                others.discard(mine)
+            turns = {_turn_of(other, level) for other in due if other.new.priority == job.new.priority}
+            same = {turn for turn in turns if level == 0 or turn[2] == mine[2]}
+            self.owed[mine] = same - {mine}
 
     def holds(self, job: Job) -> bool:
         mine = self.jobs.get(job.id)
@@ -97,7 +141,7 @@ class ModelStore:
         mine = self.jobs[job.id]
         mine.state, mine.suspect = state, False
         if state != "queued":
-            self.tell(mine, settlement.attempt.finished_at)
+            self.notify(mine, settlement.attempt.finished_at)
         return True
 
     def back_off(self, job_id: str, run_at: float, now: float, *, suspect: bool) -> None:
@@ -125,7 +169,7 @@ class ModelStore:
         if job.state != "queued":
             return "ended"
         job.state, job.suspect = "cancelled", False
-        self.tell(job, now)
+        self.notify(job, now)
         return "cancelled"
 
     def retry(self, job_id: str, now: float) -> str:
@@ -144,13 +188,13 @@ class ModelStore:
             if job.state == "queued" and job.backs_off and job.waits:
                 job.run_at -= seconds
 
-    def tell(self, job: ModelJob, at: float) -> None:
+    def notify(self, job: ModelJob, at: float) -> None:
         user = job.new.user_id
         self.sequences[user] = self.sequences.get(user, 0) + 1
         self.last_message += 1
         message = ModelMessage(self.last_message, job.new.id, job.run, user, self.sequences[user], at)
         self.messages.append(message)
-        self.told.append((job.new.id, job.run))
+        self.notified.append((job.new.id, job.run))
 
     def is_pending(self, message: ModelMessage) -> bool:
         return message.id > self.watermark and not message.dead
@@ -178,8 +222,8 @@ class ModelStore:
                 return message.id
         return None
 
-    def prune(self, before: float) -> int:
-        old = [message for message in self.messages if message.created_at < before and not self.is_pending(message)]
+    def prune(self) -> int:
+        old = [message for message in self.messages if not self.is_pending(message)]
         for message in old:
             self.messages.remove(message)
             job = self.jobs.get(message.job_id)

@@ -1,4 +1,4 @@
-"""What store tests are made of: a clock that obeys, jobs, and the ends of attempts."""
+"""Builders for tests of stores: a clock set by hand, jobs, and the outcomes of attempts."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -6,50 +6,59 @@ from itertools import count
 
 import orjson
 
-from worker.clock import Clock
-from worker.failure import Failure
-from worker.job import Job, JobRecord, NewJob, new_job_id
-from worker.notification import Notification, Wire, cancelled_before_run, notification_for
-from worker.outcome import Attempt, Cancelled, Failed, Outcome, Retry, Succeeded
-from worker.queue import Settlement, Store
+from worker.core.clock import Clock
+from worker.core.failure import Failure
+from worker.core.job import Job, JobRecord, NewJob, new_job_id
+from worker.core.notification import Notification, NotificationFormat, cancelled_before_run, notification_for
+from worker.core.outcome import Attempt, CancelledOutcome, Failed, Outcome, Retry, Succeeded
+from worker.core.store import SearchIndexed, Settlement, Store
 
 START = 1_800_000_000.0
-"""An ordinary moment (wall clock)."""
+"""An ordinary moment; seconds since 1970."""
 
-WIRE = Wire()
+WIRE = NotificationFormat()
 
 
 @dataclass
-class HandClock:
-    """Time passes when told to, and the wall clock can be set."""
+class ManualClock:
+    """A clock whose time passes only when a test says so, and whose wall clock can be set."""
 
     wall: float = START
     passed: float = 1000.0
+    boots: int = 1
 
     @property
     def clock(self) -> Clock:
-        return Clock(now=lambda: self.wall, monotonic=lambda: self.passed)
+        return Clock(now=lambda: self.wall, monotonic=lambda: self.passed, boot=f"boot-{self.boots}")
+
+    def reboot(self, *, after: float) -> None:
+        """Start the machine again after some seconds: the monotonic clock starts from zero."""
+        self.boots += 1
+        self.wall += after
+        self.passed = 10.0
 
     def pass_time(self, seconds: float) -> None:
         self.wall += seconds
         self.passed += seconds
 
     def set_wall(self, by: float) -> None:
-        """Somebody sets the wall clock; no time passes."""
+        """Set the wall clock, as an operator would; no time passes."""
         self.wall += by
 
 
 @dataclass
-class StoreHouse:
-    """One place for a store, opened as often as a test likes: closing is what kill -9 leaves, minus the kill."""
+class StoreLocation:
+    """The place of a store, which a test can close and open again; nothing is released in between, as after kill -9."""
 
-    hands: HandClock
+    manual_clock: ManualClock
     opener: Callable[[str, int, Clock], Awaitable[Store]]
+    destroy: Callable[[], Awaitable[None]] | None = None
+    """Removes what is left of the store outside the test's folder."""
     opened: list[Store] = field(default_factory=list)
     owners: "count[int]" = field(default_factory=lambda: count(1))
 
     async def open(self, *, max_bytes: int = 1 << 30, owner: str | None = None) -> Store:
-        store = await self.opener(owner or f"owner-{next(self.owners)}", max_bytes, self.hands.clock)
+        store = await self.opener(owner or f"owner-{next(self.owners)}", max_bytes, self.manual_clock.clock)
         self.opened.append(store)
         return store
 
@@ -58,13 +67,15 @@ class StoreHouse:
         await store.close()
 
     async def reopen(self, store: Store, *, max_bytes: int = 1 << 30) -> Store:
-        """The next life of the service: another owner, whose predecessor gave nothing back."""
+        """Close the store and open it as the next start of the service does, as another owner; nothing is released."""
         await self.close(store)
         return await self.open(max_bytes=max_bytes)
 
     async def close_all(self) -> None:
         while self.opened:
             await self.close(self.opened[-1])
+        if self.destroy is not None:
+            await self.destroy()
 
 
 def a_job(
@@ -79,8 +90,9 @@ def a_job(
     job_id: str | None = None,
     priority: int = 0,
     organization: str | None = None,
+    submitter: str | None = None,
 ) -> NewJob:
-    """A job accepted at `at`, due `delay` seconds later."""
+    """Return a job accepted at `at` and due `delay` seconds later."""
     return NewJob(
         id=job_id or new_job_id(at),
         kind=kind,
@@ -92,6 +104,7 @@ def a_job(
         key=key,
         priority=priority,
         organization=organization,
+        submitter=submitter,
     )
 
 
@@ -120,7 +133,7 @@ def failed(job: Job, at: float = START, message: str = "broken") -> Settlement:
 
 def cancelled(job: Job, at: float = START) -> Settlement:
     failure = a_failure("Cancelled", cancelled=True)
-    return settlement(an_attempt(job, at, failure=failure), Cancelled(failure))
+    return settlement(an_attempt(job, at, failure=failure), CancelledOutcome(failure))
 
 
 def retried(job: Job, run_at: float, at: float = START, *, suspect: bool = False) -> Settlement:
@@ -132,12 +145,12 @@ def settlement(attempt: Attempt, outcome: Outcome) -> Settlement:
     return Settlement(attempt, outcome, notification_for(attempt, outcome, WIRE))
 
 
-def cancel_news(record: JobRecord, at: float = START) -> Notification:
+def cancel_notification(record: JobRecord, at: float = START) -> Notification:
     return cancelled_before_run(record, at, WIRE)
 
 
 def stale(job: Job, *, owner: str | None = None, claim: int | None = None) -> Job:
-    """The same job in the hands of somebody who has lost it."""
+    """Return the job as an owner knows it that has lost it."""
     return job._replace(owner=owner or job.owner, claim=job.claim if claim is None else claim)
 
 
@@ -147,9 +160,26 @@ def sequence_in(body: bytes) -> int:
 
 
 async def run_one(store: Store, job: NewJob, at: float = START) -> str:
-    """Enqueue, claim and finish `job`; its id. Nothing else may wait."""
+    """Enqueue, claim and finish `job`; return its id. No other job may be due."""
     await store.enqueue([job])
     claimed = await store.claim(1)
     assert [one.id for one in claimed.jobs] == [job.id]
     assert await store.settle([success(claimed.jobs[0], at)]) == [True]
     return job.id
+
+
+async def index_piece(store: Store) -> int:
+    """Update the search index by one piece, if the store has one that waits for that; return what is left."""
+    return (await store.index()).left if isinstance(store, SearchIndexed) else 0
+
+
+async def claim_one(store: Store, at: float = START) -> Job:
+    await store.enqueue([a_job(at)])
+    [job] = (await store.claim(1)).jobs
+    return job
+
+
+async def record_of(store: Store, job_id: str) -> JobRecord:
+    record = await store.get(job_id)
+    assert record is not None
+    return record

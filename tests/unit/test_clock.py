@@ -1,4 +1,4 @@
-"""Times as they stand on the wire."""
+"""The text of times in JSON."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.clock import rfc3339
+from worker.core.clock import rfc3339
 
 
 @pytest.mark.parametrize(
@@ -21,16 +21,16 @@ from worker.clock import rfc3339
         (1_795_162_530.9999, "2026-11-20T08:15:30.999Z"),
     ],
 )
-def test_a_time_is_utc_with_milliseconds(seconds: float, text: str) -> None:
+def test_rfc3339_is_utc_with_milliseconds(seconds: float, text: str) -> None:
     assert rfc3339(seconds) == text
 
 
-def test_the_last_nanoseconds_of_a_second_do_not_jump_ahead() -> None:
+def test_rfc3339_does_not_round_up_to_the_next_second() -> None:
     """Seconds and milliseconds must be rounded together, or 29.9999999 becomes 30.999."""
     assert rfc3339(1_795_162_529.9999998) == "2026-11-20T08:15:30.000Z"
 
 
 @given(st.floats(min_value=0, max_value=253_402_300_798))
-def test_a_time_reads_back_within_its_millisecond(seconds: float) -> None:
+def test_rfc3339_is_read_back_within_a_millisecond(seconds: float) -> None:
     read = datetime.fromisoformat(rfc3339(seconds)).astimezone(UTC).timestamp()
     assert -0.0011 < read - seconds < 0.0001

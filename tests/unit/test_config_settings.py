@@ -1,4 +1,4 @@
-"""The typed tree by itself: defaults, bounds, spellings."""
+"""The settings models: defaults, bounds, spellings."""
 
 import pickle
 from typing import Any
@@ -6,16 +6,18 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from config.settings import Settings, WebSocketSettings
-from config.shape import Leaf, MapOf, shape_of, walk
-from config.tree import key_text
+from config.hub_settings import HubSettings
+from config.link_settings import WebSocketSettings
+from config.merge import key_text
+from config.schema import LeafShape, MapOf, shape_of, walk
+from config.settings import Settings
 
 
 def _of(tree: dict[str, Any]) -> Settings:
     return Settings(**tree)
 
 
-def test_settings_without_arguments_are_the_defaults_whatever_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_without_arguments_ignore_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = Settings()
     for name in ("WebSocket__Url", "WEB_SOCKET", "web_socket", "WEBSOCKET__URL", "QUEUE", "LOGGING"):
         monkeypatch.setenv(name, '{"url": "http://elsewhere"}')
@@ -23,37 +25,46 @@ def test_settings_without_arguments_are_the_defaults_whatever_the_environment(mo
     assert plain.web_socket.url == "http://127.0.0.1:8080"
 
 
-def test_sections_are_taken_as_models_by_field_or_by_outside_name() -> None:
+def test_sections_are_accepted_as_models_by_field_or_key() -> None:
     expected = WebSocketSettings(url="http://hub:9")
     assert Settings(web_socket=expected).web_socket == expected
     assert _of({"WebSocket": {"url": "http://hub:9"}}).web_socket == expected
     assert _of({"web_socket": {"url": "http://hub:9"}}).web_socket == expected
 
 
-def test_settings_are_frozen_and_travel_to_child_processes() -> None:
+def test_settings_are_frozen_and_can_be_pickled() -> None:
     settings = _of({"WebSocket": {"Token": "t0ken"}, "Worker": {"Execution": {"mail": "THREAD"}}})
     with pytest.raises(ValidationError):
-        settings.web_socket.url = "http://other"
+        settings.web_socket.url = "http://other"  # type: ignore[misc]  # frozen, as the test shows
     assert pickle.loads(pickle.dumps(settings)) == settings
 
 
-def test_unknown_fields_are_refused() -> None:
+def test_unknown_field_is_rejected() -> None:
     with pytest.raises(ValidationError):
         _of({"WebSocket": {"Nonsense": 1}})
 
 
-def test_every_key_says_what_it_means() -> None:
+def test_every_key_has_a_description() -> None:
     silent = [key_text(path) for path, key in walk(shape_of(Settings)) if not key.info.description]
     assert silent == []
 
 
-def test_the_secrets_are_these() -> None:
+@pytest.mark.parametrize(("key", "unit"), [("HeartbeatInterval", "seconds"), ("HeartbeatTimeout", "seconds")])
+def test_key_without_a_default_keeps_its_unit(key: str, unit: str) -> None:
+    shape = shape_of(HubSettings).keys[key.lower()].shape
+    assert isinstance(shape, LeafShape)
+    assert shape.unit == unit
+
+
+def test_secret_keys_are_exactly_these() -> None:
     leaves = {key_text(path): key.shape for path, key in walk(shape_of(Settings))}
-    secret = {key for key, shape in leaves.items() if isinstance(shape, Leaf) and shape.secret}
+    secret = {key for key, shape in leaves.items() if isinstance(shape, LeafShape) and shape.secret}
     secret |= {key for key, shape in leaves.items() if isinstance(shape, MapOf) and shape.item.secret}
     assert secret == {
         "WebSocket:Token",
         "WebSocket:Headers",
+        "WebSocket:Query",
+        "WebSocket:Proxy",
         "Queue:ConnectionString",
         "Hub:Jwt:Key",
         "Hub:Jwt:Keys:N:Key",
@@ -70,7 +81,7 @@ def test_the_secrets_are_these() -> None:
     ("text", "milliseconds"),
     [("00:00:05", 5000), ("00:01", 60000), ("1.00:00:00", 86400000), ("00:00:00.25", 250), ("1500", 1500)],
 )
-def test_a_duration_may_be_a_time_span(text: str, milliseconds: int) -> None:
+def test_duration_accepts_a_time_span(text: str, milliseconds: int) -> None:
     assert _of({"WebSocket": {"Timeout": text}}).web_socket.timeout == milliseconds
 
 
@@ -85,7 +96,13 @@ def test_a_duration_may_be_a_time_span(text: str, milliseconds: int) -> None:
         ("WebSocket", "Url", "http://"),
         ("WebSocket", "Url", "http://hub:99999"),
         ("WebSocket", "Url", "http://hub:http"),
-        ("WebSocket", "Url", "http://hub/path"),
+        ("WebSocket", "Url", "http://hub/a,b"),
+        ("WebSocket", "Url", "http://hub?token=1"),
+        ("WebSocket", "Url", "http://hub/org?token=1"),
+        ("WebSocket", "Namespace", "org"),
+        ("WebSocket", "Proxy", "proxy:3128"),
+        ("WebSocket", "Transports", []),
+        ("WebSocket", "EngineIo", "5"),
         ("WebSocket", "Url", "http://hub\n"),
         ("WebSocket", "Path", "/"),
         ("WebSocket", "Path", "/a?b"),
@@ -105,13 +122,32 @@ def test_a_duration_may_be_a_time_span(text: str, milliseconds: int) -> None:
         ("Http", "Url", "http://127.0.0.1:"),
         ("Http", "TrustedProxies", ["proxy"]),
         ("Http", "AdminUrl", "https://127.0.0.1:8081"),
-        ("Http", "CorsOrigins", ["https://hr.example/"]),
-        ("Http", "CorsOrigins", ["https://hr.example/portal"]),
-        ("Http", "CorsOrigins", ["hr.example"]),
-        ("Http", "CorsOrigins", ["null"]),
+        *(
+            (section, key, [origin])
+            for section, key in (("Http", "CorsOrigins"), ("Hub", "AllowedOrigins"))
+            for origin in (
+                *("null", "hr.example", "https://*.hr.example", "ftp://hr.example", "https://u@hr.example"),
+                *(
+                    "https://hr.example?a",
+                    "https://hr.example/portal",
+                    "https://hr.example:x",
+                    "https://",
+                    "",
+                    "https://ก..example",
+                ),
+            )
+        ),
+        ("Hub", "AllowedOrigins", ["*"]),
+        *(
+            (section, key, value)
+            for id_ in ("", "a\nb", "a\u200bb", "a\u202eb", "a\u2028b", "a\0", "x" * 257)
+            for section, key, value in (
+                ("WebSocket", "DefaultUserId", id_),
+                ("Http", "ApiKeys", [{"Name": "x", "Sha256": "0" * 64, "Users": [id_]}]),
+            )
+        ),
         ("Http", "RateLimit", -1),
         ("Http", "FailedLogins", 0),
-        ("Http", "ApiKeys", [{"Name": "x", "Sha256": "0" * 64, "Users": [""]}]),
         ("Http", "ApiKeys", [{"Name": "x", "Sha256": "the key itself"}]),
         ("Http", "ApiKeys", [{"Sha256": "0" * 64}]),
         ("Handlers", "Http", {"Allow": [{"Url": "api.example"}]}),
@@ -126,7 +162,7 @@ def test_a_duration_may_be_a_time_span(text: str, milliseconds: int) -> None:
         ("Handlers", "Command", {"Programs": [{"Name": "x", "Path": "/x", "SuccessCodes": [256]}]}),
     ],
 )
-def test_what_cannot_be_is_refused(section: str, key: str, value: Any) -> None:
+def test_invalid_value_is_rejected_with_what_it_must_be(section: str, key: str, value: Any) -> None:
     with pytest.raises(ValidationError):
         _of({section: {key: value}})
 
@@ -147,17 +183,34 @@ def test_what_cannot_be_is_refused(section: str, key: str, value: Any) -> None:
         ("Handlers", "Command", {"Programs": [{"Name": "รายงาน", "Path": "/opt/รายงาน", "Encoding": "CP874"}]}),
     ],
 )
-def test_what_can_be_is_taken(section: str, key: str, value: Any) -> None:
+def test_valid_value_is_accepted(section: str, key: str, value: Any) -> None:
     _of({section: {key: value}})
 
 
 @pytest.mark.parametrize(("given", "meant"), [(True, "true"), (False, "false"), ("True", "true"), ("AUTO", "auto")])
-def test_the_hub_is_switched_by_words_or_booleans(given: object, meant: str) -> None:
+def test_hub_enabled_accepts_words_and_booleans(given: object, meant: str) -> None:
     assert _of({"Hub": {"Enabled": given}}).hub.enabled == meant
 
 
-def test_naming_one_log_category_leaves_the_default_level() -> None:
+def test_log_level_of_one_category_keeps_the_default_level() -> None:
     assert _of({"Logging": {"LogLevel": {"worker": "debug"}}}).logging.log_level == {
         "Default": "Information",
         "worker": "Debug",
     }
+
+
+@pytest.mark.parametrize(
+    ("written", "as_browsers_send_it"),
+    [
+        ("https://hr.example", "https://hr.example"),
+        ("https://HR.example/", "https://hr.example"),
+        ("https://hr.example:443", "https://hr.example"),
+        ("http://hr.example:80", "http://hr.example"),
+        ("http://hr.example:443", "http://hr.example:443"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("https://ไทย.example", "https://xn--o3cw4h.example"),
+    ],
+)
+def test_origin_is_kept_as_browsers_send_it(written: str, as_browsers_send_it: str) -> None:
+    settings = _of({"Http": {"CorsOrigins": [written]}, "Hub": {"AllowedOrigins": [written]}})
+    assert settings.http.cors_origins == settings.hub.allowed_origins == (as_browsers_send_it,)

@@ -1,4 +1,4 @@
-"""What `config show` is given."""
+"""The rows of `config show` and of the settings page."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings
-from config.show import explained, leaves, rows
+from config.show import described_rows, leaves, rows
 from tests.support.site import Site
 
 HEX = "ab" * 32
@@ -17,7 +17,7 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
 
 
-def test_every_value_is_shown_in_the_order_of_the_tree(site: Site) -> None:
+def test_rows_contain_every_value_in_the_order_of_the_models(site: Site) -> None:
     keys = [row.key for row in rows(site.load())]
     assert keys[0] == "WebSocket:Url"
     assert keys[-1] == "Logging:Emoji"
@@ -36,7 +36,7 @@ def test_every_value_is_shown_in_the_order_of_the_tree(site: Site) -> None:
     ]
 
 
-def test_a_row_has_the_typed_value_and_its_origin(site: Site) -> None:
+def test_row_has_the_typed_value_and_its_origin(site: Site) -> None:
     site.write('{\n "Worker": {"Concurrency": "3", "Handlers": ["a.b"]}}')
     found = {row.key: row for row in rows(site.load())}
     assert (found["Worker:Concurrency"].value, str(found["Worker:Concurrency"].origin)) == (3, "appsettings.json:2")
@@ -45,7 +45,7 @@ def test_a_row_has_the_typed_value_and_its_origin(site: Site) -> None:
     assert str(found["Worker:Processes"].origin) == "default"
 
 
-def test_secrets_are_masked_wherever_they_stand(site: Site) -> None:
+def test_rows_mask_secrets_in_lists_and_dictionaries(site: Site) -> None:
     secret = "s3cret-s3cret-s3cret-s3cret-s3cret"
     loaded = site.load(
         environ={
@@ -66,18 +66,22 @@ def test_secrets_are_masked_wherever_they_stand(site: Site) -> None:
     assert found["Queue:ConnectionString"] is None
 
 
-def test_the_leaves_of_the_defaults_are_those_of_no_settings_at_all(site: Site) -> None:
+def test_leaves_of_the_defaults_equal_those_of_empty_settings(site: Site) -> None:
     assert list(leaves(Settings())) == list(leaves(site.load().settings))
     assert list(leaves(Settings()))
 
 
-def test_a_row_is_explained_by_its_default_and_its_meaning(site: Site) -> None:
+def test_described_row_has_its_default_and_description(site: Site) -> None:
     site.write('{"Worker": {"Concurrency": 3}, "Http": {"ApiKeys": [{"Name": "a", "Sha256": "%s"}]}}' % ("ab" * 32))
-    found = {row.key: row for row in explained(site.load())}
+    found = {row.key: row for row in described_rows(site.load())}
     assert found.keys() == {row.key for row in rows(site.load())}
     slots = found["Worker:Concurrency"]
     assert (slots.value, slots.default, str(slots.origin)) == (3, 10, "appsettings.json:1")
-    assert slots.description == "Jobs run at once"
+    assert slots.description == "Jobs that run at the same time"
+    units = {name: row.unit for name, row in found.items()}
+    assert units["WebSocket:Timeout"] == "milliseconds"
+    assert units["Hub:HeartbeatInterval"] == "seconds"
+    assert (units["Queue:MaxBytes"], units["Worker:Concurrency"]) == ("bytes", "")
     key = found["Http:ApiKeys:0:Sha256"]
     assert (key.value, key.default) == ("***", None)
     assert key.description.startswith("SHA-256 of the key")

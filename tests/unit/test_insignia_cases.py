@@ -1,16 +1,12 @@
-"""The worked cases that came with the criteria, each as a roster of one."""
+"""The worked cases of the criteria, each as a roster with one officer."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.insignia import evaluate_objects, rows
+from tests.support.worked_cases import CASES
 
-CASES: list[dict[str, Any]] = json.loads(Path(__file__).parent.parent.joinpath("data/cases.json").read_text("utf-8"))[
-    "cases"
-]
 LEVELS = ("low", "medium", "high")
 
 
@@ -28,7 +24,7 @@ def named(cases: list[dict[str, Any]]) -> list[Any]:
 
 
 @pytest.mark.parametrize("case", named(CASES))
-def test_a_worked_case_is_decided_as_expected(case: dict[str, Any]) -> None:
+def test_worked_case_gives_the_expected_decision(case: dict[str, Any]) -> None:
     row = decide(case)
     assert row["person_id"] == case["id"]
     assert without_confidence(row["class"]) == case["expected"]["class"]
@@ -36,23 +32,23 @@ def test_a_worked_case_is_decided_as_expected(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", named(CASES))
-def test_a_worked_case_under_strict_next_differs_only_where_it_says_so(case: dict[str, Any]) -> None:
+def test_worked_case_with_strict_next_differs_only_as_stated(case: dict[str, Any]) -> None:
     expected = case["expected"] | case.get("expected_if_strict_next", {})
     assert without_confidence(decide(case, sequence="strict_next")["class"]) == expected["class"]
 
 
 @pytest.mark.parametrize("case", named([case for case in CASES if "expected_if_param" in case]))
-def test_a_worked_case_with_another_parameter(case: dict[str, Any]) -> None:
+def test_worked_case_with_another_parameter_gives_the_stated_decision(case: dict[str, Any]) -> None:
     other = case["expected_if_param"]
     row = decide(case, parameters={other["param"]: other["value"]})
     assert without_confidence(row["class"]) == other["class"]
 
 
 @pytest.mark.parametrize("case", named(CASES))
-def test_every_decision_of_a_worked_case_says_how_sure_it_is(case: dict[str, Any]) -> None:
+def test_worked_case_has_a_confidence_for_every_decision(case: dict[str, Any]) -> None:
     row = decide(case)
     assert {row["class"]["confidence"], row["medal"]["confidence"]} <= set(LEVELS)
 
 
-def test_there_are_forty_of_them() -> None:
-    assert len(CASES) == 40
+def test_worked_cases_are_complete() -> None:
+    assert len(CASES) == 40 + 15

@@ -1,22 +1,14 @@
-"""Single cells: what is understood, what is refused, and with which reason."""
+"""Single cells: what is understood, what is rejected, and with which reason."""
 
 from datetime import date
 
 import pytest
 
-from worker.insignia.cells import (
-    Unreadable,
-    a_date,
-    a_person_id,
-    an_amount,
-    check_digit,
-    check_digit_fits,
-    tidy,
-    yes_or_no,
-)
-from worker.insignia.history import discipline_of, received_on
-from worker.insignia.loading import load_criteria
-from worker.insignia.vocabulary import Vocabulary, vocabulary_of
+from worker.insignia.criteria.loader import load_criteria
+from worker.insignia.roster.cells import Unreadable, normalize, parse_amount, parse_date, parse_yes_or_no
+from worker.insignia.roster.decorations import parse_discipline, parse_list, parse_received
+from worker.insignia.roster.person_id import check_digit, has_valid_check_digit, parse_person_id
+from worker.insignia.roster.vocabulary import Vocabulary, build_vocabulary
 
 DAYS = frozenset({(7, 28), (12, 5)})
 
@@ -47,28 +39,28 @@ DAYS = frozenset({(7, 28), (12, 5)})
         ("0000-00-00", None),
     ],
 )
-def test_dates(text: str, expected: date | None) -> None:
-    assert a_date(text) == expected
+def test_parse_date_understands(text: str, expected: date | None) -> None:
+    assert parse_date(text) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("29/02/2568", "no such day"),
-        ("31/04/2568", "no such day"),
-        ("13/13/2568", "no such day"),
+        ("29/02/2568", "does not exist"),
+        ("31/04/2568", "does not exist"),
+        ("13/13/2568", "does not exist"),
         ("28/07/68", "two digits"),
         ("45866", "spreadsheet"),
         ("2325-07-28", "neither"),
         ("0568-07-28", "neither"),
-        ("yesterday", "no date"),
-        ("28 XX 2568", "no date"),
-        ("8/2568", "no date"),
+        ("yesterday", "not a date"),
+        ("28 XX 2568", "not a date"),
+        ("8/2568 x", "not a date"),
     ],
 )
-def test_doubtful_dates_are_refused_with_a_reason_that_does_not_repeat_them(text: str, why: str) -> None:
+def test_parse_date_rejects_doubtful_text_without_repeating_it(text: str, why: str) -> None:
     with pytest.raises(Unreadable, match=why) as caught:
-        a_date(text)
+        parse_date(text)
     assert text not in str(caught.value)
 
 
@@ -84,8 +76,8 @@ def test_doubtful_dates_are_refused_with_a_reason_that_does_not_repeat_them(text
         ("", None, ""),
     ],
 )
-def test_a_day_of_receipt_falls_on_a_ceremony_or_gets_a_remark(text: str, expected: date | None, remark: str) -> None:
-    assert received_on(text, DAYS) == (expected, remark)
+def test_parse_received_gives_a_ceremony_day_or_a_remark(text: str, expected: date | None, remark: str) -> None:
+    assert parse_received(text, DAYS) == (expected, remark)
 
 
 @pytest.mark.parametrize(
@@ -104,27 +96,27 @@ def test_a_day_of_receipt_falls_on_a_ceremony_or_gets_a_remark(text: str, expect
         ("nan", None),
     ],
 )
-def test_amounts(text: str, expected: float | None) -> None:
-    assert an_amount(text) == expected
+def test_parse_amount_understands(text: str, expected: float | None) -> None:
+    assert parse_amount(text) == expected
 
 
 @pytest.mark.parametrize("text", ["-5", "15.050,00", "15,05", "1e5", "abc", "15 050x", "9999999999", "inf"])
-def test_amounts_that_are_none(text: str) -> None:
+def test_parse_amount_rejects_other_text(text: str) -> None:
     with pytest.raises(Unreadable):
-        an_amount(text)
+        parse_amount(text)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("true", True), ("1", True), ("ใช่", True), ("", False), ("False", False), ("ไม่มี", False), ("๐", False)],
 )
-def test_yes_and_no(text: str, expected: bool) -> None:
-    assert yes_or_no(text) is expected
+def test_parse_yes_or_no_understands(text: str, expected: bool) -> None:
+    assert parse_yes_or_no(text) is expected
 
 
-def test_perhaps_is_neither() -> None:
+def test_parse_yes_or_no_rejects_other_words() -> None:
     with pytest.raises(Unreadable):
-        yes_or_no("perhaps")
+        parse_yes_or_no("perhaps")
 
 
 @pytest.mark.parametrize(
@@ -139,32 +131,32 @@ def test_perhaps_is_neither() -> None:
         (" C01 ", "C01"),
     ],
 )
-def test_person_ids(text: str, expected: str) -> None:
-    assert a_person_id(text) == expected
+def test_parse_person_id_understands(text: str, expected: str) -> None:
+    assert parse_person_id(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "  ", "1.23457E+12", "x" * 101, "a\x07b"])
-def test_person_ids_that_are_none(text: str) -> None:
+def test_parse_person_id_rejects_other_text(text: str) -> None:
     with pytest.raises(Unreadable):
-        a_person_id(text)
+        parse_person_id(text)
 
 
-def test_the_check_digit_weighs_every_digit() -> None:
+def test_check_digit_depends_on_every_digit() -> None:
     # 0×13 + 1×12 + 2×11 + … + 9×4 + 0×3 + 1×2 = 302 = 27×11 + 5, so the digit is 11 - 5.
     assert check_digit("012345678901") == 6
-    assert check_digit_fits("0123456789016")
-    assert not check_digit_fits("0123456789017")
-    assert not check_digit_fits("0213456789016")
-    assert check_digit_fits("C01")
+    assert has_valid_check_digit("0123456789016")
+    assert not has_valid_check_digit("0123456789017")
+    assert not has_valid_check_digit("0213456789016")
+    assert has_valid_check_digit("C01")
 
 
-def test_invisible_characters_and_outer_blanks_go() -> None:
-    assert tidy("\ufeff ก\u200bข\u00a0 ค\n") == "กข ค"
+def test_normalize_removes_invisible_characters_and_outer_spaces() -> None:
+    assert normalize("\ufeff ก\u200bข\u00a0 ค\n") == "กข ค"
 
 
 @pytest.fixture(scope="module")
 def words() -> Vocabulary:
-    return vocabulary_of(load_criteria())
+    return build_vocabulary(load_criteria())
 
 
 @pytest.mark.parametrize(
@@ -185,19 +177,19 @@ def words() -> Vocabulary:
         ("เหรียญจักรพรรดิมาลา", "CKM"),
     ],
 )
-def test_decorations_by_any_name(words: Vocabulary, text: str, code: str) -> None:
+def test_vocabulary_knows_decorations_by_any_name(words: Vocabulary, text: str, code: str) -> None:
     assert words.decoration(text) == code
 
 
-def test_every_decoration_is_known_by_code_abbreviation_and_name(words: Vocabulary) -> None:
+def test_vocabulary_knows_every_decoration_by_code_abbreviation_and_name(words: Vocabulary) -> None:
     criteria = load_criteria()
     for item in criteria.decorations:
         for text in (item.code, item.abbr_th, item.abbr_th.replace(".", ""), item.name_th, item.name_en):
             assert words.decoration(text) == item.code
 
 
-@pytest.mark.parametrize(("text", "why"), [("34", "differs between systems"), ("X.Y.", "no known"), ("", "no known")])
-def test_decorations_that_are_none(words: Vocabulary, text: str, why: str) -> None:
+@pytest.mark.parametrize(("text", "why"), [("34", "differs between systems"), ("X.Y.", "unknown"), ("", "unknown")])
+def test_vocabulary_rejects_unknown_decorations(words: Vocabulary, text: str, why: str) -> None:
     with pytest.raises(Unreadable, match=why):
         words.decoration(text)
 
@@ -221,7 +213,7 @@ def test_decorations_that_are_none(words: Vocabulary, text: str, why: str) -> No
         ("", "civil_servant", None, None),
     ],
 )
-def test_levels_by_any_name(
+def test_vocabulary_knows_levels_by_any_name(
     words: Vocabulary, text: str, group: str | None, position_type: str | None, code: str | None
 ) -> None:
     assert words.level(text, group, position_type) == code
@@ -229,9 +221,9 @@ def test_levels_by_any_name(
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("ต้น", "several position types"), ("สูง", "several"), ("กลุ่มงานเชี่ยวชาญพิเศษ", "no known"), ("K9", "no known")],
+    [("ต้น", "several position types"), ("สูง", "several"), ("กลุ่มงานเชี่ยวชาญพิเศษ", "unknown"), ("K9", "unknown")],
 )
-def test_levels_that_are_none_or_two(words: Vocabulary, text: str, why: str) -> None:
+def test_vocabulary_rejects_unknown_and_ambiguous_levels(words: Vocabulary, text: str, why: str) -> None:
     with pytest.raises(Unreadable, match=why):
         words.level(text, "civil_servant", None)
 
@@ -246,13 +238,13 @@ def test_levels_that_are_none_or_two(words: Vocabulary, text: str, why: str) -> 
         ("", None),
     ],
 )
-def test_groups_by_any_name(words: Vocabulary, text: str, code: str | None) -> None:
+def test_vocabulary_knows_groups_by_any_name(words: Vocabulary, text: str, code: str | None) -> None:
     assert words.group(text) == code
 
 
-def test_teachers_and_temporary_employees_are_other_groups(words: Vocabulary) -> None:
+def test_vocabulary_rejects_teachers_and_temporary_employees(words: Vocabulary) -> None:
     for text in ("ข้าราชการครู", "ลูกจ้างชั่วคราว"):
-        with pytest.raises(Unreadable, match="none of the three groups"):
+        with pytest.raises(Unreadable, match="unknown group"):
             words.group(text)
 
 
@@ -271,5 +263,11 @@ def test_teachers_and_temporary_employees_are_other_groups(words: Vocabulary) ->
         ("true", ("true",)),
     ],
 )
-def test_whatever_is_written_about_discipline_is_an_entry(text: str, expected: tuple[str, ...]) -> None:
-    assert discipline_of(text) == expected
+def test_parse_discipline_takes_any_text_for_a_penalty(text: str, expected: tuple[str, ...]) -> None:
+    assert parse_discipline(text) == expected
+
+
+@pytest.mark.parametrize("text", ["[{[]: 1}]", "[{{}: 1}]", "[{[1]}]"])
+def test_list_with_an_unhashable_key_is_unreadable(text: str) -> None:
+    with pytest.raises(Unreadable):
+        parse_list(text)

@@ -1,4 +1,4 @@
-"""The long-service medal: what bars it, what puts it off, what needs a look."""
+"""The long-service medal: exclusions, unmet conditions, and reviews."""
 
 from typing import Any
 
@@ -37,21 +37,21 @@ LONG = {"service_start": "2000-07-28"}
         ("K2", {"service_start": "1990-01-01", "returned_to_service": "1999-01-01"}, "CKM CKM-1"),
     ],
 )
-def test_the_medal(level: str, facts: dict[str, Any], expected: str) -> None:
+def test_medal_gives_the_expected_decision(level: str, facts: dict[str, Any], expected: str) -> None:
     assert medal_of(officer(level, **facts)) == expected
 
 
-def test_the_medal_is_given_once_whenever_it_was_received() -> None:
+def test_medal_is_given_only_once() -> None:
     assert medal_of(officer("K2", "CKM 2020", **LONG)) == "ALREADY_HELD"
     assert medal_of(officer("K2", "CKM 2027", **LONG)) == "ALREADY_HELD"
     assert medal_of(officer("K2", "CKM 2020", discipline=("x",), **LONG)) == "ALREADY_HELD"
 
 
-def test_where_only_the_last_decoration_is_known_the_medal_may_have_come_before() -> None:
+def test_medal_with_only_the_last_decoration_known_is_incomplete() -> None:
     assert medal_of(officer("K2", "CT2 2020", last_only=True, **LONG)) == "INCOMPLETE_DATA ?"
     assert medal_of(officer("K2", "CKM 2020", last_only=True, **LONG)) == "ALREADY_HELD"
     assert medal_of(officer("K2", "CT2 2020", last_only=True)) == "SERVICE_TOO_SHORT"
 
 
-def test_the_medal_stands_beside_a_class_of_the_year_before() -> None:
+def test_medal_does_not_depend_on_a_class_of_the_year_before() -> None:
     assert medal_of(officer("K2", "CT2 2024", **LONG)) == "CKM CKM-1"

@@ -6,86 +6,83 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.listener import Listener
-from worker.orgsocket.figures import status
-from worker.orgsocket.link import (
-    SLOW_CODES,
-    TABLE,
-    Change,
+from tests.support.event_collector import EventCollector
+from worker.notifiers.socketio.events import (
     Connect,
     ConnectError,
     Disconnect,
-    Ending,
-    Link,
     Reconnect,
     ReconnectAttempt,
     ReconnectError,
     ReconnectFailed,
-    State,
-    is_slow,
-    refuses,
 )
+from worker.notifiers.socketio.state import (
+    SLOW_CODES,
+    TABLE,
+    CloseReason,
+    Link,
+    LinkTransition,
+    State,
+    is_rejection,
+    needs_slow_retry,
+)
+from worker.notifiers.socketio.status import describe
 
 DOCS = Path(__file__).parents[2] / "docs" / "link.md"
 
 
 @pytest.fixture
-def events() -> Listener:
-    return Listener()
+def events() -> EventCollector:
+    return EventCollector()
 
 
 @pytest.fixture
-def link(events: Listener) -> Link:
+def link(events: EventCollector) -> Link:
     return Link("http://hub", 5, events, now=lambda: 1000.0)
 
 
-def test_the_drawing_in_the_docs_shows_the_table_and_nothing_else() -> None:
-    drawn = set(re.findall(r"^ +(\w+) --> (\w+): (\w+)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
-    assert drawn == {(before.value, after.value, change.value) for (before, change), after in TABLE.items()}
-
-
-def test_every_state_can_be_left_and_reached() -> None:
+def test_every_state_can_be_entered_and_left() -> None:
     assert {before for before, _ in TABLE} == set(State)
     assert set(TABLE.values()) == set(State)
 
 
-def test_the_end_is_possible_from_everywhere_but_the_end() -> None:
-    assert {before for before, change in TABLE if change is Change.ENDED} == set(State) - {State.DISCONNECTED}
+def test_ended_is_possible_in_every_state_but_disconnected() -> None:
+    assert {before for before, change in TABLE if change is LinkTransition.ENDED} == set(State) - {State.DISCONNECTED}
 
 
-@pytest.mark.parametrize(("state", "change"), set(product(State, Change)) - set(TABLE))
-def test_what_is_not_in_the_table_cannot_happen(state: State, change: Change, link: Link) -> None:
+@pytest.mark.parametrize(("state", "change"), [pair for pair in product(State, LinkTransition) if pair not in TABLE])
+def test_transition_outside_the_table_raises(state: State, change: LinkTransition, link: Link) -> None:
     link.state = state
     with pytest.raises(KeyError):
         link._move(change)
 
 
-def test_a_first_session_is_a_connect_and_no_reconnect(link: Link, events: Listener) -> None:
+def test_first_session_emits_connect_only(link: Link, events: EventCollector) -> None:
     link.opening()
-    link.trying(0)
-    link.up(0, "ack")
+    link.attempt_started(0)
+    link.connected(0, "ack")
     assert events.events == [Connect("http://hub", 1, "ack")]
-    assert (link.state, link.since) == (State.CONNECTED, 1000.0)
+    assert (link.state, link.connected_since) == (State.CONNECTED, 1000.0)
 
 
-def test_a_first_attempt_that_fails_is_told_but_is_no_reconnecting(link: Link, events: Listener) -> None:
+def test_first_failed_attempt_emits_connect_error_only(link: Link, events: EventCollector) -> None:
     link.opening()
-    link.trying(0)
-    link.attempt_failed(0, Ending("refused"))
-    link.trying(1)
+    link.attempt_started(0)
+    link.attempt_failed(0, CloseReason("refused"))
+    link.attempt_started(1)
     assert events.events == [ConnectError(0, "refused"), ReconnectAttempt(1, 5)]
     assert link.state is State.CONNECTING
 
 
-def test_a_loss_and_its_recovery_are_told_in_order(link: Link, events: Listener) -> None:
+def test_loss_and_recovery_emit_their_events_in_order(link: Link, events: EventCollector) -> None:
     link.opening()
-    link.up(0, "ack")
+    link.connected(0, "ack")
     events.events.clear()
-    link.lost(Ending("gone", 1006), uptime=3.5, unproven=7, back=True)
-    link.trying(1)
-    link.attempt_failed(1, Ending("refused"))
-    link.trying(2)
-    link.up(2, "ack")
+    link.session_ended(CloseReason("gone", 1006), uptime=3.5, unconfirmed=7, will_retry=True)
+    link.attempt_started(1)
+    link.attempt_failed(1, CloseReason("refused"))
+    link.attempt_started(2)
+    link.connected(2, "ack")
     assert events.events == [
         Disconnect("gone", 1006, 3.5, 7),
         ReconnectAttempt(1, 5),
@@ -95,10 +92,10 @@ def test_a_loss_and_its_recovery_are_told_in_order(link: Link, events: Listener)
         Connect("http://hub", 2, "ack"),
         Reconnect(2),
     ]
-    assert (link.tries, link.last_code) == (2, 1006)
+    assert (link.reconnect_attempts, link.last_code) == (2, 1006)
 
 
-def test_used_up_attempts_fail_the_link_until_it_opens_again(link: Link, events: Listener) -> None:
+def test_exhausted_attempts_fail_the_link_until_it_opens_again(link: Link, events: EventCollector) -> None:
     link.opening()
     link.exhausted(5, 5.0)
     assert link.state is State.FAILED
@@ -107,19 +104,19 @@ def test_used_up_attempts_fail_the_link_until_it_opens_again(link: Link, events:
     assert link.state is State.CONNECTING
 
 
-def test_a_link_that_has_ended_can_end_again(link: Link) -> None:
+def test_ended_is_idempotent(link: Link) -> None:
     link.ended()
     assert link.state is State.DISCONNECTED
 
 
 @pytest.mark.parametrize("code", SLOW_CODES)
-def test_codes_of_refusal_are_retried_slowly(code: int) -> None:
-    assert is_slow(Ending("closed", code))
+def test_rejection_codes_need_a_slow_retry(code: int) -> None:
+    assert needs_slow_retry(CloseReason("closed", code))
 
 
 @pytest.mark.parametrize("code", [None, 1000, 1001, 1002, 1005, 1006, 1009, 1011, 1012, 1013, 4408, 3000, 4999])
-def test_all_other_codes_are_retried_at_once(code: int | None) -> None:
-    assert not is_slow(Ending("closed", code))
+def test_other_codes_need_no_slow_retry(code: int | None) -> None:
+    assert not needs_slow_retry(CloseReason("closed", code))
 
 
 @pytest.mark.parametrize(
@@ -135,22 +132,32 @@ def test_all_other_codes_are_retried_at_once(code: int | None) -> None:
         {"message": "unauthorized", "data": {"code": 4401}},
     ],
 )
-def test_a_connect_error_that_says_unauthorized_is_a_refusal(data: object) -> None:
-    assert refuses(data)
+def test_connect_error_that_says_unauthorized_is_a_rejection(data: object) -> None:
+    assert is_rejection(data)
 
 
-NO_REFUSALS = [None, "", {}, {"message": "Invalid namespace"}, {"data": "x"}, {"code": [1]}, ["x"], 7, "try later"]
+NO_REJECTION_WORDS = [
+    None,
+    "",
+    {},
+    {"message": "Invalid namespace"},
+    {"data": "x"},
+    {"code": [1]},
+    ["x"],
+    7,
+    "try later",
+]
 
 
-@pytest.mark.parametrize("data", NO_REFUSALS)
-def test_other_connect_errors_are_no_refusal(data: object) -> None:
-    assert not refuses(data)
+@pytest.mark.parametrize("data", NO_REJECTION_WORDS)
+def test_other_connect_errors_are_not_a_rejection(data: object) -> None:
+    assert not is_rejection(data)
 
 
 @pytest.mark.parametrize("state", State)
-def test_every_state_has_a_sentence_in_english_and_in_thai(state: State, link: Link) -> None:
+def test_every_state_has_a_sentence_in_english_and_thai(state: State, link: Link) -> None:
     link.state, link.last_reason, link.attempt = state, "the connection broke", 2
-    english, thai = status(link)
+    english, thai = describe(link)
     assert english.endswith(".")
     assert re.search("[ก-๙]{5}", thai)
     assert "http://hub" in english or "the connection broke" in english

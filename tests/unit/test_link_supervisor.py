@@ -1,4 +1,4 @@
-"""The supervisor through every row of fortunes: scripted sessions, no socket, no waiting."""
+"""The supervisor over scripted sessions: no socket, no waiting."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,131 +6,134 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.feed import ListFeed
-from tests.support.listener import Listener
-from worker.clock import Clock
-from worker.orgsocket.backoff import Backoff
-from worker.orgsocket.link import (
+from tests.support.event_collector import EventCollector
+from tests.support.message_source import ListSource
+from worker.core.clock import Clock
+from worker.notifiers.socketio.backoff import Backoff
+from worker.notifiers.socketio.events import (
     Connect,
     ConnectError,
     Disconnect,
-    Ending,
-    Error,
-    Link,
     Reconnect,
     ReconnectAttempt,
     ReconnectError,
     ReconnectFailed,
-    State,
+    ServerError,
 )
-from worker.orgsocket.supervisor import Patience, Supervisor
-from worker.orgsocket.wire import Refused, Terms
+from worker.notifiers.socketio.handshake import ConnectOptions, ConnectRejected
+from worker.notifiers.socketio.state import CloseReason, Link, State
+from worker.notifiers.socketio.supervisor import RetryTimings, Supervisor
 
 ATTEMPTS = 3
 
 
-class Scripted:
-    """A session whose fortune is written: an exception for the attempt, or an ending for the session."""
+class ScriptedSession:
+    """A session with a given outcome: an exception of the attempt, or the reason why the session closes."""
 
-    def __init__(self, fortune: Exception | Ending) -> None:
-        self.fortune = fortune
-        self.wire = self
+    def __init__(self, outcome: Exception | CloseReason) -> None:
+        self.outcome = outcome
+        self.connection = self
         self.mode = "ack"
+        self.dialect = ""
         self.in_flight = 0
         self.opened_at = 0.0
         self.stage = "nothing"
-        self.dropped = False
+        self.aborted = False
 
-    async def open(self, _terms: Terms) -> None:
-        if isinstance(self.fortune, Exception):
-            raise self.fortune
+    async def open(self, _options: ConnectOptions) -> None:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
 
-    async def carry(self, feed: ListFeed, _stop: asyncio.Event) -> Ending:
-        assert isinstance(self.fortune, Ending)
-        feed.rewind()
-        return self.fortune
+    async def run(self, source: ListSource, _stop: asyncio.Event) -> CloseReason:
+        assert isinstance(self.outcome, CloseReason)
+        source.rewind()
+        return self.outcome
 
-    async def drop(self) -> None:
-        self.dropped = True
-
-
-async def terms() -> Terms:
-    return Terms("http://hub", "/", {}, None)
+    async def abort(self) -> None:
+        self.aborted = True
 
 
-class Stage:
-    """A supervisor that runs out of fortunes into a stop."""
+async def read_options() -> ConnectOptions:
+    return ConnectOptions("http://hub", "/", {}, None)
+
+
+class Scenario:
+    """A supervisor that is stopped when the scripted outcomes are used up."""
 
     def __init__(
-        self, fortunes: list[Exception | Ending], *, base: float = 0.0, monotonic: Callable[[], float] = lambda: 0.0
+        self,
+        outcomes: list[Exception | CloseReason],
+        *,
+        base: float = 0.0,
+        monotonic: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self.events, self.stop = Listener(), asyncio.Event()
-        self.sessions: list[Scripted] = []
+        self.events, self.stop = EventCollector(), asyncio.Event()
+        self.sessions: list[ScriptedSession] = []
         self.states: list[State] = []
-        self.pauses: list[float] = []
-        """Before each attempt, as they were announced."""
-        self._fortunes = iter(fortunes)
+        self.delays: list[float] = []
+        """Seconds before each attempt, as the link announced them."""
+        self._outcomes = iter(outcomes)
         self.link = Link("http://hub", ATTEMPTS, self._emit)
         backoff = Backoff(base, 1.0, ATTEMPTS, lambda: 0.5)
-        patience = Patience(timeout=5.0, min_uptime=5.0, slow_retry=0.0, between_rounds=0.0)
+        timings = RetryTimings(timeout=5.0, min_uptime=5.0, slow_retry=0.0, between_rounds=0.0)
         self.supervisor = Supervisor(
             self.link,
             backoff,
-            patience,
+            timings,
             Clock(monotonic=monotonic),
-            new_session=self._next,  # type: ignore[arg-type]  # plays a Session
-            terms=terms,
+            new_session=self._next,  # type: ignore[arg-type]  # acts as a LinkSession
+            read_options=read_options,
         )
 
     def _emit(self, event: object) -> None:
         self.events(event)
         self.states.append(self.link.state)
         if isinstance(event, ReconnectAttempt):
-            self.pauses.append(round(self.link.retry_in, 6))
+            self.delays.append(round(self.link.retry_in, 6))
 
-    def _next(self) -> Scripted:
-        fortune = next(self._fortunes, None)
-        if fortune is None:
+    def _next(self) -> ScriptedSession:
+        outcome = next(self._outcomes, None)
+        if outcome is None:
             self.stop.set()
-        self.sessions.append(Scripted(fortune or Ending("all played", final=True)))
+        self.sessions.append(ScriptedSession(outcome or CloseReason("all played", final=True)))
         return self.sessions[-1]
 
     async def play(self) -> None:
-        async with asyncio.timeout(20):
-            await self.supervisor.run(ListFeed(), self.stop)
+        async with asyncio.timeout(30):
+            await self.supervisor.run(ListSource(), self.stop)
 
 
 FAILURES = st.sampled_from(
     [OSError("no route"), TypeError("object of type 'int' has no len()"), KeyError("sid"), ValueError("junk"),
-     Refused(Ending("CONNECT_ERROR: try later")), TimeoutError("inner")]
+     ConnectRejected(CloseReason("CONNECT_ERROR: try later")), TimeoutError("inner")]
 )  # fmt: skip
-REFUSALS = st.builds(lambda: Refused(Ending("CONNECT_ERROR: unauthorized", refused=True)))
-ENDINGS = st.builds(Ending, st.just("over"), st.sampled_from([None, 1000, 1006, 1008, 4401, 4408]))
+REJECTIONS = st.builds(lambda: ConnectRejected(CloseReason("CONNECT_ERROR: unauthorized", rejected=True)))
+CLOSE_REASONS = st.builds(CloseReason, st.just("over"), st.sampled_from([None, 1000, 1006, 1008, 4401, 4408]))
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.one_of(FAILURES, FAILURES, REFUSALS, ENDINGS), max_size=12))
-def test_whatever_happens_it_comes_back_and_tells_it(fortunes: list[Exception | Ending]) -> None:
-    async def play() -> Stage:
-        stage = Stage(fortunes)
-        await stage.play()
-        return stage
+@given(st.lists(st.one_of(FAILURES, FAILURES, REJECTIONS, CLOSE_REASONS), max_size=12))
+def test_supervisor_comes_back_after_any_outcome_and_emits_events(outcomes: list[Exception | CloseReason]) -> None:
+    async def play() -> Scenario:
+        scenario = Scenario(outcomes)
+        await scenario.play()
+        return scenario
 
-    stage = asyncio.run(play())
-    failures = [fortune for fortune in fortunes if isinstance(fortune, Exception)]
-    ups = len(fortunes) - len(failures) + 1
-    assert len(stage.events.of(ConnectError)) == len(failures)
-    assert len(stage.events.of(Connect)) == len(stage.events.of(Disconnect)) == ups
-    assert len(stage.events.of(Reconnect)) == ups - 1
-    assert len(stage.events.of(ReconnectError)) <= len(failures)
-    assert all(session.dropped for session in stage.sessions if isinstance(session.fortune, Exception))
-    assert stage.link.state is State.DISCONNECTED
-    _never_more_attempts_than_allowed(stage)
+    scenario = asyncio.run(play())
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    ups = len(outcomes) - len(failures) + 1
+    assert len(scenario.events.of(ConnectError)) == len(failures)
+    assert len(scenario.events.of(Connect)) == len(scenario.events.of(Disconnect)) == ups
+    assert len(scenario.events.of(Reconnect)) == ups - 1
+    assert len(scenario.events.of(ReconnectError)) <= len(failures)
+    assert all(session.aborted for session in scenario.sessions if isinstance(session.outcome, Exception))
+    assert scenario.link.state is State.DISCONNECTED
+    _never_more_attempts_than_allowed(scenario)
 
 
-def _never_more_attempts_than_allowed(stage: Stage) -> None:
+def _never_more_attempts_than_allowed(scenario: Scenario) -> None:
     in_a_row = 0
-    for event in stage.events.events:
+    for event in scenario.events.events:
         match event:
             case ReconnectAttempt(attempt):
                 in_a_row += 1
@@ -138,14 +141,14 @@ def _never_more_attempts_than_allowed(stage: Stage) -> None:
             case ReconnectFailed(attempts):
                 assert attempts == in_a_row == ATTEMPTS
                 in_a_row = 0
-            case Connect() | Error(alarm=True):
+            case Connect() | ServerError(alarm=True):
                 in_a_row = 0
 
 
-async def test_the_state_is_what_the_event_says() -> None:
-    stage = Stage([OSError("x"), Ending("over", 1006), *[OSError("x")] * 3])
-    await stage.play()
-    seen = [(type(event).__name__, state) for event, state in zip(stage.events.events, stage.states, strict=True)]
+async def test_state_matches_each_event() -> None:
+    scenario = Scenario([OSError("x"), CloseReason("over", 1006), *[OSError("x")] * 3])
+    await scenario.play()
+    seen = [(type(event).__name__, state) for event, state in zip(scenario.events.events, scenario.states, strict=True)]
     assert seen == [
         ("ConnectError", State.CONNECTING),
         ("ReconnectAttempt", State.CONNECTING),
@@ -165,13 +168,13 @@ async def test_the_state_is_what_the_event_says() -> None:
     ]
 
 
-async def test_pauses_grow_over_sessions_that_do_not_last() -> None:
-    stage = Stage([Ending("dropped", 1006)] * 4, base=0.01)
-    await stage.play()
-    assert stage.pauses == [0.01, 0.02, 0.04, 0.08]
+async def test_delays_grow_over_sessions_that_do_not_last() -> None:
+    scenario = Scenario([CloseReason("dropped", 1006)] * 4, base=0.01)
+    await scenario.play()
+    assert scenario.delays == [0.01, 0.02, 0.04, 0.08]
 
 
-async def test_pauses_begin_afresh_after_a_session_that_lasted() -> None:
-    stage = Stage([Ending("dropped", 1006)] * 4, base=0.01, monotonic=lambda: 6.0)
-    await stage.play()
-    assert stage.pauses == [0.01] * 4
+async def test_delays_reset_after_a_session_that_lasted() -> None:
+    scenario = Scenario([CloseReason("dropped", 1006)] * 4, base=0.01, monotonic=lambda: 6.0)
+    await scenario.play()
+    assert scenario.delays == [0.01] * 4

@@ -10,33 +10,33 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.attempts import a_job
-from worker import events
-from worker.failure import Failure
-from worker.hub.stats import HubFigures
-from worker.metrics import PREFIX, Reloads, Snapshot, expose
-from worker.orgsocket import link
-from worker.orgsocket.figures import LinkFigures
-from worker.orgsocket.link import State
-from worker.outcome import Attempt, Failed, Outcome, Succeeded
-from worker.queue import Figures
-from worker.tally import Tally
+from tests.support.attempts import a_claimed_job
+from worker.core import events
+from worker.core.failure import Failure
+from worker.core.outcome import Attempt, Failed, Outcome, Succeeded
+from worker.core.store import StoreStats
+from worker.hub.stats import HubStats
+from worker.notifiers.socketio import events as link
+from worker.notifiers.socketio.state import State
+from worker.notifiers.socketio.status import LinkStatus
+from worker.observability.prometheus import OLD_NAMES, PREFIX, Snapshot, expose
+from worker.observability.stats import JobStats, Reloads
 
 ROOT = Path(__file__).parents[2]
-LINK = LinkFigures(State.CONNECTED, "ack", 3, 40, 2, None, 1006, 1.0, 5, 1.5, 12.0, "connected", "เชื่อมต่อแล้ว")
-STORE = Figures({"queued": 4, "running": 1}, 6, 2, 1.5, 7.25, 4096, 1_000_000, full=True)
-HUB = HubFigures(9, 3, 10, 20, 7, 1, 2, 4, 5, 6, rooms=3, users=2, close_codes={1000: 4, 4408: 1})
+LINK = LinkStatus(State.CONNECTED, "ack", 3, 40, 2, None, 1006, 1.0, 5, 1.5, 12.0, "connected", "เชื่อมต่อแล้ว")
+STORE = StoreStats({"queued": 4, "running": 1}, 6, 2, 1.5, 7.25, 4096, 1_000_000, full=True)
+HUB = HubStats(9, 3, 10, 20, 7, 1, 2, 4, 5, 6, rooms=3, users=2, close_codes={1000: 4, 4408: 1})
 
 
 def a_snapshot(**changed: Any) -> Snapshot:
-    tally = Tally({"echo", "slow"})
-    snapshot = Snapshot(tally, 2, 10, 1, False, LINK, Reloads(), 1, STORE, HUB)
+    stats = JobStats({"echo", "slow"})
+    snapshot = Snapshot(stats, 2, 10, 1, False, LINK, Reloads(), 1, STORE, HUB)
     return replace(snapshot, **changed)
 
 
 def ended(kind: str, milliseconds: float, failure: Failure | None = None) -> events.JobSettled:
     outcome: Outcome = Succeeded(None) if failure is None else Failed(failure)
-    return events.JobSettled(Attempt(a_job(kind), 0.0, 1.0, milliseconds, failure=failure), outcome)
+    return events.JobSettled(Attempt(a_claimed_job(kind), 0.0, 1.0, milliseconds, failure=failure), outcome)
 
 
 def samples(snapshot: Snapshot) -> Mapping[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -54,12 +54,12 @@ def value(snapshot: Snapshot, name: str, **labels: str) -> float:
 
 def test_attempts_become_counters_and_a_histogram() -> None:
     snapshot = a_snapshot()
-    settled = snapshot.tally.settled
+    settled = snapshot.stats.on_settled
     for milliseconds in (4.0, 60.0, 7_000_000.0):
         settled(ended("echo", milliseconds))
     settled(ended("slow", 5.0, Failure("ValueError", "broken", None, "id")))
-    snapshot.tally.enqueued.update(["echo", "echo"])
-    snapshot.tally.cancelled_waiting.update(["slow"])
+    snapshot.stats.enqueued.update(["echo", "echo"])
+    snapshot.stats.cancelled_waiting.update(["slow"])
     assert value(snapshot, "jobs_finished_total", kind="echo", outcome="succeeded") == 3
     assert value(snapshot, "jobs_finished_total", kind="slow", outcome="cancelled") == 1
     assert value(snapshot, "jobs_enqueued_total", kind="echo") == 2
@@ -72,10 +72,10 @@ def test_attempts_become_counters_and_a_histogram() -> None:
     assert value(snapshot, "job_duration_seconds_sum", **labels) == pytest.approx(7000.064)
 
 
-def test_the_state_of_store_link_and_hub_is_told() -> None:
+def test_metrics_show_store_link_and_hub() -> None:
     snapshot = a_snapshot(quiet=True, reloads=Reloads(2, 1, 1_700_000_000.5, last_failed=True))
-    tell = snapshot.tally.listeners()
-    tell[link.Disconnect](link.Disconnect("lost", 1006, 1.0, 0))
+    listeners = snapshot.stats.listeners()
+    listeners[link.Disconnect](link.Disconnect("lost", 1006, 1.0, 0))
     for name, labels, expected in (
         ("queue_jobs", {"state": "queued"}, 4),
         ("queue_oldest_job_age_seconds", {}, 1.5),
@@ -100,24 +100,25 @@ def test_the_state_of_store_link_and_hub_is_told() -> None:
         assert value(snapshot, name, **labels) == expected, name
 
 
-def test_a_store_that_does_not_answer_is_told_and_its_figures_are_left_out() -> None:
+def test_metrics_without_an_answering_store_omit_its_figures() -> None:
     found = samples(a_snapshot(store=None, hub=None))
     assert found["store_up", frozenset()] == 0
     assert not [name for name, _ in found if name.startswith(("queue_", "outbox_", "hub_"))]
 
 
-def test_the_process_is_told_of_too() -> None:
+def test_metrics_include_the_process() -> None:
     found = {name for name, _ in samples(a_snapshot())}
     assert {"process_cpu_seconds_total", "process_resident_memory_bytes", "python_gc_collections_total"} <= found
 
 
-def test_open_metrics_is_spoken_to_who_accepts_it() -> None:
+def test_metrics_are_open_metrics_when_accepted() -> None:
     body, content_type = expose(a_snapshot(), "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
-    assert {family.name for family in openmetrics(body.decode())} >= {PREFIX + "jobs_enqueued", PREFIX + "build_info"}
+    families = openmetrics(body.decode())  # type: ignore[no-untyped-call]  # prometheus
+    assert {family.name for family in families} >= {PREFIX + "jobs_enqueued", PREFIX + "build_info"}
 
 
-def test_every_name_keeps_the_conventions() -> None:
+def test_metric_names_follow_the_conventions() -> None:
     text = expose(a_snapshot())[0].decode()
     for family in text_string_to_metric_families(text):
         assert family.documentation, family.name
@@ -125,21 +126,33 @@ def test_every_name_keeps_the_conventions() -> None:
         assert not re.search(r"(_ms|_milliseconds|_minutes|_kb)$", family.name), family.name
 
 
-def test_every_alert_that_we_ship_asks_for_a_metric_there_is() -> None:
+def test_renamed_metrics_are_exposed_under_both_names() -> None:
+    found = {name: value for (name, _), value in samples(a_snapshot()).items()}
+    for new, old in OLD_NAMES.items():
+        [suffix] = {name.removeprefix(new) for name in found if name in (new, f"{new}_total")}
+        assert found[old + suffix] == found[new + suffix]
+
+
+def test_shipped_alerts_use_existing_metrics() -> None:
     rules = (ROOT / "deploy" / "prometheus-alerts.yml").read_text(encoding="utf-8")
     expressions = re.findall(r"^ +expr: (.+)$", rules, re.MULTILINE)
     asked = {name for line in expressions for name in re.findall(PREFIX + "[a-z_]+", line)}
     snapshot = a_snapshot(reloads=Reloads(1, 0, 1.0))
-    snapshot.tally.settled(ended("echo", 1.0, Failure("ValueError", "broken", None, "id")))
+    snapshot.stats.on_settled(ended("echo", 1.0, Failure("ValueError", "broken", None, "id")))
     there = {PREFIX + name for name, _ in samples(snapshot)}
     assert len(expressions) >= 8
     assert asked <= there, asked - there
 
 
-def test_the_documentation_names_every_metric() -> None:
+def test_documentation_lists_every_metric() -> None:
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     snapshot = a_snapshot(reloads=Reloads(1, 0, 1.0))
     families = text_string_to_metric_families(expose(snapshot)[0].decode())
     names = [family.name.removeprefix(PREFIX) for family in families if family.name.startswith(PREFIX)]
     missing = [name for name in names if f"`{name}" not in page and not name.startswith("hub_")]
     assert missing == []
+
+
+def test_dropped_log_lines_are_counted() -> None:
+    assert value(a_snapshot(), "log_lines_dropped_total") == 0
+    assert value(a_snapshot(dropped_log_lines=12), "log_lines_dropped_total") == 12

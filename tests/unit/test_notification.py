@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import worker
-from tests.support.attempts import a_job
-from worker.failure import Failure
-from worker.job import Job, JobRecord, JobState
-from worker.notification import (
+from tests.support.attempts import a_claimed_job
+from worker.core.failure import Failure
+from worker.core.job import Job, JobRecord, JobState
+from worker.core.notification import (
     NAMESPACE,
     Notification,
-    Wire,
+    NotificationFormat,
     cancelled_before_run,
     notification_for,
     notification_id,
@@ -26,18 +26,18 @@ from worker.notification import (
     redelivered,
     refit,
 )
-from worker.outcome import Attempt, Cancelled, Failed, Outcome, Retry, Succeeded
+from worker.core.outcome import Attempt, CancelledOutcome, Failed, Outcome, Retry, Succeeded
 
 NOON = 1_795_162_530.1234
 FRAME = len("42") + len("9999999999")
 """Bytes around the body on the wire: packet types and a long ack id."""
 
 
-def news(
-    outcome: Outcome, wire: Wire | None = None, job: Job | None = None, duration_ms: float = 1234.56
+def notification_of(
+    outcome: Outcome, wire: NotificationFormat | None = None, job: Job | None = None, duration_ms: float = 1234.56
 ) -> Notification | None:
-    attempt = Attempt(job or a_job("insignia_background_processing"), NOON - 1, NOON, duration_ms)
-    return notification_for(attempt, outcome, wire or Wire())
+    attempt = Attempt(job or a_claimed_job("insignia_background_processing"), NOON - 1, NOON, duration_ms)
+    return notification_for(attempt, outcome, wire or NotificationFormat())
 
 
 def body(notification: Notification | None, sequence: int = 42) -> bytes:
@@ -58,9 +58,9 @@ def a_failure(message: str = "ValueError: no luck", trace: str | None = "Traceba
 # -- shape ---------------------------------------------------------------------------------------------------
 
 
-def test_a_success_has_exactly_the_fields_of_the_contract() -> None:
-    job = a_job("insignia_background_processing", user_id="4064c2b2-0414-464a-97c6-4a47c325b9a3", attempt=2)
-    assert orjson.loads(body(news(Succeeded(b'{"a":1}'), job=job))) == [
+def test_notification_of_a_success_has_exactly_the_fields_of_the_contract() -> None:
+    job = a_claimed_job("insignia_background_processing", user_id="4064c2b2-0414-464a-97c6-4a47c325b9a3", attempt=2)
+    assert orjson.loads(body(notification_of(Succeeded(b'{"a":1}'), job=job))) == [
         "socket-notification",
         {
             "success": True,
@@ -80,9 +80,9 @@ def test_a_success_has_exactly_the_fields_of_the_contract() -> None:
     ]
 
 
-def test_a_failure_has_exactly_the_fields_of_the_contract() -> None:
-    job = a_job(attempt=3)
-    assert orjson.loads(body(news(Failed(a_failure()), job=job))) == [
+def test_notification_of_a_failure_has_exactly_the_fields_of_the_contract() -> None:
+    job = a_claimed_job(attempt=3)
+    assert orjson.loads(body(notification_of(Failed(a_failure()), job=job))) == [
         "socket-notification",
         {
             "success": False,
@@ -105,9 +105,9 @@ def test_a_failure_has_exactly_the_fields_of_the_contract() -> None:
     ]
 
 
-def test_a_cancelled_job_is_a_failed_task() -> None:
+def test_notification_of_a_cancelled_job_says_failed() -> None:
     failure = Failure("Cancelled", "Cancelled", None, "0123456789ab", retryable=False, cancelled=True)
-    [_, message, _] = orjson.loads(body(news(Cancelled(failure))))
+    [_, message, _] = orjson.loads(body(notification_of(CancelledOutcome(failure))))
     assert (message["success"], message["message"]) == (False, "Task Failed")
     assert (message["payload"]["status"], message["payload"]["error"]) == ("failed", "Cancelled")
     assert "stackTrace" not in message["payload"]
@@ -125,48 +125,50 @@ def a_record(**fields: Any) -> JobRecord:
     return JobRecord(**known | fields)
 
 
-def test_a_job_cancelled_before_it_ever_ran_has_attempt_0_and_duration_0() -> None:
-    told = payload(body(cancelled_before_run(a_record(), NOON, Wire())))
-    assert (told["attempt"], told["duration"], told["error"]) == (0, 0.0, "Cancelled")
-    assert "stackTrace" not in told
+def test_notification_of_a_job_cancelled_before_its_first_attempt_has_attempt_and_duration_0() -> None:
+    shown = payload(body(cancelled_before_run(a_record(), NOON, NotificationFormat())))
+    assert (shown["attempt"], shown["duration"], shown["error"]) == (0, 0.0, "Cancelled")
+    assert "stackTrace" not in shown
 
 
-def test_a_job_cancelled_while_it_waited_for_its_next_attempt_tells_the_last_one() -> None:
-    told = payload(body(cancelled_before_run(a_record(attempt=2, duration_ms=12.5), NOON, Wire())))
-    assert (told["attempt"], told["duration"], told["error"]) == (2, 12.5, "Cancelled")
+def test_notification_of_a_job_cancelled_between_attempts_has_the_last_attempt() -> None:
+    shown = payload(body(cancelled_before_run(a_record(attempt=2, duration_ms=12.5), NOON, NotificationFormat())))
+    assert (shown["attempt"], shown["duration"], shown["error"]) == (2, 12.5, "Cancelled")
 
 
-def test_a_retry_is_not_news() -> None:
-    assert news(Retry(a_failure(), run_at=NOON)) is None
+def test_notification_for_a_retry_is_none() -> None:
+    assert notification_of(Retry(a_failure(), run_at=NOON)) is None
 
 
 @pytest.mark.parametrize("include", [True, False])
-def test_the_result_is_sent_when_it_is_wanted(include: bool) -> None:
-    told = payload(body(news(Succeeded(b'{"byClass":{"x":1}}'), Wire(include_result=include))))
-    assert told.get("result") == ({"byClass": {"x": 1}} if include else None)
+def test_result_is_included_if_the_settings_say_so(include: bool) -> None:
+    shown = payload(
+        body(notification_of(Succeeded(b'{"byClass":{"x":1}}'), NotificationFormat(include_result=include)))
+    )
+    assert shown.get("result") == ({"byClass": {"x": 1}} if include else None)
 
 
-def test_a_handler_without_a_result_sends_none() -> None:
-    assert "result" not in payload(body(news(Succeeded(None), Wire(include_result=True))))
+def test_result_is_left_out_if_the_handler_has_none() -> None:
+    assert "result" not in payload(body(notification_of(Succeeded(None), NotificationFormat(include_result=True))))
 
 
-def test_the_stack_trace_can_be_left_out() -> None:
-    told = payload(body(news(Failed(a_failure()), Wire(include_stack_trace=False))))
-    assert "stackTrace" not in told
-    assert told["error"] == "ValueError: no luck"
+def test_stack_trace_is_left_out_if_the_settings_say_so() -> None:
+    shown = payload(body(notification_of(Failed(a_failure()), NotificationFormat(include_stack_trace=False))))
+    assert "stackTrace" not in shown
+    assert shown["error"] == "ValueError: no luck"
 
 
-def test_the_event_is_named_by_the_settings() -> None:
-    assert orjson.loads(body(news(Succeeded(None), Wire(event="งานเสร็จ"))))[0] == "งานเสร็จ"
+def test_event_has_the_name_from_the_settings() -> None:
+    assert orjson.loads(body(notification_of(Succeeded(None), NotificationFormat(event="งานเสร็จ"))))[0] == "งานเสร็จ"
 
 
-@pytest.mark.parametrize(("exact", "told"), [(0.004, 0.0), (0.005001, 0.01), (1234.5678, 1234.57), (2.0, 2.0)])
-def test_a_duration_has_two_decimals(exact: float, told: float) -> None:
-    assert payload(body(news(Succeeded(None), duration_ms=exact)))["duration"] == told
+@pytest.mark.parametrize(("exact", "shown"), [(0.004, 0.0), (0.005001, 0.01), (1234.5678, 1234.57), (2.0, 2.0)])
+def test_duration_has_two_decimals(exact: float, shown: float) -> None:
+    assert payload(body(notification_of(Succeeded(None), duration_ms=exact)))["duration"] == shown
 
 
 def test_thai_is_sent_as_utf_8() -> None:
-    encoded = body(news(Failed(a_failure("ไม่พบแฟ้ม")), job=a_job(user_id="สมชาย")))
+    encoded = body(notification_of(Failed(a_failure("ไม่พบแฟ้ม")), job=a_claimed_job(user_id="สมชาย")))
     assert "ไม่พบแฟ้ม".encode() in encoded
     assert "สมชาย".encode() in encoded
     assert b"\\u" not in encoded
@@ -174,27 +176,31 @@ def test_thai_is_sent_as_utf_8() -> None:
 
 @given(st.integers(min_value=1, max_value=2**63 - 1))
 def test_any_sequence_number_makes_valid_json(sequence: int) -> None:
-    assert payload(body(news(Succeeded(None)), sequence))["sequence"] == sequence
+    assert payload(body(notification_of(Succeeded(None)), sequence))["sequence"] == sequence
 
 
 # -- the id --------------------------------------------------------------------------------------------------
 
 
-def test_each_run_has_one_id_whatever_its_end() -> None:
-    job = a_job(run=2, attempt=1)
-    ends = [news(Succeeded(None), job=job), news(Failed(a_failure()), job=job), news(Cancelled(a_failure()), job=job)]
-    waiting = cancelled_before_run(a_record(id=job.id, run=2), NOON, Wire())
+def test_notification_id_is_the_same_for_every_outcome_of_a_run() -> None:
+    job = a_claimed_job(run=2, attempt=1)
+    ends = [
+        notification_of(Succeeded(None), job=job),
+        notification_of(Failed(a_failure()), job=job),
+        notification_of(CancelledOutcome(a_failure()), job=job),
+    ]
+    waiting = cancelled_before_run(a_record(id=job.id, run=2), NOON, NotificationFormat())
     assert {notification.id for notification in ends if notification} | {waiting.id} == {notification_id(job.id, 2)}
     assert payload(body(ends[0]))["notificationId"] == notification_id(job.id, 2)
 
 
-def test_the_id_is_published_and_never_changes() -> None:
+def test_notification_id_equals_the_published_example() -> None:
     """Receivers remember it across our releases."""
     assert str(NAMESPACE) == "6f0c3a52-95f4-5d0b-9f4e-0f9f1d1c7f11"
     assert notification_id("0199a1b2-0000-7000-8000-000000000001", 1) == "08f743cc-36ae-5076-9676-baa4d6cf2c63"
 
 
-def test_the_next_run_has_another_id() -> None:
+def test_notification_id_of_the_next_run_differs() -> None:
     assert notification_id("a", 1) != notification_id("a", 2)
 
 
@@ -204,29 +210,29 @@ THAI = "ที่นี่กำลังทดสอบน้ำตก" * 400
 EMOJI = "👩🏽‍🚀🇹🇭e\u0301" * 400
 
 
-def test_what_fits_is_not_touched() -> None:
-    assert "truncated" not in payload(body(news(Failed(a_failure(THAI, EMOJI)))))
+def test_notification_within_the_limit_is_not_truncated() -> None:
+    assert "truncated" not in payload(body(notification_of(Failed(a_failure(THAI, EMOJI)))))
 
 
-def test_the_stack_trace_gives_way_first() -> None:
-    told = payload(body(news(Failed(a_failure("ข้อผิดพลาด", THAI)), Wire(max_payload=2048))))
-    assert told["truncated"] is True
-    assert told["error"] == "ข้อผิดพลาด"
-    assert 0 < len(told["stackTrace"]) < len(THAI)
-    assert THAI.startswith(told["stackTrace"])
+def test_notification_over_the_limit_truncates_the_stack_trace_first() -> None:
+    shown = payload(body(notification_of(Failed(a_failure("ข้อผิดพลาด", THAI)), NotificationFormat(max_payload=2048))))
+    assert shown["truncated"] is True
+    assert shown["error"] == "ข้อผิดพลาด"
+    assert 0 < len(shown["stackTrace"]) < len(THAI)
+    assert THAI.startswith(shown["stackTrace"])
 
 
-def test_then_the_error_gives_way() -> None:
-    told = payload(body(news(Failed(a_failure(THAI, THAI)), Wire(max_payload=2048))))
-    assert told["stackTrace"] == ""
-    assert 0 < len(told["error"]) < len(THAI)
-    assert told["errorId"] == "0123456789ab"
+def test_notification_over_the_limit_truncates_the_error_after_the_stack_trace() -> None:
+    shown = payload(body(notification_of(Failed(a_failure(THAI, THAI)), NotificationFormat(max_payload=2048))))
+    assert shown["stackTrace"] == ""
+    assert 0 < len(shown["error"]) < len(THAI)
+    assert shown["errorId"] == "0123456789ab"
 
 
-def test_a_result_that_is_text_is_cut_and_any_other_is_left_out() -> None:
-    wire = Wire(max_payload=2048, include_result=True)
-    text = payload(body(news(Succeeded(orjson.dumps(THAI)), wire)))
-    table = payload(body(news(Succeeded(orjson.dumps({"names": [THAI]})), wire)))
+def test_result_over_the_limit_is_cut_if_it_is_text_and_left_out_otherwise() -> None:
+    wire = NotificationFormat(max_payload=2048, include_result=True)
+    text = payload(body(notification_of(Succeeded(orjson.dumps(THAI)), wire)))
+    table = payload(body(notification_of(Succeeded(orjson.dumps({"names": [THAI]})), wire)))
     assert (text["truncated"], table["truncated"]) == (True, True)
     assert 0 < len(text["result"]) < len(THAI)
     assert table["result"] is None
@@ -234,10 +240,12 @@ def test_a_result_that_is_text_is_cut_and_any_other_is_left_out() -> None:
 
 @pytest.mark.parametrize("text", [THAI, EMOJI])
 @pytest.mark.parametrize("limit", range(1500, 1540))
-def test_texts_are_cut_between_graphemes(text: str, limit: int) -> None:
-    told = payload(body(news(Failed(a_failure("x", text)), Wire(max_payload=limit))))["stackTrace"]
+def test_text_over_the_limit_is_cut_between_graphemes(text: str, limit: int) -> None:
+    shown = payload(body(notification_of(Failed(a_failure("x", text)), NotificationFormat(max_payload=limit))))[
+        "stackTrace"
+    ]
     graphemes = regex.findall(r"\X", text)
-    assert "".join(graphemes[: len(regex.findall(r"\X", told))]) == told
+    assert "".join(graphemes[: len(regex.findall(r"\X", shown))]) == shown
 
 
 characters = st.one_of(st.sampled_from('กิ์ำ้"\\\n\x00\u2028👩🏽\u200d🚀🇹🇭'), st.characters(exclude_categories=["Cs"]))
@@ -246,15 +254,15 @@ texts = st.builds(str.__mul__, st.text(characters, max_size=200), st.sampled_fro
 
 @given(texts, texts, st.integers(min_value=1024, max_value=8192), st.integers(min_value=1, max_value=2**63 - 1))
 @settings(max_examples=150, deadline=None)
-def test_no_frame_is_larger_than_the_limit(error: str, trace: str, limit: int, sequence: int) -> None:
-    notification = news(Failed(a_failure(error, trace)), Wire(max_payload=limit))
+def test_frame_is_never_larger_than_the_limit(error: str, trace: str, limit: int, sequence: int) -> None:
+    notification = notification_of(Failed(a_failure(error, trace)), NotificationFormat(max_payload=limit))
     encoded = body(notification, sequence)
     assert len(encoded) + FRAME <= limit
-    told = payload(encoded)
-    whole = (told["error"], told["stackTrace"]) == (error, trace)
-    assert whole or told["truncated"] is True
-    assert error.startswith(told["error"])
-    assert trace.startswith(told["stackTrace"])
+    shown = payload(encoded)
+    whole = (shown["error"], shown["stackTrace"]) == (error, trace)
+    assert whole or shown["truncated"] is True
+    assert error.startswith(shown["error"])
+    assert trace.startswith(shown["stackTrace"])
     # Sent again by hand, and to the same peer, it need not be cut a second time.
     again = redelivered(encoded, 999)
     assert len(again) + FRAME <= limit
@@ -263,8 +271,8 @@ def test_no_frame_is_larger_than_the_limit(error: str, trace: str, limit: int, s
 
 @given(texts, texts, st.integers(min_value=1024, max_value=8192))
 @settings(max_examples=100, deadline=None)
-def test_a_stored_body_is_cut_down_for_a_smaller_peer(error: str, trace: str, limit: int) -> None:
-    stored = body(news(Failed(a_failure(error, trace))))
+def test_refit_truncates_a_stored_body_for_a_smaller_limit(error: str, trace: str, limit: int) -> None:
+    stored = body(notification_of(Failed(a_failure(error, trace))))
     fitted = refit(stored, limit)
     assert len(fitted) + FRAME <= limit
     assert payload(fitted)["notificationId"] == payload(stored)["notificationId"]
@@ -273,21 +281,21 @@ def test_a_stored_body_is_cut_down_for_a_smaller_peer(error: str, trace: str, li
         assert fitted is stored
 
 
-def test_a_redelivery_says_the_how_manieth_it_is() -> None:
-    stored = body(news(Succeeded(None)))
+def test_redelivered_adds_the_number_of_redeliveries() -> None:
+    stored = body(notification_of(Succeeded(None)))
     assert payload(redelivered(stored, 2)) == payload(stored) | {"redelivery": 2}
     assert payload(redelivered(redelivered(stored, 1), 2)) == payload(stored) | {"redelivery": 2}
 
 
-def test_the_same_run_makes_the_same_bytes() -> None:
-    job = a_job()
-    assert body(news(Failed(a_failure()), job=job)) == body(news(Failed(a_failure()), job=job))
+def test_notification_of_the_same_run_has_the_same_bytes() -> None:
+    job = a_claimed_job()
+    assert body(notification_of(Failed(a_failure()), job=job)) == body(notification_of(Failed(a_failure()), job=job))
 
 
 # -- progress ------------------------------------------------------------------------------------------------
 
 
-def test_progress_is_a_message_on_the_way() -> None:
+def test_progress_has_exactly_the_fields_of_the_contract() -> None:
     assert orjson.loads(progress("job-1", "echo", "user-1", 40.0, "ครึ่งทาง", "socket-notification")) == [
         "socket-notification",
         {
@@ -305,7 +313,7 @@ def test_progress_is_a_message_on_the_way() -> None:
     ]
 
 
-def test_names_of_the_wire_are_spelled_in_one_file_only() -> None:
+def test_wire_messages_are_spelled_in_one_file_only() -> None:
     names = re.compile(r"Task (Finish|Failed|Progress)")
     sources = Path(worker.__file__).parent.rglob("*.py")
     assert {path.name for path in sources if names.search(path.read_text(encoding="utf-8"))} == {"notification.py"}

@@ -1,4 +1,4 @@
-"""SQLite's errors, made for real, in our words."""
+"""Errors that SQLite really raises become errors of the store."""
 
 import sqlite3
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import StoreCorrupt, StoreFull, StoreLocked, StoreUnwritable
-from worker.queues.sqlite_errors import translated
+from worker.stores.sqlite.errors import translate
 
 PATH = Path("/var/lib/worker/queue.db")
 
@@ -23,54 +23,54 @@ def caught(*statements: str, database: str = ":memory:") -> sqlite3.Error:
     raise AssertionError("nothing went wrong")
 
 
-def test_a_full_database_is_full() -> None:
+def test_translate_of_a_full_database_returns_store_full() -> None:
     exc = caught(
         "PRAGMA max_page_count = 3",
         "CREATE TABLE t (x)",
         "INSERT INTO t VALUES (zeroblob(100000))",
     )
-    error = translated(exc, PATH)
+    error = translate(exc, PATH)
     assert isinstance(error, StoreFull)
-    assert "make room" in str(error)
+    assert "free some space" in str(error)
 
 
-def test_a_file_that_is_no_database_is_corrupt(tmp_path: Path) -> None:
+def test_translate_of_a_file_that_is_not_a_database_returns_store_corrupt(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_bytes(b"this is a letter to my mother, " * 100)
-    error = translated(caught("SELECT * FROM sqlite_schema", database=str(tmp_path / "x.db")), PATH)
+    error = translate(caught("SELECT * FROM sqlite_schema", database=str(tmp_path / "x.db")), PATH)
     assert isinstance(error, StoreCorrupt)
     assert "db recover" in str(error)
 
 
-def test_a_read_only_database_is_unwritable(tmp_path: Path) -> None:
+def test_translate_of_a_read_only_database_returns_store_unwritable(tmp_path: Path) -> None:
     caught_error = caught("PRAGMA query_only = ON", "CREATE TABLE t (x)")
-    assert isinstance(translated(caught_error, PATH), StoreUnwritable)
+    assert isinstance(translate(caught_error, PATH), StoreUnwritable)
 
 
-def test_a_missing_folder_is_unwritable(tmp_path: Path) -> None:
+def test_translate_of_a_missing_folder_returns_store_unwritable(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError) as raised:
         sqlite3.connect(tmp_path / "no" / "such" / "x.db")
-    assert isinstance(translated(raised.value, PATH), StoreUnwritable)
+    assert isinstance(translate(raised.value, PATH), StoreUnwritable)
 
 
-def test_a_lock_of_another_program_is_a_lock(tmp_path: Path) -> None:
+def test_translate_of_a_locked_database_returns_store_locked(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    error = translated(caught("BEGIN IMMEDIATE", database=str(tmp_path / "x.db")), PATH)
+    error = translate(caught("BEGIN IMMEDIATE", database=str(tmp_path / "x.db")), PATH)
     other.close()
     assert isinstance(error, StoreLocked)
     assert str(PATH) in str(error)
 
 
-def test_a_refused_row_is_a_wrong_value() -> None:
+def test_translate_of_a_violated_constraint_returns_value_error() -> None:
     exc = caught("CREATE TABLE t (x INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1), (1)")
-    assert isinstance(translated(exc, PATH), ValueError)
+    assert isinstance(translate(exc, PATH), ValueError)
 
 
-def test_a_mistake_in_a_statement_stays_what_it_is() -> None:
+def test_translate_of_a_syntax_error_returns_it_unchanged() -> None:
     exc = caught("SELEKT 1")
-    assert translated(exc, PATH) is exc
+    assert translate(exc, PATH) is exc
 
 
-def test_what_is_not_sqlites_stays_what_it_is() -> None:
+def test_translate_of_another_exception_returns_it_unchanged() -> None:
     exc = KeyError("x")
-    assert translated(exc, PATH) is exc
+    assert translate(exc, PATH) is exc

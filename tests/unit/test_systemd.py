@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.systemd import Systemd
+from worker.service.systemd import Systemd
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -27,18 +27,18 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
         yield address, receiver
 
 
-def test_every_word_is_one_datagram(manager: tuple[str, socket.socket]) -> None:
+def test_each_notification_to_systemd_is_one_datagram(manager: tuple[str, socket.socket]) -> None:
     address, receiver = manager
     systemd = Systemd.from_environment({"NOTIFY_SOCKET": address})
     systemd.ready("พร้อม")
     systemd.status("12 jobs")
     systemd.watchdog()
     systemd.stopping("draining")
-    heard = [receiver.recv(4096).decode() for _ in range(4)]
-    assert heard == ["READY=1\nSTATUS=พร้อม", "STATUS=12 jobs", "WATCHDOG=1", "STOPPING=1\nSTATUS=draining"]
+    received = [receiver.recv(4096).decode() for _ in range(4)]
+    assert received == ["READY=1\nSTATUS=พร้อม", "STATUS=12 jobs", "WATCHDOG=1", "STOPPING=1\nSTATUS=draining"]
 
 
-def test_reloading_tells_when_it_began(manager: tuple[str, socket.socket]) -> None:
+def test_reloading_includes_the_monotonic_time(manager: tuple[str, socket.socket]) -> None:
     address, receiver = manager
     before = time.monotonic_ns() // 1000
     Systemd.from_environment({"NOTIFY_SOCKET": address}).reloading()
@@ -50,11 +50,11 @@ def test_reloading_tells_when_it_began(manager: tuple[str, socket.socket]) -> No
 def test_without_systemd_nothing_is_sent() -> None:
     systemd = Systemd.from_environment({})
     assert systemd == Systemd(None, None)
-    systemd.ready("nobody listens")
+    systemd.ready("no receiver")
 
 
-def test_a_manager_that_has_gone_is_no_error(tmp_path: Path) -> None:
-    Systemd(f"{tmp_path}/gone", None).ready("nobody listens")
+def test_missing_systemd_socket_raises_nothing(tmp_path: Path) -> None:
+    Systemd(f"{tmp_path}/gone", None).ready("no receiver")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_manager_that_has_gone_is_no_error(tmp_path: Path) -> None:
         ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
     ],
 )
-def test_the_watchdog_is_fed_twice_as_often_as_it_asks_and_only_by_who_is_meant(
+def test_watchdog_interval_is_half_the_limit_and_only_for_this_process(
     environ: dict[str, str], seconds: float | None
 ) -> None:
     assert Systemd.from_environment(environ).watchdog_seconds == seconds

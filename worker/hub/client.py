@@ -1,37 +1,43 @@
-"""One client of the hub, whichever door it came by: who it is, what it wants, what it was given and has read.
+"""One client of the hub, on either endpoint: its identity, its subscriptions, what it was sent and has read.
 
 Knows no inbox and no other client.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from worker.clock import Clock
-from worker.hub.auth import Identity
-from worker.hub.news import News
-from worker.hub.peer import Peer
-from worker.hub.stats import ClientFigures
+from worker.core.clock import Clock
+from worker.hub.messages import Message
+from worker.hub.stats import ClientStats
+from worker.hub.subscriptions import Subscriptions
+from worker.hub.tokens import Identity
+from worker.hub.transports.connections import Connection
+from worker.hub.transports.transport import SharedMessage
 
-_RECENT: Final = 256
+_RECENT_IDS: Final = 256
 
 
-class Dialect(Protocol):
-    """How one kind of receiver wants its news worded. Equal dialects word alike, so one encoding serves all."""
+class Encoder(Protocol):
+    """How one kind of client wants its messages. Equal encoders give equal bytes, so one encoding serves all."""
 
-    def word(self, news: News, position: tuple[str, int] | None) -> bytes:
-        """The text message. `position`: epoch and seq; None for what is not stored."""
+    def encode(self, message: Message, position: tuple[str, int] | None) -> bytes:
+        """Return the text to send. `position`: epoch and seq; None for a message outside the client's inbox."""
+        ...
+
+    def encode_own(self, message_type: str, data: Any) -> bytes:
+        """Return a message of another type than notifications and progress."""
         ...
 
     def __hash__(self) -> int: ...
 
 
-class Batch(Protocol):
-    """Takes a client's progress messages together."""
+class ProgressSender(Protocol):
+    """Sends a client's progress messages, several at a time."""
 
-    def put(self, job_id: str | None, frame: bytes) -> None: ...
+    def put(self, job_id: str | None, message: SharedMessage) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -40,84 +46,142 @@ class Client:
 
     id: str
     identity: Identity
-    door: str
+    endpoint: str
     address: str
-    peer: Peer
-    dialect: Dialect
-    farewell: Callable[[int, str], None]
-    """Tells the client in its door's words why it is ended."""
-    ask: Callable[[], None] | None
-    """Pings it; whoever hears the answer calls Core.proved() with the `given` of the time of asking. None: its answer
-    would prove nothing, or it keeps a place; it says itself what it has read."""
+    connection: Connection
+    encoder: Encoder
+    send_ping: Callable[[], None] | None
+    """Pings the client; the answer is reported to Hub.on_pong() with the `last_sent_seq` of the time of the ping.
+    None: an answer would prove nothing, or the client itself reports what it has read."""
     since: float
+    """Wall clock, seconds since 1970."""
     since_monotonic: float
     clock: Clock
-    topics: Container[str] | None = None
-    """The types of news it wants; None: all."""
-    batch: Batch | None = None
+    subscriptions: Subscriptions | None = None
+    """The types of messages it wants; None: all."""
+    joined_rooms: set[str] = field(default_factory=set)
+    """The rooms that it entered by a command."""
+    watches_one_job: bool = False
+    """Whether it gets the messages of one job alone, and not those of its user."""
+    progress_sender: ProgressSender | None = None
     last_pong: float | None = None
     received: int = 0
     sent: int = 0
-    replay: "asyncio.Task[None] | None" = field(default=None)
+    replay: "asyncio.Task[None] | None" = None
     epoch: str = ""
-    """Of its user's inbox, when it came."""
-    catching_up: bool = False
-    """On its way through its backlog."""
-    given: int = 0
-    """The newest seq it was given."""
-    proven: int = 0
-    """The newest seq it has certainly read: it said so, or has answered a ping that came after it."""
-    asking: bool = False
-    """A ping is out to prove what was given."""
-    recent: deque[str] | None = None
-    """The notification ids of its user's that it was given last: only of these it can say that it has shown them."""
+    """The epoch of its user's inbox when the client connected."""
+    replaying: bool = False
+    """Whether it is still being sent what it missed."""
+    last_sent_seq: int = 0
+    last_read_seq: int = 0
+    """The newest number it has certainly read: it said so, or answered a ping that was sent afterwards."""
+    ping_pending: bool = False
+    """Whether a ping that is to confirm `last_sent_seq` is unanswered."""
+    recent_ids: deque[str] | None = None
+    """The ids of its user's notifications that it was sent last: only these it can report as shown."""
 
-    def note(self, notification_id: str | None) -> None:
-        """It is given this one, which is its user's own."""
+    def __post_init__(self) -> None:
+        self.connection.is_proven = True
+
+    def remember_sent(self, notification_id: str | None) -> None:
+        """Note that the client is sent this notification of its user."""
         if notification_id is not None:
-            if self.recent is None:
-                self.recent = deque(maxlen=_RECENT)
-            self.recent.append(notification_id)
+            if self.recent_ids is None:
+                self.recent_ids = deque(maxlen=_RECENT_IDS)
+            self.recent_ids.append(notification_id)
 
-    def ponged(self) -> None:
+    def forget_sent(self, notification_id: str) -> bool:
+        """Forget a notification that the client was sent; return False if it was not, or was forgotten before."""
+        if self.recent_ids is None or notification_id not in self.recent_ids:
+            return False
+        self.recent_ids.remove(notification_id)
+        return True
+
+    def record_pong(self) -> None:
+        """Note that the client answered a ping."""
         self.last_pong = self.clock.now()
 
-    def end(self, code: int, reason: str) -> None:
-        """Say why, then close."""
-        if not self.peer.closing:
-            self.farewell(code, reason)
-            self.peer.close(code, reason)
+    def close(self, code: int, reason: str) -> None:
+        """Send the reason, then close the connection."""
+        self.connection.close(code, reason)
 
-    def may_see(self, news: News) -> bool:
-        return self.identity.is_admin or self.identity.user == news.user
+    def may_see(self, message: Message) -> bool:
+        """Return whether the message is its user's, or the client is an administrator's."""
+        return self.identity.is_admin or self.identity.user == message.user
 
-    def will_be_given(self, news: News) -> bool:
-        """It comes with the backlog, in its order."""
-        return self.catching_up and not news.volatile and self.identity.user == news.user
+    def gets_by_replay(self, message: Message) -> bool:
+        """Return whether the message will come with the replay, in its order."""
+        return self.replaying and not message.volatile and self.identity.user == message.user
 
-    def takes(self, topic: str) -> bool:
-        return not self.peer.closing and (self.topics is None or topic in self.topics)
+    def subscribe(self, message_type: str) -> None:
+        """Subscribe to a type, or to all with `*`. MalformedPacket: to too many."""
+        self.subscriptions = self.subscriptions or Subscriptions()
+        self.subscriptions.add(message_type)
 
-    def give(self, news: News, frame: bytes) -> None:
+    def unsubscribe(self, message_type: str) -> None:
+        """Unsubscribe from a type, or from all with `*`. MalformedPacket: from too many."""
+        self.subscriptions = self.subscriptions or Subscriptions()
+        self.subscriptions.remove(message_type)
+
+    def wants(self, message_type: str) -> bool:
+        """Return whether the client is connected and subscribed to this type."""
+        return self.connection.transport.close_code is None and (
+            self.subscriptions is None or message_type in self.subscriptions
+        )
+
+    def send_shared(self, encoded: SharedMessage) -> None:
+        """Send a message that is not one of the inbox and was encoded for this client's kind."""
         self.sent += 1
-        if not news.volatile:
-            self.peer.write(frame)
-        elif self.batch is None:
-            self.peer.write_volatile(frame)
-        else:
-            self.batch.put(news.job_id, frame)
+        self.connection.transport.send_shared(encoded)
 
-    def figures(self, rooms: Iterable[str]) -> ClientFigures:
-        return ClientFigures(
+    def deliver(self, message: Message, encoded: SharedMessage) -> None:
+        """Send a message that was encoded for this client's kind."""
+        self.sent += 1
+        if not message.volatile:
+            self.connection.transport.send_shared(encoded)
+        elif self.progress_sender is None:
+            self.connection.transport.send_volatile(encoded)
+        else:
+            self.progress_sender.put(message.job_id, encoded)
+
+    def stats(self, rooms: Iterable[str]) -> ClientStats:
+        """Return the client's statistics."""
+        return ClientStats(
             id=self.id,
             user_id=self.identity.user,
-            door=self.door,
+            endpoint=self.endpoint,
             address=self.address,
             since=self.since,
             last_pong=self.last_pong,
             sent=self.sent,
             received=self.received,
-            dropped=self.peer.dropped,
-            waiting_bytes=self.peer.waiting,
+            dropped=self.connection.transport.dropped,
+            waiting_bytes=self.connection.transport.waiting_bytes,
             rooms=tuple(sorted(rooms)),
         )
+
+
+def send_to_each(
+    clients: Iterable[Client], encode: Callable[[Encoder], bytes], send: Callable[[Client, SharedMessage], None]
+) -> None:
+    """Send each client the message as its kind gets it: encoded once for each kind.
+
+    Clients of one kind have the same encoder, not just an equal one (Hub.add_client): to compare takes longer than to
+    send.
+    """
+    encoded: dict[int, SharedMessage] = {}
+    for client in clients:
+        kind = id(client.encoder)
+        message = encoded.get(kind)
+        if message is None:
+            message = encoded[kind] = client.connection.share(encode(client.encoder))
+        send(client, message)
+
+
+def deliver_to(clients: Iterable[Client], message: Message, position: tuple[str, int] | None) -> None:
+    """Send the message to each client."""
+    send_to_each(
+        clients,
+        lambda encoder: encoder.encode(message, position),
+        lambda client, encoded: client.deliver(message, encoded),
+    )

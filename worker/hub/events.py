@@ -1,4 +1,4 @@
-"""What happened in the hub, said once; logs and metrics listen."""
+"""What happens in the hub. Each event is emitted once; logs and metrics listen."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ class HubStarted:
 @dataclass(frozen=True, slots=True)
 class HubStopped:
     clients: int
-    """How many were connected when it stopped."""
+    """The number of clients that were connected when the hub stopped."""
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class KeyCreated:
-    """A signing key was made at first start."""
+    """The first start created a signing key."""
 
     path: str
 
@@ -29,22 +29,23 @@ class ClientConnected:
     client_id: str
     user_id: str | None
     """None: the worker in this process."""
-    door: str
+    endpoint: str
+    """`socket.io` or `websocket`."""
     address: str
     replayed: int
-    """Messages it had missed and is given now."""
+    """The number of messages the client had missed, on the first page of its replay."""
     recovered: bool | None
-    """None: it did not say where it had got to."""
+    """Whether nothing after the client's position was lost; None: the client sent no position."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientDisconnected:
     client_id: str
     user_id: str | None
-    door: str
+    endpoint: str
     address: str
     code: int
-    """The close code that ended it, whichever side sent it (RFC 6455, 7.4; 4000 and up are ours)."""
+    """The close code, of whichever side closed (RFC 6455, 7.4; 4000 and up are the hub's own)."""
     reason: str
     seconds: float
     sent: int
@@ -52,17 +53,17 @@ class ClientDisconnected:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientRefused:
-    """Somebody was turned away at the door: bad token, wrong namespace, too many, silent."""
+class ClientRejected:
+    """A client was not admitted: bad token, wrong namespace, too many connections, no authentication in time."""
 
-    door: str
+    endpoint: str
     address: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class MessageRefused:
-    """A client sent what it may not send, or what nobody can read."""
+class MessageRejected:
+    """A client sent a message that is not valid or not allowed."""
 
     client_id: str
     user_id: str | None
@@ -70,8 +71,8 @@ class MessageRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class NewsShown:
-    """A page says that its user has been shown a notification."""
+class NotificationShown:
+    """A page reports that it has shown a notification to its user."""
 
     client_id: str
     user_id: str | None
@@ -80,32 +81,37 @@ class NewsShown:
 
 @dataclass(frozen=True, slots=True)
 class InboxFailed:
-    """The inbox could not be written or read; publishers are cut off and will send again. Told once until it works."""
+    """The inbox cannot be written or read; publishers are disconnected and will send again. Emitted once per outage."""
 
     error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRestored:
+    """The inbox, which had failed, has accepted a notification."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedInboxLost:
-    """The Redis of the hubs is away: nothing is accepted until it is back."""
+    """The hubs' Redis cannot be reached: nothing is accepted until it can."""
 
     where: str
     error: BaseException
 
 
 @dataclass(frozen=True, slots=True)
-class SharedInboxBack:
-    """It is back, and what was missed has been fetched."""
+class SharedInboxRestored:
+    """The hubs' Redis can be reached again, and everything missed has been fetched."""
 
     where: str
     seconds: float
     users: int
-    """For whom it was asked."""
+    """The number of users whose inboxes were checked."""
 
 
 @dataclass(frozen=True, slots=True)
-class InboxForgetful:
-    """The Redis is set up so that it may forget what was accepted."""
+class InboxNotDurable:
+    """The hubs' Redis is configured in a way that may lose what was accepted."""
 
     where: str
     reason: str

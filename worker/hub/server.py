@@ -1,266 +1,331 @@
-"""The hub as a whole: built from settings, mounted on an application, started, stopped."""
+"""The hub as a whole: built from its configuration, mounted on an application, started, stopped."""
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from ipaddress import ip_network
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final
 
+import orjson
 from aiohttp import web
 
-from config.settings import AdminUiSettings, HubSettings, WebSocketSettings
-from worker.clock import Clock
-from worker.events import Emit, LoopFailed, StoreCreated
-from worker.hub.acceptor import UNAUTHORIZED, Acceptor, Sizes
-from worker.hub.admin import AdminSpace
-from worker.hub.admin_login import Logins
-from worker.hub.auth import Key, authority_for
-from worker.hub.core import Core
-from worker.hub.engine import Namespace, SocketIoDoor, Timing
-from worker.hub.events import HubStarted, HubStopped, KeyCreated
-from worker.hub.guard import Caps, Guard
-from worker.hub.inbox import Inbox
-from worker.hub.keeping import Inboxes, Limits
-from worker.hub.ledger import MEMORY
-from worker.hub.native import Cancel, NativeDoor
-from worker.hub.news import News, Stored
-from worker.hub.orgspace import OrgSpace
-from worker.hub.peer import Bounds
-from worker.hub.signing import secret_of
-from worker.hub.stats import ClientFigures, HubFigures
+from config.webhook_secret import webhook_secret
+from worker.core.clock import Clock
+from worker.core.events import Emit, LoopFailed, StoreCreated
+from worker.core.loop_failures import LoopFailures
+from worker.hub.close_codes import GOING_AWAY, UNAUTHORIZED
+from worker.hub.commands import CancelJob, ClientCommands
+from worker.hub.config import HubConfig
+from worker.hub.connection_limits import ConnectionLimiter
+from worker.hub.engineio.server import ENDPOINT, EngineIoOptions, EngineIoServer
+from worker.hub.events import ClientRejected, HubStarted, HubStopped, KeyCreated
+from worker.hub.hub import Hub
+from worker.hub.inbox import Inbox, InboxListener
+from worker.hub.inboxes.sqlite import SqliteInbox
+from worker.hub.inboxes.sqlite_tables import MEMORY
+from worker.hub.messages import Message, StoredMessage
+from worker.hub.native.endpoint import NativeEndpoint, NativeOptions
+from worker.hub.room_commands import RoomCommands
+from worker.hub.socketio.admin_auth import AdminSessions
+from worker.hub.socketio.admin_namespace import AdminNamespace
+from worker.hub.socketio.org_namespace import OrgNamespace, OrgNamespaceOptions
+from worker.hub.socketio.server import Namespace, SocketIoServer
+from worker.hub.stats import ClientStats, HubStats
+from worker.hub.tokens import TokenService, load_token_service
+from worker.hub.transports.connections import ConnectionRegistry, MessageLimits
+from worker.hub.transports.websocket import WebSocketServer
+from worker.net.path_base import link_to
+from worker.net.rate_limit import BoundedReporter
 
-GOING_AWAY: Final = 1001
-_FAREWELL: Final = 0.25
-"""Seconds for clients to answer the close frame at shutdown."""
-_SWEEP_SECONDS: Final = 300.0
 NATIVE_PATH: Final = "/ws"
 NATIVE_JOB_PATH: Final = "/ws/tasks/{job_id}"
+DESCRIPTION_PATH: Final = "/asyncapi.json"
+_STOPPING: Final = "the hub is stopping"
+_CLOSE_SECONDS: Final = 0.5
+"""For clients to answer the close frame at shutdown."""
+_SWEEP_SECONDS: Final = 300.0
 
 
-class Hub:
-    """The org-socket server: one core, two doors."""
+class HubServer:
+    """The org-socket server: one hub behind two endpoints, Socket.IO and native WebSocket."""
 
-    def __init__(
-        self,
-        settings: HubSettings,
-        web_socket: WebSocketSettings,
-        *,
-        state: Path,
-        clock: Clock,
-        emit: Emit,
-        timing: Timing | None = None,
-        bounds: Bounds | None = None,
-        limits: Limits | None = None,
-        caps: Caps | None = None,
-        origins: Sequence[str] = (),
-        trusted_proxies: Sequence[str] = (),
-        open_rooms: bool = True,
-        keys: Mapping[str, Key] | None = None,
-        cancel: Cancel | None = None,
-    ) -> None:
-        """`state`: the folder of the key and the inbox. UnsafeKey, StoreUnwritable: the key cannot be used.
+    def __init__(self, config: HubConfig, clock: Clock, emit: Emit, cancel_job: CancelJob | None = None) -> None:
+        """`cancel_job`: how users cancel their jobs; None: there is no queue.
 
-        `keys`: further keys by `kid`, for rotation and for tokens of another issuer. `origins`: web origins
-        besides our own whose pages may connect. `cancel`: how users cancel their jobs; None: there is no queue.
+        UnsafeKey, StoreUnwritable: the signing key cannot be used.
         """
         self._emit = emit
-        self._admin: AdminSpace | None = None
         self._clock = clock
-        self._timing = timing or Timing()
-        self._path = "/" + web_socket.path.strip("/")
-        self.authority, made = authority_for(settings.jwt, state, clock, keys or {})
-        if made is not None:
-            emit(KeyCreated(str(made)))
-        self._core = Core(clock, self._happened)
-        self._inbox = self._core.inbox = self._inbox_of(settings, state, limits)
-        guard = Guard(
-            caps or Caps(),
-            clock.monotonic,
-            frozenset(origin.rstrip("/").lower() for origin in origins),
-            [ip_network(proxy, strict=False) for proxy in trusted_proxies],
+        self._config = config
+        self._path = "/" + config.web_socket.path.strip("/")
+        self._rejections: dict[str, BoundedReporter] = {}
+        self._descriptions: dict[str, bytes] = {}
+        """The description of the endpoints by the prefix of their paths, built when first requested."""
+        self.tokens, created_key = load_token_service(config.settings.jwt, config.state_dir, clock, config.keys)
+        self.tokens.allow_anonymous = config.settings.anonymous
+        if created_key is not None:
+            emit(KeyCreated(str(created_key)))
+        self.hub = Hub(clock, self._on_event)
+        self._inbox = self.hub.inbox = _new_inbox(config, clock, emit, self)
+        self._registry = self._new_registry()
+        websockets = WebSocketServer(self._registry, config.send_limits)
+        commands = ClientCommands(self.hub, _room_commands(config, self.hub), cancel_job)
+        self._admin = _new_admin_namespace(config, self.hub, self.tokens)
+        socket_io = SocketIoServer(
+            self._namespaces(commands),
+            on_rejected=lambda address, reason: self.hub.emit_rejected(ENDPOINT, address, reason),
+            connect_seconds=config.timing.authentication,
         )
-        self._acceptor = Acceptor(
-            guard,
-            refused=self._core.refused,
-            failed=lambda error: emit(LoopFailed("hub", error, 0.0)),
-            pause=self._inbox.room,
-            sizes=Sizes(publisher=web_socket.max_payload),
-            bounds=bounds or Bounds(),
+        self._engine_io = EngineIoServer(
+            socket_io.new_receiver,
+            self._registry,
+            websockets,
+            EngineIoOptions(config.timing, allow_revision_3=config.settings.allow_eio3),
         )
-        traces = settings.stack_trace_to_users
-        space = OrgSpace(
-            self._core,
-            self.authority,
-            guard,
-            event=web_socket.event,
-            publisher_limit=web_socket.max_payload,
-            traces=traces,
+        self._native = NativeEndpoint(
+            self.hub, self.tokens, self._registry, websockets, _native_options(config), commands
         )
-        namespaces: dict[str, Namespace] = {"/": space}
-        self._admin = self._admin_of(settings.admin_ui)
-        if self._admin is not None:
-            namespaces[settings.admin_ui.namespace] = self._admin
-        self._socket_io = SocketIoDoor(namespaces, self._acceptor, self._timing)
-        secret = settings.signing_secret
-        self._native = NativeDoor(
-            self._core,
-            self.authority,
-            self._acceptor,
-            handshake=self._timing.handshake,
-            traces=traces,
-            open_rooms=open_rooms,
-            cancel=cancel,
-            signing_secret=None if secret is None else secret_of(secret.get_secret_value()),
-        )
-        self._beating: asyncio.Task[None] | None = None
+        self._timer: asyncio.Task[None] | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """What it takes of the application: a door that asks for API keys must leave these alone."""
-        return (self._path, self._path + "/", NATIVE_PATH, NATIVE_JOB_PATH)
+        """The paths that the hub serves: an HTTP API that asks for keys must leave these to it."""
+        return (self._path, self._path + "/", NATIVE_PATH, NATIVE_JOB_PATH, DESCRIPTION_PATH)
+
+    def on_shown(self, record: Callable[[str], None]) -> None:
+        """Call `record` with the id of each notification that a browser reports as shown; it must not block."""
+        self.hub.record_shown = record
 
     def mount(self, app: web.Application) -> None:
-        """Take the hub's paths of this application; it closes the hub when it shuts down, if nobody did before."""
+        """Serve the hub's paths of this application, and close the hub when the application shuts down."""
         for path in (self._path, self._path + "/"):
-            app.router.add_route("*", path, self._socket_io.handle)
+            app.router.add_route("*", path, self._engine_io.handle)
         for path in (NATIVE_PATH, NATIVE_JOB_PATH):
             app.router.add_get(path, self._native.handle)
-        app.on_shutdown.append(self._shutdown)
+        app.router.add_get(DESCRIPTION_PATH, self._describe)
+        app.on_shutdown.append(self._on_shutdown)
 
     async def start(self) -> None:
-        """Open the inbox. StoreLocked, StoreUnwritable, StoreCorrupt, SchemaTooNew."""
+        """Open the inbox. StoreLocked, StoreUnwritable, StoreCorrupt, SchemaTooNew: it cannot be used."""
         if await self._inbox.start():
             self._emit(StoreCreated(self._inbox.where))
-        for token_id in await self._inbox.revoked():
-            self.authority.revoke(token_id)
-        self._beating = asyncio.create_task(self._beat_for_ever(), name="hub-beat")
+        for token_id in await self._inbox.revoked_tokens():
+            self.tokens.revoke(token_id)
+        self._timer = asyncio.create_task(self._run_timer(), name="hub-timer")
         self._emit(HubStarted(self._path, self._inbox.where))
 
+    def check(self) -> None:
+        """Raise StoreReplaced or StoreUnwritable if the inbox is not the file that was opened, or cannot be written.
+
+        For a thread: blocks for as long as the disk takes to answer.
+        """
+        self._inbox.check()
+
     async def close(self) -> None:
-        """Tell the clients, drop their connections, write what waits. No DISCONNECT packet: it silences clients
-        for good, while a lost transport makes them come back."""
-        if self._beating is None:
+        """Close all connections, and write what waits.
+
+        Clients get no DISCONNECT packet: after that they would never reconnect, while they do after a lost connection.
+        """
+        if self._timer is None:
             return
-        began = self._clock.monotonic()
-        clients = len(self._core.clients)
-        self._acceptor.open = False
-        beating, self._beating = self._beating, None
-        beating.cancel()
-        await asyncio.wait([beating])
-        await self._drop_all()
+        started_at = self._clock.monotonic()
+        clients = len(self.hub.clients)
+        self._registry.accepting = False
+        timer, self._timer = self._timer, None
+        timer.cancel()
+        await asyncio.wait([timer])
+        await self._close_connections()
         await self._inbox.close()
-        self._emit(HubStopped(clients, self._clock.monotonic() - began))
+        self._emit(HubStopped(clients, self._clock.monotonic() - started_at))
+
+    @property
+    def may_share_tokens(self) -> bool:
+        """Whether other hubs may accept the tokens of this one: they share its inbox, or were given its key."""
+        return self._inbox.shared or self._config.settings.jwt.key is not None
 
     def worker_token(self) -> str:
-        """For the worker in this process; signed with a key that dies with it."""
-        return self.authority.mint_for_worker()
+        """Return a token for the worker in this process, signed with a key that ends with the process."""
+        return self.tokens.mint_for_worker()
 
-    def sockets_of(self, user: str) -> int:
-        """How many sockets the user has now: whether he is there."""
-        return len(self._core.clients_of(user))
+    # -- tokens ------------------------------------------------------------------------------------------------------
 
     async def revoke(self, token_id: str) -> int:
-        """Refuse the token with this `jti` from now on, for good, and end its sockets; how many there were here."""
-        ended = self.revoked(token_id)
+        """Reject the token with this `jti` from now on, permanently; return how many clients of it were closed here."""
+        closed = self.on_revoked(token_id)
         await self._inbox.revoke(token_id)
-        return ended
+        return closed
 
-    def arrived(self, stored: Stored) -> None:
-        """From a shared inbox."""
-        self._core.arrived(stored)
+    def set_known_keys(self, issuing_service: str, keys: frozenset[str]) -> int:
+        """Accept tokens issued to API keys of this service for these keys only; return how many clients were closed."""
+        self.tokens.issuing_service, self.tokens.known_keys = issuing_service, keys
+        gone = [one for one in self.hub.clients.values() if not self.tokens.accepts_key(one.identity.issued_to)]
+        for client in gone:
+            client.close(UNAUTHORIZED, "the API key of the token has been removed or changed")
+        return len(gone)
 
-    def passed(self, news: News) -> None:
-        """From another hub."""
-        self._core.passed(news)
+    # -- the inbox's listener ----------------------------------------------------------------------------------------
 
-    def lost(self, user: str) -> None:
-        """A shared inbox has begun anew."""
-        self._core.lost(user)
+    def on_stored(self, stored: StoredMessage) -> None:
+        self.hub.on_stored(stored)
 
-    def revoked(self, token_id: str) -> int:
-        """Some hub has revoked it: end its sockets here; how many there were."""
-        self.authority.revoke(token_id)
-        ended = [client for client in self._core.clients.values() if client.identity.token_id == token_id]
-        for client in ended:
-            client.end(UNAUTHORIZED, "the token is revoked")
+    def on_volatile(self, message: Message) -> None:
+        self.hub.on_volatile(message)
+
+    def on_reset(self, user: str) -> None:
+        self.hub.on_reset(user)
+
+    def on_revoked(self, token_id: str) -> int:
+        """Some hub revoked the token: close its clients here; return how many there were."""
+        self.tokens.revoke(token_id)
+        clients = [client for client in self.hub.clients.values() if client.identity.token_id == token_id]
+        for client in clients:
+            client.close(UNAUTHORIZED, "the token is revoked")
         if self._admin is not None:
-            self._admin.revoked(token_id)
-        return len(ended)
+            self._admin.on_revoked(token_id)
+        return len(clients)
 
-    def figures(self, *, clients: bool = True) -> HubFigures:
-        return self._core.figures(clients=clients)
+    # -- for operators -----------------------------------------------------------------------------------------------
 
-    def present(self, limit: int) -> tuple[ClientFigures, ...]:
-        """The first `limit` clients, those that came first."""
-        return self._core.present(limit)
+    def stats(self, *, clients: bool = True) -> HubStats:
+        """Return the hub's statistics, with or without those of each client."""
+        return self.hub.stats(clients=clients)
 
-    def rooms(self, limit: int) -> dict[str, int]:
-        """How many clients are in each of the first `limit` rooms."""
-        return self._core.rooms.sizes(limit)
+    def client_stats(self, limit: int) -> tuple[ClientStats, ...]:
+        """Return the statistics of the first `limit` clients, the oldest first."""
+        return self.hub.client_stats(limit)
 
-    def dismiss(self, client_id: str) -> bool:
-        """Close a client's connection, as an operator wants it; it may come back at once. False: it is not here."""
-        client = self._core.clients.get(client_id)
+    def room_sizes(self, limit: int) -> dict[str, int]:
+        """Return the number of clients in each of the first `limit` rooms."""
+        return self.hub.rooms.sizes(limit)
+
+    def disconnect(self, client_id: str) -> bool:
+        """Close a client's connection on an operator's request; return False if there is no such client.
+
+        The client may reconnect at once.
+        """
+        client = self.hub.clients.get(client_id)
         if client is not None:
-            client.end(GOING_AWAY, "closed by an operator")
+            client.close(GOING_AWAY, "closed by an operator")
         return client is not None
 
-    def _happened(self, event: object) -> None:
-        self._emit(event)
+    # -- internals ---------------------------------------------------------------------------------------------------
+
+    def _new_registry(self) -> ConnectionRegistry:
+        config = self._config
+        origins = frozenset(config.settings.allowed_origins)
+        return ConnectionRegistry(
+            ConnectionLimiter(config.connection_limits, self._clock.monotonic, origins, config.trusted_proxies),
+            on_rejected=self.hub.emit_rejected,
+            on_error=lambda error: self._emit(LoopFailed("hub", error, 0.0)),
+            wait_for_capacity=self._inbox.wait_for_capacity,
+            message_limits=MessageLimits(publisher=config.web_socket.max_payload),
+        )
+
+    def _namespaces(self, commands: ClientCommands) -> dict[str, Namespace]:
+        config = self._config
+        options = OrgNamespaceOptions(
+            event=config.web_socket.event,
+            publisher_limit=config.web_socket.max_payload,
+            stack_trace_to_users=config.settings.stack_trace_to_users,
+        )
+        org = OrgNamespace(self.hub, self.tokens, self._registry.limiter, commands, options)
+        namespaces: dict[str, Namespace] = dict.fromkeys(config.settings.namespaces, org)
         if self._admin is not None:
-            self._admin.hear(event)
+            namespaces[config.settings.admin_ui.namespace] = self._admin
+        return namespaces
 
-    def _admin_of(self, settings: AdminUiSettings) -> AdminSpace | None:
-        if not settings.enabled:
-            return None
-        logins = Logins(settings, self.authority, self._clock)
-        return AdminSpace(self._core, logins, settings.namespace, read_only=settings.read_only)
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, ClientRejected):
+            self._rejections_at(event.endpoint)(event.address, event.reason)
+        else:
+            self._emit(event)
+        if self._admin is not None:
+            self._admin.on_hub_event(event)
 
-    def _inbox_of(self, settings: HubSettings, state: Path, limits: Limits | None) -> Inboxes:
-        if settings.redis is not None:
-            # Costs a tenth of a second that hubs of their own need not pay.
-            from worker.hub.shared import SharedInbox
+    def _rejections_at(self, endpoint: str) -> BoundedReporter:
+        """Return what reports clients that this endpoint rejects: whatever they do, at a bounded rate."""
+        if endpoint not in self._rejections:
+            self._rejections[endpoint] = BoundedReporter(
+                lambda address, reason: self._emit(ClientRejected(endpoint, address, reason)), self._clock.monotonic
+            )
+        return self._rejections[endpoint]
 
-            return SharedInbox(settings.redis.get_secret_value(), self._clock, self._emit, self, limits)
-        in_memory = settings.inbox_path == MEMORY
-        return Inbox(None if in_memory else state / settings.inbox_path, self._clock, limits)
+    async def _describe(self, request: web.Request) -> web.Response:
+        base = link_to(request, "")
+        if base not in self._descriptions:
+            from worker.hub.asyncapi import asyncapi
 
-    async def _shutdown(self, _: web.Application) -> None:
+            self._descriptions[base] = orjson.dumps(asyncapi(self._path + "/", self._config.web_socket.event, base))
+        return web.Response(body=self._descriptions[base], content_type="application/json")
+
+    async def _on_shutdown(self, _: web.Application) -> None:
         await self.close()
 
-    async def _drop_all(self) -> None:
-        for client in tuple(self._core.clients.values()):
-            client.end(GOING_AWAY, "the hub is stopping")
-        for line in tuple(self._acceptor.lines):
-            line.peer.close(GOING_AWAY, "the hub is stopping")
-        await self._acceptor.emptied(_FAREWELL)
-        for line in tuple(self._acceptor.lines):
-            line.peer.abort()
-        await self._acceptor.emptied(_FAREWELL)
+    async def _close_connections(self) -> None:
+        for client in tuple(self.hub.clients.values()):
+            client.close(GOING_AWAY, _STOPPING)
+        self._registry.close_all(GOING_AWAY, _STOPPING)
+        await self._registry.wait_closed(_CLOSE_SECONDS)
+        self._registry.abort_all()
+        await self._registry.wait_closed(_CLOSE_SECONDS)
 
-    async def _beat_for_ever(self) -> None:
-        timing = self._timing
-        pause = min(1.0, timing.ping_interval / 4, timing.ping_timeout / 2, timing.handshake / 2)
+    async def _run_timer(self) -> None:
+        timing = self._config.timing
+        pause = min(1.0, timing.ping_interval / 4, timing.ping_timeout / 2, timing.authentication / 2)
         sweep_at = time.monotonic() + _SWEEP_SECONDS
+        failures = LoopFailures("hub", self._emit)
         while True:
             await asyncio.sleep(pause)
             try:
-                self._beat(time.monotonic())
+                self._check_deadlines(time.monotonic())
                 if time.monotonic() >= sweep_at:
                     sweep_at = time.monotonic() + _SWEEP_SECONDS
-                    self._acceptor.sweep()
+                    self._registry.sweep()
                     await self._inbox.prune()
-            except Exception as exc:  # noqa: BLE001 -- the heart must go on beating
-                self._emit(LoopFailed("hub", exc, pause))
+                    failures.succeeded()
+            except Exception as exc:  # noqa: BLE001 -- heartbeats must go on after a failure
+                failures.failed(exc, pause)
 
-    def _beat(self, now: float) -> None:
-        self._socket_io.beat(now)
-        self._native.beat(now)
+    def _check_deadlines(self, now: float) -> None:
+        self._engine_io.check_heartbeats(now)
+        self._native.check_deadlines(now)
         if self._admin is not None:
-            self._admin.beat(now)
+            self._admin.check_deadlines(now)
         wall = self._clock.now()
-        for client in tuple(self._core.clients.values()):
+        for client in tuple(self.hub.clients.values()):
             if client.identity.expires <= wall:
-                client.end(UNAUTHORIZED, "the token has expired")
+                client.close(UNAUTHORIZED, "the token has expired")
         self._inbox.flush()
+
+
+def _new_inbox(config: HubConfig, clock: Clock, emit: Emit, listener: InboxListener) -> Inbox:
+    settings = config.settings
+    if settings.redis is not None:
+        # Importing it takes a tenth of a second, which a single hub need not spend.
+        from worker.hub.inboxes.redis import RedisInbox
+
+        return RedisInbox(settings.redis.get_secret_value(), clock, emit, listener, config.inbox_limits)
+    path = None if settings.inbox_path == MEMORY else config.state_dir / settings.inbox_path
+    return SqliteInbox(path, clock, config.inbox_limits)
+
+
+def _new_admin_namespace(config: HubConfig, hub: Hub, tokens: TokenService) -> AdminNamespace | None:
+    settings = config.settings.admin_ui
+    if not settings.enabled:
+        return None
+    sessions = AdminSessions(settings, tokens, hub.clock)
+    return AdminNamespace(hub, sessions, settings.namespace, read_only=settings.read_only)
+
+
+def _room_commands(config: HubConfig, hub: Hub) -> RoomCommands:
+    return RoomCommands(hub, open_rooms=config.settings.open_rooms, event=config.web_socket.event)
+
+
+def _native_options(config: HubConfig) -> NativeOptions:
+    settings = config.settings
+    secret = settings.signing_secret
+    return NativeOptions(
+        auth_seconds=config.timing.authentication,
+        heartbeat=config.native_heartbeat,
+        stack_trace_to_users=settings.stack_trace_to_users,
+        signing_secret=None if secret is None else webhook_secret(secret.get_secret_value()),
+    )

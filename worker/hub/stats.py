@@ -1,16 +1,16 @@
-"""The hub's figures: counters that only grow, and a picture of who is there."""
+"""The hub's statistics: counters that only grow, and the state of the clients now. HubStats is public JSON."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class ClientFigures:
+class ClientStats:
     """One client. Times are wall clock, seconds since 1970."""
 
     id: str
     user_id: str | None
-    door: str
+    endpoint: str
     address: str
     since: float
     last_pong: float | None
@@ -22,32 +22,32 @@ class ClientFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class HubFigures:
-    """The hub now."""
+class HubStats:
+    """The whole hub."""
 
     connections_total: int
     connections_active: int
     messages_in: int
     messages_out: int
     notifications: int
-    """Stored in an inbox."""
+    """Notifications stored in an inbox."""
     repetitions: int
-    """Repeated notification ids, dropped."""
+    """Notifications that were dropped because their id was a repetition."""
     replayed: int
     shown: int
-    """Pages said that they showed one."""
+    """Notifications that pages reported as shown."""
     errors: int
     refused: int
     rooms: int
     users: int
-    """With at least one socket."""
+    """Users with at least one client."""
     close_codes: dict[int, int]
-    clients: tuple[ClientFigures, ...] = ()
+    clients: tuple[ClientStats, ...] = ()
 
 
 @dataclass(slots=True)
-class Counters:
-    """What is counted as it happens."""
+class HubCounters:
+    """Counters that only grow."""
 
     connections: int = 0
     messages_in: int = 0

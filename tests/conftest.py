@@ -1,0 +1,131 @@
+"""Settings of all tests, their time limits, and the lists of what failed and what was skipped."""
+
+import faulthandler
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TextIO
+
+import hypothesis
+import pytest
+
+from tests.support.chosen_store import services_use, split_by_store
+from tests.support.postgres import PostgresPlace, place_for
+from tests.support.postgres_server import PostgresServer, postgres_server
+
+# An example that waits for the processor on a busy machine is not a fault of the code.
+hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("project")
+
+LONGEST_FIRST = ("acceptance", "interop", "simulation", "fuzz", "browser", "contract", "integration", "unit", "lint")
+"""The folders of tests by the time that one file of each takes."""
+
+DEFAULT_LIMIT = 300.0
+"""Seconds that a test may take where pyproject.toml is not read."""
+
+GRACE = 60.0
+"""Seconds after a test's own time limit, in which its fixtures may still end what the test began."""
+
+STDERR = pytest.StashKey[TextIO]()
+"""Where the process began to write its errors, which the tests' own output does not reach."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[STDERR] = os.fdopen(os.dup(2), "w")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[STDERR].close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take minutes, so that no processor waits for the last of them at the end."""
+    long = {item.path for item in items if _repeats(item)}
+    order = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: (item.path not in long, order.get(item.path.parent.name, 0)))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    split_by_store(metafunc)
+
+
+@pytest.fixture(scope="session")
+def own_postgres() -> Iterator[PostgresServer]:
+    """One server for all services of this test process."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[PostgresPlace]:
+    """A schema of PostgreSQL for one test, which is removed with all that it has."""
+    place = place_for(tmp_path)
+    yield place
+    await place.destroy()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def store_provider(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Choose the store of the services that the test starts."""
+    provider: str = getattr(request, "param", "sqlite")
+    if provider == "sqlite":
+        yield provider
+        return
+    with services_use(request.getfixturevalue("own_postgres")):
+        yield provider
+
+
+@pytest.fixture(autouse=True)
+def processes_of_repetitions_are_not_measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure no coverage in what the long tests start: they repeat what other tests run, or are killed first."""
+    if _repeats(request.node) and "COVERAGE_PROCESS_CONFIG" in os.environ:
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG")
+
+
+def _repeats(item: pytest.Item) -> bool:
+    return item.get_closest_marker("kill") is not None or item.get_closest_marker("matrix") is not None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """End the process of a test that does not return after its time limit: a run that hangs says nothing."""
+    yield from _bounded(item)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """End the process of a test whose fixtures do not return; pytest-timeout interrupts once only."""
+    yield from _bounded(item)
+
+
+def _bounded(item: pytest.Item) -> Iterator[None]:
+    marker = item.get_closest_marker("timeout")
+    limit = float(marker.args[0] if marker else item.config.getini("timeout") or DEFAULT_LIMIT)
+    faulthandler.dump_traceback_later(limit + GRACE, exit=True, file=item.config.stash[STDERR])
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Show a failure when it happens, so that a run that is ended before its summary still says what failed."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\nFAILED in {report.when}: {report.nodeid}\n{report.longreprtext}", flush=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print one line for each reason for which tests were skipped."""
+    counts = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", []))
+    if not counts:
+        return
+    terminalreporter.section(f"{counts.total()} tests skipped", yellow=True)
+    for reason, count in counts.most_common():
+        terminalreporter.write_line(f"{count:>5}  {reason}")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    return str(report.longrepr)

@@ -1,0 +1,166 @@
+"""A backup or a restore that fails leaves what was there, and nothing else."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from config.loader import LoadedSettings
+from tests.support.site import Site
+from tests.support.small_disk import run_on_small_disk
+from tests.support.stores import a_job
+from worker.core.clock import Clock
+from worker.disk.file_lock import FileLock
+from worker.errors import NotFound, StoreFull, StoreLocked, StoreUnwritable, Unavailable
+from worker.hub.inboxes.sqlite_tables import open_inbox_file
+from worker.service.backup import back_up_state, restore_state
+from worker.stores.sqlite.store import open_store
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture
+async def loaded(site: Site) -> LoadedSettings:
+    """A state directory with a job in the store, and an inbox."""
+    loaded = site.load(environ={"STATE_DIRECTORY": str(site.here / "state")})
+    store = await open_store(loaded.state_dir / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
+    await store.enqueue([a_job()])
+    await store.close()
+    open_inbox_file(loaded.state_dir / "hub.db")[0].close()
+    (loaded.state_dir / "admin.key").write_text("secret", encoding="ascii")
+    return loaded
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    """Return the files by name; what belongs to open connections and locks is left out."""
+    endings = ("-wal", "-shm", ".lock")
+    return {file.name: file.read_bytes() for file in folder.iterdir() if not file.name.endswith(endings)}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+async def test_backup_that_finds_no_room_leaves_no_folder(
+    site: Site, loaded: LoadedSettings, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def reject(source: Path, to: Path) -> None:
+        raise OSError(number, os.strerror(number), str(to))
+
+    monkeypatch.setattr(shutil, "copy2", reject)
+    backup = site.path("backups") / "2026" / "first"
+    with pytest.raises(StoreFull, match=r"admin\.key.*free some space"):
+        back_up_state(loaded, backup)
+    assert not list(site.path("backups").iterdir())
+
+
+async def test_backup_of_a_file_that_cannot_be_read_names_it_and_leaves_no_folder(
+    site: Site, loaded: LoadedSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reject(source: Path, _to: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(source))
+
+    monkeypatch.setattr(shutil, "copy2", reject)
+    with pytest.raises(StoreUnwritable, match=r"admin\.key: Permission denied; no backup was made"):
+        back_up_state(loaded, site.here / "backup")
+    assert not (site.here / "backup").exists()
+
+
+async def test_backup_into_a_folder_that_exists_leaves_it(site: Site, loaded: LoadedSettings) -> None:
+    with pytest.raises(StoreUnwritable, match="name a new folder"):
+        back_up_state(loaded, site.path("backups"))
+    assert site.path("backups").exists()
+
+
+async def test_backup_or_restore_at_a_path_that_cannot_be_looked_up_says_why(
+    site: Site, loaded: LoadedSettings
+) -> None:
+    """A name that is too long fails for every user, as a folder that may not be entered does for most."""
+    path = site.here / ("x" * 300) / "backup"
+    with pytest.raises(StoreUnwritable, match="File name too long; no backup was made"):
+        back_up_state(loaded, path)
+    with pytest.raises(StoreUnwritable, match=r"cannot read .*: File name too long"):
+        restore_state(loaded, path)
+
+
+_FULL_DISK = """
+import json, sys
+from pathlib import Path
+from tests.support.process import command, create_store
+from tests.support.small_disk import fill
+
+folder = Path(sys.argv[1])
+create_store(folder)
+fill(folder, 64 << 10)
+done = command(folder, "db", "backup", str(folder / "backup"))
+print(json.dumps([done.returncode, done.stderr, sorted(file.name for file in folder.iterdir())]))
+"""
+
+
+def test_backup_command_on_a_full_disk_exits_with_73(tmp_path: Path) -> None:
+    code, text, names = json.loads(run_on_small_disk(tmp_path, "4m", _FULL_DISK))
+    assert (code, text.count("\n")) == (73, 1)
+    assert "free some space" in text
+    assert names == ["ballast", "state"]
+
+
+async def test_restore_without_a_backup_where_no_store_is_creates_nothing(site: Site) -> None:
+    loaded = site.load(environ={"STATE_DIRECTORY": str(site.here / "state")})
+    with pytest.raises(Unavailable, match="there is no store at"):
+        restore_state(loaded, None)
+    assert not loaded.state_dir.exists()
+
+
+async def test_restore_of_a_backup_that_does_not_exist_creates_nothing(site: Site) -> None:
+    loaded = site.load(environ={"STATE_DIRECTORY": str(site.here / "state")})
+    with pytest.raises(NotFound, match="there is no backup at"):
+        restore_state(loaded, site.here / "missing")
+    assert not loaded.state_dir.exists()
+
+
+async def test_restore_without_a_backup_goes_on_where_the_file_of_the_store_is_missing(
+    site: Site, loaded: LoadedSettings
+) -> None:
+    (loaded.state_dir / "queue.db").unlink()
+    assert restore_state(loaded, None) == []
+    store = await open_store(loaded.state_dir / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
+    assert store.created
+    await store.close()
+
+
+async def test_restore_while_a_hub_has_the_inbox_changes_neither_store_nor_inbox(
+    site: Site, loaded: LoadedSettings
+) -> None:
+    back_up_state(loaded, site.here / "backup")
+    before = _content(loaded.state_dir)
+    lock = FileLock.acquire(loaded.state_dir / "hub.db.lock")
+    try:
+        with pytest.raises(StoreLocked, match="stop it first"):
+            restore_state(loaded, site.here / "backup")
+    finally:
+        lock.release()
+    assert _content(loaded.state_dir) == before
+
+
+async def test_restore_whose_inbox_cannot_be_copied_changes_neither_store_nor_inbox(
+    site: Site, loaded: LoadedSettings
+) -> None:
+    back_up_state(loaded, site.here / "backup")
+    (site.here / "backup" / "hub.db").write_bytes(b"not a database" * 100)
+    before = _content(loaded.state_dir)
+    with pytest.raises(Exception, match=r"hub\.db"):
+        restore_state(loaded, site.here / "backup")
+    assert _content(loaded.state_dir) == before
+
+
+async def test_restore_puts_store_and_inbox_in_place(site: Site, loaded: LoadedSettings) -> None:
+    back_up_state(loaded, site.here / "backup")
+    kept = restore_state(loaded, site.here / "backup")
+    assert sorted(file.name.partition(".replaced-")[0] for file in kept) == ["hub.db", "queue.db"]
+    assert not list(loaded.state_dir.glob("*.restoring*"))
+    store = await open_store(loaded.state_dir / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
+    assert (await store.stats()).jobs["queued"] == 1
+    await store.close()

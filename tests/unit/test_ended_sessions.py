@@ -1,0 +1,77 @@
+"""Sessions that were logged out stay ended: after a restart, a torn line, and however many there are."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.stores import ManualClock
+from worker.api.auth.ended_sessions import EndedSessions
+from worker.errors import StoreUnwritable
+
+ANN, BOB = "a" * 32, "b" * 32
+
+
+@pytest.fixture
+def manual_clock() -> ManualClock:
+    return ManualClock()
+
+
+def later(manual_clock: ManualClock) -> float:
+    return manual_clock.wall + 1000
+
+
+async def test_ended_session_is_ended_after_a_restart(tmp_path: Path, manual_clock: ManualClock) -> None:
+    path = tmp_path / "ended"
+    ended = EndedSessions(path, manual_clock.clock)
+    await ended.add("one", ANN, later(manual_clock))
+    await ended.add("two", ANN, later(manual_clock))
+    again = EndedSessions(path, manual_clock.clock)
+    assert [again.contains(name, ANN, later(manual_clock)) for name in ("one", "two", "three")] == [True, True, False]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("tail", [b"S half", b"\x00\x00\x00", b"\xff\n", b"S x y z\n"])
+async def test_damaged_end_of_the_file_loses_no_other_line(
+    tmp_path: Path, manual_clock: ManualClock, tail: bytes
+) -> None:
+    path = tmp_path / "ended"
+    await EndedSessions(path, manual_clock.clock).add("one", ANN, later(manual_clock))
+    with path.open("ab") as file:
+        file.write(tail)
+    await EndedSessions(path, manual_clock.clock).add("two", ANN, later(manual_clock))
+    again = EndedSessions(path, manual_clock.clock)
+    assert all(again.contains(name, ANN, later(manual_clock)) for name in ("one", "two"))
+
+
+async def test_many_ended_sessions_of_one_key_end_all_of_its_sessions_and_no_others(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    path = tmp_path / "ended"
+    ended = EndedSessions(path, manual_clock.clock, limit=10)
+    await ended.add("bobs", BOB, later(manual_clock))
+    for number in range(50):
+        await ended.add(f"ann-{number}", ANN, later(manual_clock))
+    for these in (ended, EndedSessions(path, manual_clock.clock, limit=10)):
+        assert all(these.contains(f"ann-{number}", ANN, later(manual_clock)) for number in range(50))
+        assert these.contains("never logged out", ANN, later(manual_clock))
+        assert these.contains("bobs", BOB, later(manual_clock))
+        assert not these.contains("another of bob", BOB, later(manual_clock))
+        assert not these.contains("a session of ann that began afterwards", ANN, later(manual_clock) + 1)
+
+
+async def test_file_is_rewritten_when_most_of_it_has_expired(tmp_path: Path, manual_clock: ManualClock) -> None:
+    path = tmp_path / "ended"
+    ended = EndedSessions(path, manual_clock.clock, limit=10)
+    for number in range(200):
+        await ended.add(f"s-{number}", f"{number:x}", manual_clock.wall + 10)
+        manual_clock.pass_time(5)
+    assert len(path.read_text().split("\n")) < 80
+
+
+async def test_file_that_cannot_be_written_is_reported_and_the_session_is_ended(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    ended = EndedSessions(tmp_path / "missing" / "ended", manual_clock.clock)
+    with pytest.raises(StoreUnwritable, match="after a restart it would be valid again"):
+        await ended.add("one", ANN, later(manual_clock))
+    assert ended.contains("one", ANN, later(manual_clock))

@@ -1,0 +1,327 @@
+"""Workbooks and markup: contents, limits, and files made to do harm."""
+
+import io
+import zipfile
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+import xlsxwriter
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.xls import BOF, EOF, ole_file, record
+from worker.insignia.criteria.loader import load_criteria
+from worker.insignia.errors import RosterUnreadable
+from worker.insignia.roster import biff_guard
+from worker.insignia.roster.files import open_file
+from worker.insignia.roster.reader import read_roster
+from worker.insignia.roster.table import Sheet
+
+FOLDER = Path(__file__).parent.parent / "data/rosters"
+CONTENT = (
+    '<office:document-content xmlns:office="o" xmlns:table="t" xmlns:text="x" xmlns:style="s" xmlns:calcext="c">'
+    '<style:style style:name="ta2" style:family="table"><style:table-properties table:display="false"/></style:style>'
+    '<table:table table:name="a" table:style-name="ta1">{rows}</table:table>'
+    '<table:table table:name="hidden" table:style-name="ta2"/></office:document-content>'
+)
+
+
+def sheets(path: Path, data: bytes) -> list[Sheet]:
+    path.write_bytes(data)
+    return open_file(path, "officers", len)
+
+
+def refusal(path: Path, data: bytes) -> str:
+    with pytest.raises(RosterUnreadable) as caught:
+        sheets(path, data)
+    assert caught.value.message.th
+    return str(caught.value)
+
+
+def workbook(fill: object) -> bytes:
+    out = io.BytesIO()
+    with xlsxwriter.Workbook(out) as book:
+        fill(book)  # type: ignore[operator] # a function of the book
+    return out.getvalue()
+
+
+def changed(data: bytes, part: str, change: object) -> bytes:
+    """Return a workbook in which the text of one part is changed."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            text = old.read(name)
+            new.writestr(name, change(text) if name == part else text)  # type: ignore[operator] # a function of bytes
+    return out.getvalue()
+
+
+def cells(found: list[Sheet]) -> list[list[list[str]]]:
+    return [[list(row.cells) for row in sheet.rows()] for sheet in found if not sheet.is_hidden]
+
+
+def ods(rows: str) -> bytes:
+    return ods_of(CONTENT.format(rows=rows))
+
+
+def ods_of(content: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("content.xml", content)
+    return out.getvalue()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "r.dat"
+
+
+def test_typed_cells_become_text(path: Path) -> None:
+    def fill(book: xlsxwriter.Workbook) -> None:
+        sheet = book.add_worksheet("ก")
+        sheet.write_number(2, 1, 9256800000071)
+        sheet.write_number(2, 2, 1.5)
+        sheet.write_boolean(2, 3, True)
+        sheet.write_datetime(2, 4, date(2025, 7, 28), book.add_format({"num_format": "d/m/yyyy"}))
+        sheet.write_formula(2, 5, "=1+1", None, 2)
+
+    [sheet] = sheets(path, workbook(fill))
+    [row] = sheet.rows()
+    assert (sheet.name, row.number) == ("ก", 3)
+    assert row.cells == ["", "9256800000071", "1.5", "true", "2025-07-28", "2"]
+
+
+def test_formula_without_a_value_is_not_an_empty_cell(path: Path) -> None:
+    def fill(book: xlsxwriter.Workbook) -> None:
+        sheet = book.add_worksheet()
+        sheet.write_string(0, 0, "a")
+        sheet.write_formula(0, 1, "=1/0", None, "#DIV/0!")
+        sheet.write_formula(0, 2, "=A1", None, 7)
+
+    data = workbook(fill)
+    assert cells(sheets(path, data)) == [[["a", "#REF!", "7"]]]
+    never = changed(data, "xl/worksheets/sheet1.xml", lambda text: text.replace(b"<v>7</v>", b"<v></v>"))
+    assert cells(sheets(path, never)) == [[["a", "#REF!", "#REF!"]]]
+
+
+def test_cells_below_a_merged_cell_get_its_value(path: Path) -> None:
+    def fill(book: xlsxwriter.Workbook) -> None:
+        sheet = book.add_worksheet()
+        sheet.merge_range(0, 0, 2, 0, "ข้าราชการ")
+        for row in range(4):
+            sheet.write_string(row, 1, str(row))
+
+    [found] = cells(sheets(path, workbook(fill)))
+    assert [row[0] for row in found] == ["ข้าราชการ", "ข้าราชการ", "ข้าราชการ", ""]
+
+
+def test_hidden_sheets_are_marked(path: Path) -> None:
+    def fill(book: xlsxwriter.Workbook) -> None:
+        book.add_worksheet("shown").write_string(0, 0, "a")
+        book.add_worksheet("hidden").hide()
+
+    assert [(sheet.name, sheet.is_hidden) for sheet in sheets(path, workbook(fill))] == [
+        ("shown", False),
+        ("hidden", True),
+    ]
+
+
+def test_sheet_that_reaches_too_far_is_rejected(path: Path) -> None:
+    data = workbook(lambda book: book.add_worksheet("a").write_string(0, 0, "x"))
+    far = changed(data, "xl/worksheets/sheet1.xml", lambda text: text.replace(b'r="A1"', b'r="XFD1048576"'))
+    assert "reaches to row 1048576 and column 16384" in refusal(path, far)
+
+
+def test_archive_that_unpacks_to_too_much_is_rejected_without_unpacking(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.insignia.roster.workbook_guard.MAX_UNPACKED", 1 << 20)
+    data = workbook(lambda book: book.add_worksheet().write_string(0, 0, "x"))
+    bomb = changed(data, "xl/worksheets/sheet1.xml", lambda text: text + b" " * (2 << 20))
+    assert len(bomb) < 20_000
+    assert "unpacks to more than 1 MB" in refusal(path, bomb)
+
+
+def test_part_that_is_larger_than_the_directory_states_is_rejected(path: Path) -> None:
+    data = bytearray(workbook(lambda book: book.add_worksheet().write_string(0, 0, "x" * 500)))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entry = archive.getinfo("xl/worksheets/sheet1.xml")
+    place = data.rindex(entry.filename.encode()) - 46 + 24
+    data[place : place + 4] = (10).to_bytes(4, "little")
+    assert "damaged workbook" in refusal(path, bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (
+            '<table:table-row><table:table-cell office:value-type="float" office:value="9256800000071"/>'
+            '<table:table-cell office:value-type="date" office:date-value="2025-07-28"/>'
+            "<table:table-cell><text:p>ก<text:s/>ข</text:p><office:annotation><text:p>no</text:p></office:annotation>"
+            '</table:table-cell><table:table-cell table:number-columns-repeated="16000"/></table:table-row>'
+            '<table:table-row table:number-rows-repeated="1000000"><table:table-cell/></table:table-row>',
+            [["9256800000071", "2025-07-28", "ก ข"]],
+        ),
+        (
+            '<table:table-row table:number-rows-repeated="2"><table:table-cell table:number-columns-repeated="2">'
+            "<text:p>a</text:p></table:table-cell></table:table-row>",
+            [["a", "a"], ["a", "a"]],
+        ),
+        (
+            '<table:table-row><table:table-cell calcext:value-type="error" office:value-type="string"/>'
+            "</table:table-row>",
+            [["#REF!"]],
+        ),
+    ],
+)
+def test_ods_cells_become_text(path: Path, rows: str, expected: list[list[str]]) -> None:
+    found = sheets(path, ods(rows))
+    assert cells(found) == [expected]
+    assert [sheet.is_hidden for sheet in found] == [False, True]
+
+
+def test_ods_cells_outside_a_table_are_left_out(path: Path) -> None:
+    inside = "<table:table-row><table:table-cell><text:p>a</text:p></table:table-cell></table:table-row>"
+    outside = "<table:table-row><table:covered-table-cell/><table:table-cell/></table:table-row>"
+    content = CONTENT.format(rows=inside).replace("<table:table ", f"{outside}<table:table ", 1)
+    assert cells(sheets(path, ods_of(content))) == [[["a"]]]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        '<table:table-row><table:table-cell table:number-columns-repeated="999999999"><text:p>a</text:p>'
+        "</table:table-cell></table:table-row>",
+        '<table:table-row table:number-rows-repeated="999999999"><table:table-cell><text:p>a</text:p>'
+        "</table:table-cell></table:table-row>",
+    ],
+)
+def test_ods_with_too_many_repeated_cells_is_rejected(path: Path, rows: str) -> None:
+    assert "delete the unused rows and columns" in refusal(path, ods(rows))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<table><tr><th>a<td>b</tr><tr><td rowspan=2>1<td>2<tr><td>3</table>", [["a", "b"], ["1", "2"], ["1", "3"]]),
+        ("<style>td{}</style><div><table><tr><td colspan=2>x&amp;y</td></tr></table></div>", [["x&y", ""]]),
+        (
+            "MIME-Version: 1.0\nContent-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n"
+            "<table><tr><td>=E0=B8=81</td></tr></table>",
+            [["ก"]],
+        ),
+        (
+            '<?xml version="1.0"?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet" '
+            'xmlns:ss="urn:schemas-microsoft-com:office:spreadsheet"><Worksheet ss:Name="a"><Table><Row ss:Index="3">'
+            '<Cell ss:Index="2"><Data ss:Type="Number">5</Data></Cell><Cell><Data ss:Type="DateTime">'
+            '2025-07-28T00:00:00.000</Data></Cell><Cell><Data ss:Type="Error">#N/A</Data></Cell></Row></Table>'
+            "</Worksheet></Workbook>",
+            [["", "5", "2025-07-28", "#REF!"]],
+        ),
+    ],
+)
+def test_markup_tables_become_rows(path: Path, text: str, expected: list[list[str]]) -> None:
+    assert cells(sheets(path, text.encode())) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("data", "reported"),
+    [
+        (b"<html><p>no table</p></html>", "without a table"),
+        (b"<table><tr><td colspan=99999>x</table>", "delete the unused"),
+        (
+            b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aa">]><Workbook '
+            b'xmlns="urn:schemas-microsoft-com:office:spreadsheet">&a;</Workbook>',
+            "damaged workbook",
+        ),
+        (b"PK\x03\x04nothing", "damaged workbook"),
+        (b"\xd0\xcf\x11\xe0" + b"\0" * 600, "damaged workbook"),
+        (b"\xd0\xcf\x11\xe0" + "EncryptedPackage".encode("utf-16-le"), "protected by a password"),
+        (b"\xd0\xcf\x11\xe0" + "WordDocument".encode("utf-16-le"), "word processor"),
+    ],
+)
+def test_file_that_only_looks_like_a_workbook_is_rejected(path: Path, data: bytes, reported: str) -> None:
+    assert reported in refusal(path, data)
+
+
+def test_archives_of_other_kinds_are_rejected(path: Path) -> None:
+    for part, reported in (("xl/workbook.bin", "binary workbook (XLSB)"), ("word/document.xml", "not a workbook")):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr(part, "x")
+        assert reported in refusal(path, out.getvalue())
+
+
+SEEDS = [
+    (FOLDER / name).read_bytes()
+    for name in ("53-dpis.xls", "66-cover-and-hidden-sheet.xlsx", "69-merged-group-cells.xlsx", "72-html-cp874.xls")
+] + [ods('<table:table-row><table:table-cell office:value-type="float" office:value="1"/></table:table-row>')]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(SEEDS), st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), max_size=12), st.data()
+)
+def test_damaged_bytes_are_read_or_rejected(
+    path: Path, seed: bytes, changes: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    content = bytearray(seed[: data.draw(st.integers(1, len(seed)))] if data.draw(st.booleans()) else seed)
+    for place, byte in changes:
+        content[place % len(content)] = byte
+    path.write_bytes(content)
+    try:
+        for sheet in open_file(path, "officers", len):
+            for _ in sheet.rows():
+                pass
+    except RosterUnreadable:
+        pass
+
+
+HEADER = ["person_id", "employee_group", "level", "birth_date", "service_start", "level_start", "salary", "decorations"]
+DATES = (date(1990, 3, 3), date(2015, 4, 1), date(2019, 5, 2))
+FACTS: list[object] = ["civil_servant", "K2", *((day - date(1904, 1, 1)).days for day in DATES), 18900, ""]
+"""With dates as day numbers from 1904."""
+
+
+def officers(book: xlsxwriter.Workbook, name: str, heads: list[str], *rows: list[object]) -> None:
+    sheet = book.add_worksheet(name)
+    for number, row in enumerate([heads, *rows]):
+        sheet.write_row(number, 0, row)
+
+
+@pytest.mark.parametrize("is_1904", [True, False])
+def test_day_numbers_of_a_workbook_count_from_its_first_day(path: Path, is_1904: bool) -> None:
+    out = io.BytesIO()
+    with xlsxwriter.Workbook(out, {"date_1904": is_1904}) as book:
+        officers(book, "s", HEADER, ["3100600000005", *FACTS])
+    path.write_bytes(out.getvalue())
+    [one] = read_roster(path, load_criteria()).officers
+    days = (one.birth_date, one.service_start, one.level_start)
+    assert tuple(day and day + timedelta(0 if is_1904 else 1462) for day in days) == DATES
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(b"\x01\x00", True), (b"\x00\x00", False), (b"", False)])
+def test_old_workbook_says_from_when_it_counts_days(mode: bytes, expected: bool) -> None:
+    date_mode = record(0x0022, mode) if mode else b""
+    stream = record(BOF, bytes(16)) + date_mode + record(EOF) + record(0x0022, b"\x01\x00")
+    assert biff_guard.counts_from_1904(ole_file(stream)) is expected
+
+
+@pytest.mark.parametrize(
+    ("sheet", "is_reviewed"),
+    [("เกษียณ", True), ("ลาออก-โอน", True), ("รับโอน", False), ("กองวินัย", False), ("กองคลัง", False)],
+)
+def test_officers_on_a_sheet_of_those_who_left_are_reviewed(path: Path, sheet: str, is_reviewed: bool) -> None:
+    path.write_bytes(workbook(lambda book: officers(book, sheet, HEADER, ["3100600000005", *FACTS])))
+    [one] = read_roster(path, load_criteria()).officers
+    assert one.on_leave == (sheet if is_reviewed else None)
+
+
+def test_list_of_those_who_left_rejects_the_roster(path: Path) -> None:
+    def fill(book: xlsxwriter.Workbook) -> None:
+        officers(book, "s", HEADER, ["3100600000005", *FACTS])
+        officers(book, "ลาออก", ["person_id", "ชื่อ"], ["3100600000005", "ก"])
+
+    path.write_bytes(workbook(fill))
+    with pytest.raises(RosterUnreadable, match="the sheet ลาออก seems to list officers who are excluded"):
+        read_roster(path, load_criteria())

@@ -1,0 +1,1 @@
+"""The HTTP API, its UNIX socket for commands, and the dashboard."""

@@ -1,0 +1,109 @@
+"""Sessions that were logged out before their end: remembered in a file, so that they stay ended after a restart.
+
+The file has one line for each: kind, session or key, the key's mark, and the time at which it can be forgotten.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from worker.core.clock import Clock
+from worker.disk.private_file import open_new
+from worker.errors import StoreUnwritable
+
+_LINE: Final = re.compile(r"([SK]) ([\w-]{1,64}) ([0-9a-f]{1,64}) (\d{1,12})")
+_MAX_ENDED: Final = 10_000
+"""Sessions remembered one by one. Beyond that, all sessions of the key with the most of them are ended at once, so that
+an ended session never becomes valid again, however often its holder logs out."""
+
+
+class EndedSessions:
+    """The sessions that were logged out, and the keys all of whose sessions were."""
+
+    def __init__(self, path: Path | None, clock: Clock, limit: int = _MAX_ENDED) -> None:
+        """`path` None: remember them until the process ends."""
+        self._path, self._clock, self._limit = path, clock, limit
+        self._sessions: dict[str, tuple[str, float]] = {}
+        self._keys: dict[str, float] = {}
+        """By mark: sessions of this key that end no later than this are ended."""
+        self._lines = 0
+        self._writing = asyncio.Lock()
+        if path is not None:
+            self._load(path)
+
+    def contains(self, session_id: str, mark: str, expires: float) -> bool:
+        """Return whether the session was logged out."""
+        return session_id in self._sessions or expires <= self._keys.get(mark, 0.0)
+
+    async def add(self, session_id: str, mark: str, expires: float) -> None:
+        """End a session. Raises StoreUnwritable when it is ended only until the next start."""
+        self._sessions[session_id] = (mark, expires)
+        lines = [f"S {session_id} {mark} {int(expires)}"]
+        if len(self._sessions) > self._limit:
+            self._forget_expired()
+        if len(self._sessions) > self._limit:
+            lines.append(self._end_all_of_the_busiest_key())
+        if self._path is None:
+            return
+        async with self._writing:
+            try:
+                await asyncio.to_thread(self._write, self._path, lines)
+            except OSError as exc:
+                raise StoreUnwritable(
+                    f"the session has ended, but after a restart it would be valid again: {self._path} cannot be "
+                    f"written ({exc.strerror})"
+                ) from exc
+
+    def _end_all_of_the_busiest_key(self) -> str:
+        [(mark, _)] = Counter(mark for mark, _ in self._sessions.values()).most_common(1)
+        until = max(expires for own, expires in self._sessions.values() if own == mark)
+        self._keys[mark] = max(until, self._keys.get(mark, 0.0))
+        self._sessions = {name: entry for name, entry in self._sessions.items() if entry[0] != mark}
+        return f"K - {mark} {int(until)}"
+
+    def _forget_expired(self) -> None:
+        now = self._clock.now()
+        self._sessions = {name: entry for name, entry in self._sessions.items() if entry[1] > now}
+        self._keys = {mark: until for mark, until in self._keys.items() if until > now}
+
+    def _write(self, path: Path, lines: list[str]) -> None:
+        self._lines += len(lines)
+        if self._lines > 2 * self._limit or not path.exists():
+            self._rewrite(path, self._sessions, self._keys)
+            return
+        with path.open("a", encoding="ascii") as file:
+            # The line before may be incomplete after a power cut: the line break ends it.
+            file.write("\n" + "\n".join(lines) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _rewrite(self, path: Path, sessions: Mapping[str, tuple[str, float]], keys: Mapping[str, float]) -> None:
+        lines = [f"S {name} {mark} {int(expires)}" for name, (mark, expires) in sessions.items()]
+        lines += [f"K - {mark} {int(until)}" for mark, until in keys.items()]
+        draft = path.with_name(f"{path.name}.new")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(open_new(draft), "w", encoding="ascii") as file:
+            file.write("\n".join(lines) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        self._lines = len(lines)
+
+    def _load(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            for line in path.read_text(encoding="ascii", errors="replace").splitlines():
+                match = _LINE.fullmatch(line)
+                if match is None:
+                    continue
+                kind, name, mark, until = match.groups()
+                if kind == "S":
+                    self._sessions[name] = (mark, float(until))
+                else:
+                    self._keys[mark] = max(float(until), self._keys.get(mark, 0.0))
+                self._lines += 1
+            self._forget_expired()

@@ -1,0 +1,137 @@
+"""Read a request's query as a model, and the types of values: every route accepts and rejects them in the same way."""
+
+import re
+import types
+import typing
+from typing import Annotated, Any, TypeVar
+
+from aiohttp import web
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
+
+from worker.errors import WorkerError
+from worker.handler import fault_text
+
+QUERY = web.RequestKey("query", BaseModel)
+"""Where a request keeps its query, as the route's model."""
+LONGEST_PAGE = 500
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Query(BaseModel):
+    """The parameters of a route: camelCase, no unknown names, each given once unless its type is a tuple."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class NoQuery(Query):
+    """A route without parameters."""
+
+
+class InvalidQuery(WorkerError):
+    """A query that does not fit the route's model. `parameter` is the first that is wrong."""
+
+    exit_code = 65
+
+    def __init__(self, parameter: str, text: str) -> None:
+        super().__init__(text)
+        self.parameter = parameter
+
+
+# -- queries ---------------------------------------------------------------------------------------------------------
+
+
+def query_of(request: web.Request, model: type[_Model]) -> _Model:
+    """Return the request's query as the route's model."""
+    query = request[QUERY]
+    assert isinstance(query, model), f"the route of {request.path} has another model for its query"
+    return query
+
+
+def checked_query(model: type[_Model], request: web.Request) -> _Model:
+    """Return the query as this model. Raises InvalidQuery when a parameter is unknown, repeated or not valid."""
+    repeatable = _repeatable(model)
+    values: dict[str, Any] = {}
+    for name in request.query:
+        sent = request.query.getall(name)
+        if len(sent) > 1 and name not in repeatable:
+            raise InvalidQuery(_printable(name), f"{_printable(name)} is given {len(sent)} times; send it once")
+        values[name] = sent if name in repeatable else sent[0]
+    try:
+        return model.model_validate(values)
+    except ValidationError as exc:
+        fault = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+        if not fault["loc"]:
+            raise InvalidQuery("query", fault_text(fault["msg"])) from None
+        name = _printable(str(fault["loc"][0]))
+        raise InvalidQuery(name, f"{name}: {_message(fault['type'], fault['msg'], model)}") from None
+
+
+def _message(kind: str, message: str, model: type[BaseModel]) -> str:
+    if kind != "extra_forbidden":
+        return fault_text(message)
+    names = [info.alias or name for name, info in model.model_fields.items() if not _is_deprecated(info)]
+    return f"unknown parameter; known are: {', '.join(names)}" if names else "this route takes no parameters"
+
+
+def _printable(name: str) -> str:
+    return name[:60].encode("utf-8", "backslashreplace").decode()
+
+
+def _repeatable(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(info.alias or name for name, info in model.model_fields.items() if _is_tuple(info.annotation))
+
+
+def _is_tuple(annotation: Any) -> bool:
+    origin = typing.get_origin(annotation)
+    if origin in (types.UnionType, typing.Union):
+        return any(_is_tuple(part) for part in typing.get_args(annotation))
+    return origin is tuple
+
+
+# -- deprecated names ------------------------------------------------------------------------------------------------
+
+
+def old_name(replacement: str) -> Any:
+    """Mark a field that is accepted until 1.0; `replacement` is the new name."""
+    return Field(description=f"Deprecated until 1.0: use {replacement}.", json_schema_extra={"deprecated": True})
+
+
+def reject_both(newer: object, older: object, names: str) -> None:
+    """Raise ValueError when a field is given by its new and by its deprecated name."""
+    if newer is not None and older is not None:
+        raise ValueError(f"{names} mean the same: give one of them")
+
+
+def _is_deprecated(info: FieldInfo) -> bool:
+    return isinstance(info.json_schema_extra, dict) and bool(info.json_schema_extra.get("deprecated"))
+
+
+# -- types of values -------------------------------------------------------------------------------------------------
+
+
+def _digits(value: Any) -> Any:
+    """Allow what fits in 64 bits, and no spelling that only Python accepts."""
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,18}", value):
+        raise ValueError("is not a whole number")
+    return value
+
+
+def _storable(text: str) -> str:
+    """Reject bytes that are not UTF-8: they arrive as surrogates, which no store can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not UTF-8") from None
+    if "\0" in text:
+        raise ValueError("must not contain the character NUL")
+    return text
+
+
+Number = Annotated[int, BeforeValidator(_digits)]
+"""A whole number, not negative, of 18 digits at most."""
+Limit = Annotated[Number, Field(ge=0), AfterValidator(lambda number: max(1, min(LONGEST_PAGE, number)))]
+"""The number of entries on a page; more than 500 means 500."""
+Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_storable)]
+"""Any text that can be stored."""

@@ -1,0 +1,41 @@
+"""The clocks that components receive: one for times of day, one for durations."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+
+@lru_cache(maxsize=1)
+def boot_id() -> str:
+    """Return what identifies this boot of the machine; an empty string where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """`now` is the wall clock (seconds since 1970, UTC; may jump), `monotonic` measures durations (seconds)."""
+
+    now: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    boot: str = field(default_factory=boot_id)
+    """Identifies the boot of the machine in which `monotonic` counts; empty if it is unknown."""
+
+
+def rfc3339(seconds: float) -> str:
+    """Return a wall-clock time as RFC 3339 in UTC with milliseconds: 2026-11-20T08:15:30.123Z."""
+    # Rounded to microseconds first, as datetime does, then truncated, so that seconds and milliseconds agree.
+    whole, milliseconds = divmod(round(seconds * 1_000_000) // 1000, 1000)
+    return f"{_second(whole)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=256)
+def _second(whole: int) -> str:
+    """Format a whole second; cached, because thousands of messages share one."""
+    # Not by strftime, whose %Y writes the year 1 with one digit.
+    return datetime.fromtimestamp(whole, UTC).replace(tzinfo=None).isoformat()

@@ -1,0 +1,162 @@
+r"""Masks known secrets in a text in the spellings that servers and programs echo them in. Standard library only.
+
+A secret is found verbatim, with the escapes of JSON and programming languages (`\/`, `\u0041`, `\x41`, `\U00000041`),
+percent-encoded, with HTML entities, in any mixture of these and repeatedly encoded, in Base64, in hexadecimal digits,
+or as a list of decimal numbers; also in quoted-printable, over several lines, in UTF-16 that was read as UTF-8, and in
+UTF-8 that was read as Latin-1.
+"""
+
+import base64
+import binascii
+import functools
+import re
+from collections.abc import Iterable, Iterator
+
+from worker.core.decoded_layers import layers
+
+MASK = "***"
+SHORTEST = 4
+"""Characters; shorter values occur in ordinary text."""
+_SHORTEST_LINE = 8
+_SHORTEST_CODE = 8
+"""Characters of a Base64 text that identify a secret."""
+_USERINFO = re.compile(r"[a-z0-9+.-]+://[^:/?#\s]*:([^/?#\s]+)@")
+_DUMPED_BYTE = r"(?:[0-9a-fA-F]{2}(?:,?\s?0x|[ :,-])?)"
+"""Hexadecimal bytes stand together, or one by one as in dumps and fingerprints."""
+_BYTE = re.compile("[0-9a-fA-F]{2}")
+_NUMBERS = re.compile(r"[0-9]{1,5}(?:\s{0,2},\s{0,16}-?[0-9]{1,5}|\s{1,16}-?[0-9]{1,5}){3,}")
+"""How programs print bytes, with or without a sign, and the characters of a text; indented JSON has a line for each."""
+_NUMBER = re.compile("-?[0-9]+")
+_ENCODED_CHAR = 2 + 1 + 16 + 6
+"""Most characters that one byte of a secret takes: in a list of numbers with a sign, or when it is encoded twice."""
+
+
+class SecretMask:
+    """Replaces every secret in a text by `***`."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        known = {part for secret in secrets for part in _parts(secret) if len(part) >= SHORTEST}
+        # The longest first: if a shorter one is its beginning, the rest of it would remain.
+        self._plain = sorted(known.union(*map(_misread, known)), key=len, reverse=True)
+        self._numbered = {text for secret in known for text in (secret, _as_characters(secret))}
+        self._codes = sorted({code for secret in known for code in _codes(secret)}, key=len, reverse=True)
+        codes = "|".join(f"[\\w+/-]{{0,3}}{re.escape(code)}[\\w+/-]{{0,3}}={{0,2}}" for code in self._codes)
+        self._coded = re.compile(codes, re.ASCII) if codes else None
+        self._dumped = [secret.encode("utf-8", "surrogatepass").hex() for secret in known]
+        shortest = min(map(len, self._dumped), default=0) // 2
+        self._dump = re.compile(f"{_DUMPED_BYTE}{{{shortest},}}") if self._dumped else None
+        self.margin = _ENCODED_CHAR * max((len(one.encode("utf-8", "replace")) for one in known), default=0)
+        """How much text beyond a cut decides whether a secret lies across it."""
+
+    def __call__(self, text: str, start: int = 0, end: int | None = None) -> str:
+        """Return the part of the text from start to end; a secret that lies partly outside of it is masked as well."""
+        end = len(text) if end is None else end
+        pieces = []
+        for first, last in self._spans(text):
+            if last <= start or first >= end:
+                continue
+            pieces += [text[start:first], MASK]
+            start = last
+        return "".join([*pieces, text[start:end]])
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield where secrets are, in order and without overlaps."""
+        found: list[tuple[int, int]] = []
+        for layer in layers(text):
+            for secret in self._plain:
+                at = layer.text.find(secret)
+                while at >= 0:
+                    found.append(layer.original(at, at + len(secret)))
+                    at = layer.text.find(secret, at + len(secret))
+            if self._coded is not None and any(code in layer.text for code in self._codes):
+                found += [layer.original(*match.span()) for match in self._coded.finditer(layer.text)]
+            if self._dump is not None:
+                found += [layer.original(*span) for span in self._dumps(self._dump, layer.text)]
+                found += [layer.original(*span) for span in self._numbers(layer.text)]
+        if not found:
+            return
+        start, end = min(found)
+        for first, last in sorted(found):
+            if first >= end:
+                yield start, end
+                start = first
+            end = max(end, last)
+        yield start, end
+
+    def _dumps(self, dump: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+        """Yield where secrets are in hexadecimal digits of either case."""
+        for match in dump.finditer(text):
+            at = [match.start() + byte.start() + half for byte in _BYTE.finditer(match[0]) for half in (0, 1)]
+            digits = "".join(text[index] for index in at).lower()
+            for secret in self._dumped:
+                first = digits.find(secret)
+                while first >= 0:
+                    yield at[first], at[first + len(secret) - 1] + 1
+                    first = digits.find(secret, first + len(secret))
+
+    def _numbers(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield where secrets are in lists of numbers, each of which is a byte or a character."""
+        for match in _NUMBERS.finditer(text):
+            first = match.start() - text.startswith("-", max(0, match.start() - 1))
+            at = [number.span() for number in _NUMBER.finditer(text, first, match.end())]
+            values = [int(text[first:last]) for first, last in at]
+            characters = "".join(chr(value if value >= 0 else value % 256) for value in values)
+            for secret in self._numbered:
+                first = characters.find(secret)
+                while first >= 0:
+                    yield at[first][0], at[first + len(secret) - 1][1]
+                    first = characters.find(secret, first + len(secret))
+
+
+@functools.lru_cache(maxsize=16)
+def mask_for(secrets: frozenset[str]) -> SecretMask:
+    """Return the mask of these secrets; a mask is built once."""
+    return SecretMask(secrets)
+
+
+def _parts(secret: str) -> Iterator[str]:
+    """Yield the texts that reveal a secret: the value, its credentials without their scheme, its long lines."""
+    yield secret
+    scheme, _, credentials = secret.partition(" ")
+    if scheme.lower() in ("bearer", "basic", "token", "apikey", "digest"):
+        yield credentials.strip()
+    if scheme.lower() == "basic":
+        try:
+            pair = base64.b64decode(credentials.strip(), validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            pair = ""
+        yield from (pair, pair.partition(":")[2])
+    if (userinfo := _USERINFO.match(secret)) is not None:
+        # Messages of a driver name the password alone, and not as the URL encodes it.
+        yield userinfo[1]
+        yield from (layer.text for layer in layers(userinfo[1]))
+    if "\n" in secret.strip():
+        lines = map(str.strip, secret.splitlines())
+        yield from (line for line in lines if len(line) >= _SHORTEST_LINE and not line.startswith("-----"))
+
+
+def _codes(secret: str) -> Iterator[str]:
+    """Yield the characters that the secret has in Base64 at each of the three offsets, in UTF-8 and in UTF-16."""
+    wide = secret.encode("utf-16-le", "surrogatepass")
+    # Of ASCII, both byte orders are the same bytes but for a zero at the beginning or the end.
+    wides = (wide[:-1],) if secret.isascii() else (wide, secret.encode("utf-16-be", "surrogatepass"))
+    for data in (secret.encode("utf-8", "surrogatepass"), *wides):
+        for offset in range(3):
+            encoded = base64.b64encode(b"\0" * offset + data)
+            first = -(-offset * 4 // 3)
+            last = (offset + len(data)) * 8 // 6
+            code = encoded[first:last].decode()
+            if len(code) >= _SHORTEST_CODE:
+                yield from {code, code.replace("+", "-").replace("/", "_")}
+
+
+def _as_characters(secret: str) -> str:
+    """Return the bytes of the secret, each as the character of that number."""
+    return secret.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+def _misread(secret: str) -> Iterator[str]:
+    """Yield the secret as it reads when its UTF-8 is taken for one of the encodings of Western Europe."""
+    if not secret.isascii():
+        yield _as_characters(secret)
+        yield secret.encode("utf-8", "surrogatepass").decode("cp1252", "replace")

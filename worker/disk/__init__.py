@@ -1,0 +1,1 @@
+"""What the stores and the hub's inbox share to write to disk: file locks, private files, the group-commit thread."""

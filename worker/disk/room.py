@@ -1,0 +1,74 @@
+"""Tells whether a disk lacks room, and what to do about it: space, files (inodes) and quotas run out."""
+
+import errno
+import os
+import sqlite3
+from pathlib import Path
+
+from worker.errors import StoreError, StoreFull, StoreUnwritable
+
+LEAST_BYTES = 256 * 1024
+"""Free bytes on a disk below which SQLite cannot open a store, whatever the error says."""
+
+_LEAST_FILES = 32
+"""Files that a disk must still be able to take: a start creates databases with their logs, locks, keys and a socket."""
+
+DISK_FULL = "the disk of {path} is full: free some space"
+_QUOTA = "the quota on the disk of {path} is used up: free some space, or raise the quota"
+
+_REMEDIES = {
+    errno.ENOSPC: DISK_FULL,
+    errno.EDQUOT: _QUOTA,
+    errno.EFBIG: "{path} has the largest size that a file may have: raise LimitFSIZE= of the unit, or `ulimit -f`",
+}
+
+
+def lack_of_room(exc: OSError, path: Path) -> str | None:
+    """Return what the disk lacked for a write to `path`, with the remedy; None: the write failed for another reason."""
+    remedy = _REMEDIES.get(exc.errno or 0)
+    return None if remedy is None else remedy.format(path=path)
+
+
+def sqlite_lack_of_room(exc: sqlite3.Error, path: Path) -> str | None:
+    """Return what the disk lacked for the database at `path`, with the remedy; None: another reason."""
+    match getattr(exc, "sqlite_errorcode", 0) & 0xFF:  # the low byte of an extended code is the primary one
+        case sqlite3.SQLITE_FULL:
+            return DISK_FULL.format(path=path)
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_IOERR:
+            return shortage_in(path.parent)  # only a write that finds no space has a code of its own
+        case _:
+            return None
+
+
+def write_error(exc: OSError, path: Path, remedy: str) -> StoreError:
+    """Return the error that says why `path` cannot be written: StoreFull, or StoreUnwritable with the remedy."""
+    lack = lack_of_room(exc, path)
+    return StoreUnwritable(f"cannot write {path}: {exc.strerror}; {remedy}") if lack is None else StoreFull(lack)
+
+
+def shortage_in(folder: Path) -> str | None:
+    """Return what the disk of the folder lacks to take a store, with the remedy; None if it has room."""
+    try:
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        disk = os.statvfs(there)
+    except OSError:  # what creates the folder says what is wrong
+        return None
+    free = disk.f_bavail * disk.f_frsize
+    if free < LEAST_BYTES:
+        return f"the disk of {folder} has only {free:,} bytes left: free some space"
+    if disk.f_files and disk.f_favail < _LEAST_FILES:  # 0: the file system has no limit
+        return f"the disk of {folder} has room for only {disk.f_favail:,} more files (inodes): delete some"
+    return _QUOTA.format(path=folder) if _is_quota_used_up(there) else None
+
+
+def _is_quota_used_up(folder: Path) -> bool:
+    """Try it with a file without a name: the figures of a disk do not show what a user or a project may still take."""
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, LEAST_BYTES)
+        finally:
+            os.close(descriptor)
+    except (OSError, AttributeError) as exc:  # AttributeError: not on this system
+        return getattr(exc, "errno", None) == errno.EDQUOT
+    return False

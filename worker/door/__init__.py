@@ -1,1 +1,0 @@
-"""The HTTP door: intake, control, health, the page."""

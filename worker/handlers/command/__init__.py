@@ -1,0 +1,1 @@
+"""The job kind `command`: run a program."""

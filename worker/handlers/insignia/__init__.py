@@ -1,0 +1,1 @@
+"""The job kind that evaluates a roster against the insignia rules."""

@@ -1,0 +1,1 @@
+"""Engine.IO sessions of the hub."""

@@ -1,0 +1,1 @@
+"""Implementations of the inbox: SQLite for one hub, Redis for several."""

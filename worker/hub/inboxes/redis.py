@@ -1,0 +1,398 @@
+"""The inbox of several hubs, in one Redis: stored and numbered there, sent to all hubs by pub/sub, repaired by number.
+
+Pub/sub silently loses what is published while a hub is not connected. So the hub does not rely on it: each user's
+messages are numbered, and a hub that receives 43 after 41 fetches 42; after a lost connection it checks every user that
+it serves. Redis executes the scripts one by one and publishes inside them, so the numbers come in order.
+Knows no client and no protocol.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from worker.core.clock import Clock
+from worker.core.events import Emit, LoopFailed
+from worker.errors import Unavailable
+from worker.hub.errors import MalformedPacket
+from worker.hub.events import InboxNotDurable, SharedInboxLost, SharedInboxRestored
+from worker.hub.inbox import Answer, InboxLimits, InboxListener, InboxPage, ResumePoint
+from worker.hub.inboxes.redis_scripts import PAGE, InboxPublication, decode_publication
+from worker.hub.inboxes.redis_writer import REDIS_ERRORS, RedisWriter, epoch_seed, is_about_content
+from worker.hub.messages import Message, StoredMessage, stored_message
+from worker.net.rate_limit import TokenBucket
+
+_PAGE: Final = 100
+_PAGE_BYTES: Final = 256 * 1024
+_COMMAND_SECONDS: Final = 5.0
+_CONNECT_SECONDS: Final = 3.0
+_SILENCE_SECONDS: Final = 5.0
+"""Without any message, the subscription is pinged; without an answer for as long again, it counts as lost."""
+_MIN_RECONNECT_SECONDS: Final = 0.1
+_MAX_RECONNECT_SECONDS: Final = 2.0
+_PARALLEL_REPAIRS: Final = 64
+"""Users whose inboxes are checked at the same time after a lost connection."""
+_CLOSE_SECONDS: Final = 2.0
+_UNREADABLE: Final = (MalformedPacket, ValueError)
+"""What is raised when something in Redis was not written by a hub."""
+
+
+@dataclass(slots=True, eq=False)
+class _ServedUser:
+    """A user with clients at this hub."""
+
+    epoch: str = ""
+    seq: int | None = None
+    """The newest number that was delivered; None: not known yet, the first page is still being fetched."""
+    behind: bool = False
+    """Whether the inbox may hold messages after `seq`."""
+
+
+class EpochChanged(Exception):
+    """The user's inbox was replaced between two pages."""
+
+
+class RedisInbox:
+    """All users' inboxes, for all hubs with the same Redis. All methods must be called in the event loop's thread."""
+
+    shared = True
+
+    def __init__(
+        self, url: str, clock: Clock, emit: Emit, listener: InboxListener, limits: InboxLimits | None = None
+    ) -> None:
+        """`url`: redis://, rediss:// or unix://, with its secret. `listener` is called from start() on."""
+        self._clock = clock
+        self._emit = emit
+        self._listener = listener
+        self._where = _without_secret(url)
+        self._redis: Redis = Redis.from_url(
+            url,
+            protocol=2,
+            socket_timeout=_COMMAND_SECONDS,
+            socket_connect_timeout=_CONNECT_SECONDS,
+            # The publisher sends again; a second try here could overtake later messages.
+            retry=Retry(NoBackoff(), 0),
+        )
+        # Channels are shared by all databases of a Redis, so the prefix holds the number.
+        database = self._redis.connection_pool.connection_kwargs.get("db") or 0
+        self._prefix = f"insignia-hub:{database}:"
+        self._page_script = self._redis.register_script(PAGE)
+        self._writer = RedisWriter(self._redis, self._prefix, limits or InboxLimits())
+        self._served: dict[str, _ServedUser] = {}
+        self._down_since: float | None = None
+        self._unreadable_reports = TokenBucket.full(1 / 60, 3, clock.monotonic())
+        self._subscribed = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._requests: set[asyncio.Task[None]] = set()
+
+    @property
+    def where(self) -> str:
+        return self._where
+
+    async def start(self) -> bool:
+        """Start listening and writing. Waits for a Redis that cannot be reached; Unavailable: it rejects the login."""
+        try:
+            await self._redis.execute_command("PING")  # type: ignore[no-untyped-call]  # redis has no types here
+        except (AuthenticationError, ResponseError) as exc:
+            await self._redis.aclose()
+            raise Unavailable(f"Hub:Redis {self._where} rejects the login: {exc}") from None
+        except REDIS_ERRORS as exc:
+            self._on_connection_lost(exc)
+        self._loops = [
+            asyncio.create_task(self._keep_listening(), name="hub-shared-listen"),
+            asyncio.create_task(self._writer.run(), name="hub-shared-write"),
+        ]
+        if self._down_since is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    await self._subscribed.wait()
+        return False
+
+    async def close(self) -> None:
+        """Write what waits, for at most two seconds, then disconnect."""
+        if not self._loops:
+            return
+        self.flush()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._writer.idle.wait()
+        ending, self._loops = [*self._loops, *self._requests], []
+        for task in ending:
+            task.cancel()
+        await asyncio.wait(ending)
+        await self._redis.aclose()
+
+    def append(self, message: Message, done: Answer) -> None:
+        self._writer.append(message, done)
+
+    async def wait_for_capacity(self) -> None:
+        await self._writer.has_capacity.wait()
+
+    def open(self, user: str, resume_point: ResumePoint | None, done: Answer) -> None:
+        served = self._served.setdefault(user, _ServedUser())
+        self._start(self._open_page(user, served, resume_point, done))
+
+    def read(self, user: str, after: int, done: Answer) -> None:
+        served = self._served.setdefault(user, _ServedUser())
+        self._start(self._next_page(user, served, after, done))
+
+    def mark_read(self, user: str, seq: int) -> None:
+        self._writer.mark_read(user, seq)
+
+    def forget(self, user: str) -> None:
+        self._served.pop(user, None)
+
+    async def revoke(self, token_id: str) -> None:
+        """Store that this token id is revoked, and publish it to all hubs."""
+        encoded = token_id.encode()
+        await self._redis.sadd(f"{self._prefix}revoked", token_id)
+        await self._redis.publish(f"{self._prefix}news", b"%d -1 - 0\n%b" % (len(encoded), encoded))
+
+    async def revoked_tokens(self) -> list[str]:
+        """Return the ids of the revoked tokens; none while Redis cannot be reached: `on_revoked` reports them later."""
+        try:
+            found: set[Any] = await self._redis.smembers(f"{self._prefix}revoked")
+        except REDIS_ERRORS:
+            return []
+        return [token.decode() for token in found]
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    async def prune(self) -> None:
+        """Do nothing: Redis itself deletes messages by number and age, users and ids by age."""
+
+    def check(self) -> None:
+        """Do nothing: there is no file."""
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+
+    async def _open_page(self, user: str, served: _ServedUser, resume_point: ResumePoint | None, done: Answer) -> None:
+        try:
+            await self._writer.save_read_positions()
+            page = await self._fetch(user, "open", resume_point)
+            if served.seq is None:
+                served.epoch, served.seq = page.epoch, page.seq
+            elif page.epoch != served.epoch:
+                self._on_epoch_changed(user)
+                raise EpochChanged(user)
+            page = await self._completed(user, served, page)
+        except (*REDIS_ERRORS, EpochChanged) as exc:
+            done(exc)
+            return
+        done(page)
+        await self._repair_if_behind(user, served)
+
+    async def _next_page(self, user: str, served: _ServedUser, after: int, done: Answer) -> None:
+        try:
+            page = await self._completed(user, served, await self._after(user, served, after))
+        except (*REDIS_ERRORS, EpochChanged) as exc:
+            done(exc)
+        else:
+            done(page)
+
+    async def _completed(self, user: str, served: _ServedUser, page: InboxPage) -> InboxPage:
+        """Extend the last page to what other clients here were sent already, so that its client misses nothing."""
+        while not page.more and page.seq < (served.seq or 0):
+            rest = await self._after(user, served, page.seq)
+            page = InboxPage(page.epoch, rest.seq, page.recovered, page.messages + rest.messages, rest.more)
+        return page
+
+    async def _after(self, user: str, served: _ServedUser, after: int) -> InboxPage:
+        page = await self._fetch(user, "read", ResumePoint(served.epoch, after))
+        if page.epoch != served.epoch:
+            raise EpochChanged(user)
+        return page
+
+    async def _fetch(self, user: str, mode: str, resume_point: ResumePoint | None) -> InboxPage:
+        """Return a page, without what no hub wrote; the first one that has something, if there is one."""
+        page, last = await self._fetch_page(user, mode, resume_point)
+        recovered, before = page.recovered, -1
+        while page.more and not page.messages and before < last:
+            before = last
+            page, last = await self._fetch_page(user, "read", ResumePoint(page.epoch, last))
+        # What follows without advancing has numbers that no hub gives.
+        return replace(page, recovered=recovered, more=page.more and bool(page.messages))
+
+    async def _fetch_page(self, user: str, mode: str, resume_point: ResumePoint | None) -> tuple[InboxPage, int]:
+        """Return a page, and the number of its last message, readable or not."""
+        position = ("", "") if resume_point is None else (resume_point.epoch, resume_point.seq)
+        found = await self._page_script(args=[self._prefix, epoch_seed(), user, mode, *position, _PAGE, _PAGE_BYTES])
+        epoch, seq = found[0].decode(errors="replace"), int(found[1])
+        messages, before = [], resume_point.seq if resume_point is not None and found[2] else -1
+        for number, body in zip(map(int, found[3::2]), found[4::2], strict=True):
+            try:
+                messages.append(_message_of(user, number, epoch, body, before))
+            except _UNREADABLE as exc:
+                self._report_unreadable(exc)
+            before = max(before, number)
+        last = int(found[-2]) if len(found) > 3 else seq
+        return InboxPage(epoch, seq, bool(found[2]), messages, last < seq), last
+
+    # -- listening -------------------------------------------------------------------------------------------
+
+    async def _keep_listening(self) -> None:
+        pause = _MIN_RECONNECT_SECONDS
+        while True:
+            try:
+                await self._listen()
+            except REDIS_ERRORS as exc:
+                self._on_connection_lost(exc)
+            except Exception as exc:  # noqa: BLE001 -- the hub must go on listening
+                self._emit(LoopFailed("hub", exc, pause))
+            pause = _MIN_RECONNECT_SECONDS if self._subscribed.is_set() else min(2 * pause, _MAX_RECONNECT_SECONDS)
+            self._subscribed.clear()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+
+    async def _listen(self) -> None:
+        """Handle one subscription from its start to its end; raises what ended it."""
+        async with self._redis.pubsub() as subscription:
+            await subscription.subscribe(f"{self._prefix}news")
+            pinged = False
+            while True:
+                received = await subscription.get_message(timeout=_SILENCE_SECONDS)
+                if received is None:
+                    if pinged:
+                        raise RedisConnectionError("Redis does not answer")
+                    await subscription.ping()
+                    pinged = True
+                    continue
+                pinged = False
+                if received["type"] == "subscribe":
+                    await self._on_subscribed()
+                elif received["type"] == "message":
+                    for publication, message in self._readable(received["data"]):
+                        await self._receive(publication, message)
+
+    async def _on_subscribed(self) -> None:
+        """From here on no publication is missed: fetch what was missed before."""
+        for token in await self.revoked_tokens():
+            self._listener.on_revoked(token)
+        all_served = list(self._served.items())
+        for start in range(0, len(all_served), _PARALLEL_REPAIRS):
+            await asyncio.gather(
+                *(self._repair(user, served) for user, served in all_served[start : start + _PARALLEL_REPAIRS])
+            )
+        self._subscribed.set()
+        await self._check_durability()
+        if self._down_since is not None:
+            self._emit(SharedInboxRestored(self._where, self._clock.monotonic() - self._down_since, len(all_served)))
+            self._down_since = None
+
+    def _readable(self, data: bytes) -> Iterator[tuple[InboxPublication, Message | None]]:
+        """Yield what one publication holds. Any client of the Redis may publish: what cannot be read is left out."""
+        try:
+            for one in decode_publication(data):
+                yield one, None if one.seq == -1 else _message_of(one.user, one.seq, one.epoch, one.body).message
+        except _UNREADABLE as exc:
+            self._report_unreadable(exc)
+
+    async def _receive(self, publication: InboxPublication, message: Message | None) -> None:
+        if message is None:
+            self._listener.on_revoked(publication.user)
+            return
+        served = self._served.get(publication.user)
+        if publication.seq == 0:
+            self._listener.on_volatile(message)
+        elif served is None:
+            self._listener.on_stored(StoredMessage(publication.seq, publication.epoch, message))
+        elif served.seq is None:
+            served.behind = True
+        elif publication.epoch != served.epoch:
+            self._on_epoch_changed(publication.user)
+        elif publication.seq == served.seq + 1:
+            served.seq = publication.seq
+            self._listener.on_stored(StoredMessage(publication.seq, publication.epoch, message))
+        elif publication.seq > served.seq:
+            await self._repair(publication.user, served)
+
+    async def _repair(self, user: str, served: _ServedUser) -> None:
+        """Deliver what is in the inbox after `served.seq`, even if others advance it at the same time."""
+        if served.seq is None:
+            served.behind = True
+            return
+        more = True
+        while more and self._served.get(user) is served:
+            try:
+                page = await self._after(user, served, served.seq)
+            except EpochChanged:
+                self._on_epoch_changed(user)
+                return
+            except ResponseError as exc:
+                if not is_about_content(exc):
+                    raise
+                self._report_unreadable(exc)  # of this user alone: the others must not wait for it
+                self._on_epoch_changed(user)
+                return
+            for stored in page.messages:
+                if stored.seq > served.seq:
+                    served.seq = stored.seq
+                    self._listener.on_stored(stored)
+            more = page.more
+            if not more:
+                # Messages that were deleted as too old or too many will not come any more.
+                served.seq = max(served.seq, page.seq)
+
+    async def _repair_if_behind(self, user: str, served: _ServedUser) -> None:
+        """Deliver what came while the first page was fetched. If Redis fails here, the next connection repairs it."""
+        if served.behind:
+            served.behind = False
+            with contextlib.suppress(*REDIS_ERRORS):
+                await self._repair(user, served)
+
+    def _on_epoch_changed(self, user: str) -> None:
+        self._served.pop(user, None)
+        self._writer.forget(user)
+        self._listener.on_reset(user)
+
+    def _report_unreadable(self, error: BaseException) -> None:
+        """Report something in Redis that no hub wrote, now and then: there may be much of it."""
+        if self._unreadable_reports.take(self._clock.monotonic()):
+            self._emit(LoopFailed("hub: what Redis holds", error, 0.0))
+
+    def _on_connection_lost(self, error: BaseException) -> None:
+        if self._down_since is None:
+            self._down_since = self._clock.monotonic()
+            self._emit(SharedInboxLost(self._where, error))
+
+    async def _check_durability(self) -> None:
+        """Report a Redis that does not write to disk, or deletes keys when it is full."""
+        try:
+            facts = {**await self._redis.info("persistence"), **await self._redis.info("memory")}
+        except ResponseError:
+            return
+        if not facts.get("aof_enabled"):
+            self._emit(InboxNotDurable(self._where, "appendonly is off: a restart of Redis forgets what was accepted"))
+        policy = facts.get("maxmemory_policy", "noeviction")
+        if facts.get("maxmemory") and policy != "noeviction":
+            self._emit(InboxNotDurable(self._where, f"maxmemory-policy {policy} deletes messages when Redis is full"))
+
+
+def _message_of(user: str, seq: int, epoch: str, body: bytes, before: int = -1) -> StoredMessage:
+    """Return a message of this user with a number above `before`. Raises one of _UNREADABLE."""
+    if seq <= before:
+        raise ValueError("a message with a number that was given already")
+    stored = stored_message(seq, epoch, body)
+    if stored.message.user != user:
+        raise MalformedPacket("a message for another user than the one whose inbox it is in")
+    return stored
+
+
+def _without_secret(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}"

@@ -1,0 +1,159 @@
+"""Writes to the shared inbox: messages in batches, each in one step, and read positions about once a second.
+
+Knows no clients.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from worker.hub.inbox import AcceptedElsewhere, Answer, InboxLimits
+from worker.hub.inboxes.redis_scripts import APPEND, MARK
+from worker.hub.messages import Message
+
+REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
+"""What is raised when Redis cannot be reached or fails."""
+_BATCH: Final = 512
+_BATCH_BYTES: Final = 1024 * 1024
+_BACKLOG_BYTES: Final = 8 * 1024 * 1024
+"""Above this many unwritten bytes, publishers have to wait."""
+_ACCEPTED: Final = AcceptedElsewhere()
+
+
+def epoch_seed() -> str:
+    """Return random text that makes a new epoch unique: scripts have no randomness of their own."""
+    return secrets.token_hex(8)
+
+
+def is_about_content(error: ResponseError) -> bool:
+    """Return whether a script failed over what it found under a user's keys, not over the state of Redis."""
+    return "WRONGTYPE" in str(error) or "attempt to" in str(error)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    message: Message
+    done: Answer
+
+
+class RedisWriter:
+    """What one hub has to write. All methods must be called in the event loop's thread."""
+
+    def __init__(self, redis: Redis, prefix: str, limits: InboxLimits) -> None:
+        self._prefix = prefix
+        self._limits = limits
+        self._append_script = redis.register_script(APPEND)
+        self._mark_script = redis.register_script(MARK)
+        self._waiting: list[_Waiting] = []
+        self._unwritten = 0
+        self._work = asyncio.Event()
+        self.idle = asyncio.Event()
+        """Set while nothing waits."""
+        self.idle.set()
+        self.has_capacity = asyncio.Event()
+        """Set unless too many bytes wait."""
+        self.has_capacity.set()
+        self._read_positions: dict[str, int] = {}
+        self._positions_due = False
+
+    def append(self, message: Message, done: Answer) -> None:
+        """Store a message. `done` gets AcceptedElsewhere once Redis has it, None for a repetition, or an exception."""
+        self._waiting.append(_Waiting(message, done))
+        self._unwritten += len(message.body)
+        if self._unwritten > _BACKLOG_BYTES:
+            self.has_capacity.clear()
+        self._wake()
+
+    def mark_read(self, user: str, seq: int) -> None:
+        """Note that a client of the user has read everything up to `seq`; written within a second."""
+        if seq > self._read_positions.get(user, 0):
+            self._read_positions[user] = seq
+
+    def forget(self, user: str) -> None:
+        """Drop the user's read position, which means nothing in a new inbox."""
+        self._read_positions.pop(user, None)
+
+    def flush(self) -> None:
+        """Write the read positions soon."""
+        if self._read_positions:
+            self._positions_due = True
+            self._wake()
+
+    async def run(self) -> None:
+        """Write what waits, until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._waiting:
+                await self._write(self._next_batch())
+            if self._positions_due:
+                self._positions_due = False
+                with contextlib.suppress(*REDIS_ERRORS):
+                    await self.save_read_positions()
+            if not self._work.is_set():
+                self.idle.set()
+
+    def _next_batch(self) -> list[_Waiting]:
+        """Return what waits, at least one message."""
+        sizes = itertools.accumulate(len(waiting.message.body) for waiting in self._waiting[:_BATCH])
+        count = max(1, sum(1 for size in sizes if size <= _BATCH_BYTES))
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
+
+    async def _write(self, batch: list[_Waiting]) -> None:
+        """Write the batch by one script call, which publishes it to every hub."""
+        limits = self._limits
+        arguments: list[Any] = [
+            self._prefix,
+            epoch_seed(),
+            limits.messages,
+            int(limits.seconds),
+            int(limits.user_seconds),
+        ]
+        for waiting in batch:
+            message = waiting.message
+            volatile = "1" if message.volatile else "0"
+            arguments += (message.user, message.id or "", message.redelivery, volatile, message.body)
+        try:
+            answers: Sequence[int | Exception] = await self._append_script(args=arguments)
+        except REDIS_ERRORS as exc:
+            # What waits behind must fail too: stored now, it would overtake what its publisher sends again.
+            batch, self._waiting = batch + self._waiting, []
+            answers = [exc] * len(batch)
+        self._answer(batch, answers)
+
+    def _answer(self, batch: list[_Waiting], answers: Sequence[int | Exception]) -> None:
+        for waiting, answer in zip(batch, answers, strict=True):
+            self._unwritten -= len(waiting.message.body)
+            if isinstance(answer, Exception):
+                waiting.done(answer)
+            else:
+                waiting.done(None if answer == 0 else _ACCEPTED)
+        if self._unwritten <= _BACKLOG_BYTES // 2:
+            self.has_capacity.set()
+
+    async def save_read_positions(self) -> None:
+        """Write the read positions now. A Redis error leaves them to the next time."""
+        if not self._read_positions:
+            return
+        positions, self._read_positions = self._read_positions, {}
+        arguments: list[Any] = [self._prefix]
+        for user, seq in positions.items():
+            arguments += (user, seq)
+        try:
+            await self._mark_script(args=arguments)
+        except BaseException:
+            for user, seq in positions.items():
+                self.mark_read(user, seq)
+            raise
+
+    def _wake(self) -> None:
+        self._work.set()
+        self.idle.clear()

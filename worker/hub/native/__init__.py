@@ -1,0 +1,1 @@
+"""The plain WebSocket endpoint of the hub."""

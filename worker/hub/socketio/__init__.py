@@ -1,0 +1,1 @@
+"""Socket.IO protocol of the hub: packets and namespaces."""

@@ -1,0 +1,1 @@
+"""WebSocket connections: upgrade, frames, bounded sending."""

@@ -1,0 +1,1 @@
+"""The criteria file: model, loading, validation, labels."""

@@ -1,0 +1,1 @@
+"""Writing results and reading them again."""

@@ -1,0 +1,1 @@
+"""Reading rosters and decoration histories."""

@@ -1,0 +1,177 @@
+"""Checks a zip archive before a native library reads it, and finds the cells whose formulas have no value.
+
+The library keeps a sheet as a full rectangle and takes an error for an empty cell. So the size of every part and the
+corners of every sheet are checked here first, and cells with an error are listed; so is what sheet_marks.py finds.
+"""
+
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from worker.insignia.errors import RosterUnreadable
+from worker.insignia.messages import message
+from worker.insignia.roster.sheet_marks import CommentParts, MarkFinder, PiecesOf, has_strokes, part_name, strokes
+from worker.insignia.roster.table import RowMarks
+from worker.insignia.roster.xml_parts import attributes_of
+
+MAX_UNPACKED = 2 << 30
+"""Bytes of all parts of a workbook."""
+MAX_CELLS = 40_000_000
+"""Cells of the rectangle around one sheet's contents."""
+_PIECE = 4 << 20
+_SHEETS = "xl/worksheets/"
+_WIDE = re.compile(rb'\br="([A-Z]{2,3})\d')
+_LONG = re.compile(rb'\br="[A-Z]{1,3}(\d{6,})"')
+_ROWS = re.compile(rb'<(?:\w+:)?row\b[^>]*?\br="(\d+)"')
+_ERROR = re.compile(rb'<(?:\w+:)?c\b[^>]*?\br="([A-Z]{1,3})(\d{1,7})"[^>]*?\bt="e"')
+_NO_VALUE = re.compile(
+    rb'<(?:\w+:)?c\b(?![^>]*\bt="str")[^>]*?\br="([A-Z]{1,3})(\d{1,7})"[^>]*>'
+    rb"<(?:\w+:)?f\b(?:[^>]*/>|[^>]*>[^<]*</(?:\w+:)?f>)(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?</(?:\w+:)?c>"
+)
+_TRUE = frozenset({"1", "true", "on"})
+
+
+@dataclass(slots=True)
+class _Corner:
+    rows: int = 1
+    columns: int = 26
+    errors: set[tuple[int, int]] = field(default_factory=set)
+    """(row number, column) of cells with an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class SheetFacts:
+    """What the library does not tell of a sheet."""
+
+    errors: frozenset[tuple[int, int]] = frozenset()
+    """(row number, column) of cells with an error."""
+    marks: RowMarks | None = None
+
+
+def open_archive(name: str, data: bytes) -> zipfile.ZipFile:
+    """Return the archive. Raises RosterUnreadable for a damaged one or one that unpacks to too much."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError, UnicodeDecodeError):
+        raise RosterUnreadable(message("broken_workbook", name=name)) from None
+    if sum(entry.file_size for entry in entries) > MAX_UNPACKED or len(entries) > 10_000:
+        raise RosterUnreadable(message("zip_bomb", name=name, limit=MAX_UNPACKED >> 20))
+    if any(entry.flag_bits & 1 for entry in entries):
+        raise RosterUnreadable(message("password", name=name))
+    return archive
+
+
+def check_workbook(name: str, archive: zipfile.ZipFile) -> dict[str, SheetFacts]:
+    """Return what is to be known of the sheets by their names. Raises RosterUnreadable."""
+    try:
+        return _check_workbook(name, archive)
+    except ValueError:  # a part that cannot be read to its end, or comments that would have to be joined
+        raise RosterUnreadable(message("broken_workbook", name=name)) from None
+
+
+def _check_workbook(name: str, archive: zipfile.ZipFile) -> dict[str, SheetFacts]:
+    pieces_of = partial(_pieces, name, archive, _by_name(archive))
+    titles = _titles(pieces_of)
+    sheets = []
+    has_struck_texts = False
+    for entry in archive.infolist():
+        part = entry.filename.lower()
+        if part in titles or (part.startswith(_SHEETS) and part.endswith(".xml")):
+            sheets.append(entry)
+        elif part.endswith((".xml", ".rels")):  # a part whose size in the directory is wrong ends here
+            is_struck = has_strokes(read_part(name, archive, entry))
+            has_struck_texts |= is_struck and part == "xl/sharedstrings.xml"
+    found: dict[str, SheetFacts] = {}
+    struck = strokes(pieces_of, has_struck_texts=has_struck_texts)
+    comments = CommentParts(pieces_of)
+    for entry in sheets:
+        title = titles.get(entry.filename.lower(), entry.filename.removeprefix(_SHEETS))
+        finder = struck.finder()
+        corner = _corner(name, archive, entry, finder)
+        if corner.rows * corner.columns > MAX_CELLS:
+            raise RosterUnreadable(
+                message("too_many_cells", name=name, sheet=title, rows=corner.rows, columns=corner.columns)
+            )
+        found[title] = SheetFacts(frozenset(corner.errors), finder.marks(comments.of_sheet(entry.filename)))
+    return found
+
+
+def counts_from_1904(name: str, archive: zipfile.ZipFile) -> bool:
+    """Return whether the day numbers of a workbook begin in 1904."""
+    found = attributes_of(_pieces(name, archive, _by_name(archive), "xl/workbook.xml"), "workbookPr")
+    return any(one.get("date1904", "") in _TRUE for one in found)
+
+
+def read_part(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+    """Yield the pieces of a part, at most as many bytes as the directory states. Raises RosterUnreadable."""
+    try:
+        with archive.open(entry) as part:
+            while piece := part.read(_PIECE):
+                yield piece
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError):
+        raise RosterUnreadable(message("broken_workbook", name=name)) from None
+
+
+def _corner(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, finder: MarkFinder) -> _Corner:
+    corner, rest = _Corner(), b""
+    for piece in read_part(name, archive, entry):
+        rest += piece
+        cut = rest.rfind(b"</row>") + 6
+        if cut < 6 and len(rest) < 4 * _PIECE:
+            continue  # a row is seldom so long; then it is cut anywhere
+        cut = cut if cut >= 6 else len(rest)
+        _measure(corner, rest[:cut])
+        finder.look(rest[:cut])
+        rest = rest[cut:]
+    _measure(corner, rest)
+    finder.look(rest)
+    return corner
+
+
+def _measure(corner: _Corner, piece: bytes) -> None:
+    numbers = [int(number[:9]) for number in (*_ROWS.findall(piece), *set(_LONG.findall(piece)))]
+    corner.rows = max([corner.rows, *numbers])
+    corner.columns = max([corner.columns, *map(column_number, set(_WIDE.findall(piece)))])
+    if b't="e"' in piece:
+        corner.errors |= _cells(_ERROR, piece)
+    if b"</f></" in piece or b"<v></v>" in piece or b"<v/>" in piece or b"<v />" in piece:
+        corner.errors |= _cells(_NO_VALUE, piece)
+
+
+def _cells(pattern: re.Pattern[bytes], piece: bytes) -> set[tuple[int, int]]:
+    return {(int(row), column_number(column) - 1) for column, row in pattern.findall(piece)}
+
+
+def column_number(letters: bytes) -> int:
+    """Return the number of a column, counted from 1: A is 1, AA is 27."""
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number
+
+
+def _titles(pieces_of: PiecesOf) -> dict[str, str]:
+    """Return the sheets' names by the names of their parts in lower case."""
+    relations = attributes_of(pieces_of("xl/_rels/workbook.xml.rels"), "Relationship")
+    targets = {one["Id"]: part_name("xl", one["Target"]) for one in relations if "Id" in one and "Target" in one}
+    found: dict[str, str] = {}
+    for sheet in attributes_of(pieces_of("xl/workbook.xml"), "sheet"):
+        for key, value in sheet.items():
+            if key.endswith(":id") and value in targets:
+                found[targets[value].lower()] = sheet.get("name", "")
+    return found
+
+
+def _by_name(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the parts by their names in lower case: relations may write them otherwise."""
+    return {entry.filename.lower(): entry for entry in archive.infolist()}
+
+
+def _pieces(name: str, archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], part: str) -> Iterator[bytes]:
+    if part.lower() in entries:
+        yield from read_part(name, archive, entries[part.lower()])

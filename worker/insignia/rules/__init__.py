@@ -1,0 +1,1 @@
+"""Rules compiled from the criteria, and their evaluation for one officer."""

@@ -1,0 +1,1 @@
+"""A made-up roster for demonstrations, tests and benchmarks."""

@@ -1,0 +1,1 @@
+"""Network helpers that the HTTP API and the hub share."""

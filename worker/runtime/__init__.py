@@ -1,0 +1,1 @@
+"""What runs jobs and delivers notifications."""

@@ -1,0 +1,1 @@
+"""Composition: builds the service from its settings and runs it."""

@@ -1,0 +1,1 @@
+"""Full-text search over jobs, in an index file of its own."""
