@@ -2,6 +2,10 @@
 
 import faulthandler
 import os
+import sys
+import threading
+import time
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -26,6 +30,9 @@ DEFAULT_LIMIT = 300.0
 
 GRACE = 60.0
 """Seconds after a test's own time limit, in which its fixtures may still end what the test began."""
+
+THREAD_LIMIT = 20.0
+"""Seconds for the threads of a test to end after it; generous, for a machine that does much else."""
 
 STDERR = pytest.StashKey[TextIO]()
 """Where the process began to write its errors, which the tests' own output does not reach."""
@@ -81,6 +88,23 @@ def processes_of_repetitions_are_not_measured(request: pytest.FixtureRequest, mo
     """Measure no coverage in what the long tests start: they repeat what other tests run, or are killed first."""
     if _repeats(request.node) and "COVERAGE_PROCESS_CONFIG" in os.environ:
         monkeypatch.delenv("COVERAGE_PROCESS_CONFIG")
+
+
+@pytest.fixture(autouse=True)
+def threads_end_with_their_test() -> Iterator[None]:
+    """Fail a test that leaves a thread behind: a client that keeps connecting again disturbs the tests after it."""
+    before = set(threading.enumerate())
+    yield
+    until = time.monotonic() + THREAD_LIMIT
+    for thread in set(threading.enumerate()) - before:
+        if not thread.name.startswith("asyncio_"):  # of the event loop's executor, which ends with the loop
+            thread.join(max(0.0, until - time.monotonic()))
+            assert not thread.is_alive(), f"the thread {thread.name} is left, in\n{_stack_of(thread)}"
+
+
+def _stack_of(thread: threading.Thread) -> str:
+    frame = sys._current_frames().get(thread.ident or 0)
+    return "".join(traceback.format_stack(frame)) if frame else "no Python code"
 
 
 def _repeats(item: pytest.Item) -> bool:

@@ -18,7 +18,7 @@ from tests.support.history.recorder import Recorder
 from tests.support.history.store_reader import read_end
 from tests.support.ports import free_port
 from tests.support.process import WorkerProcess
-from tests.support.processes import is_running, resident_bytes
+from tests.support.processes import describe, is_running, resident_bytes
 from worker.errors import WorkerError
 
 SHUTDOWN_SECONDS = 3
@@ -90,6 +90,11 @@ class RunningAttempts:
             for line in complete.splitlines():
                 self._add(decode(line))
         return {process for process, begun in self._running.items() if kind in (None, begun.kind)}
+
+    def is_alive(self, process: int) -> bool:
+        """Whether the process that began an attempt is alive, and not only another with its id."""
+        begun = self._running.get(process)
+        return begun is not None and is_running(process, since=begun.at)
 
     def forget(self, process: int) -> None:
         self._running.pop(process, None)
@@ -167,16 +172,17 @@ class ChaosService:
 
     async def record_death(self, child: int) -> None:
         """Wait until the process is gone, and record it."""
-        async with asyncio.timeout(60):
-            while is_running(child):
-                await asyncio.sleep(0.002)
+        until = time.monotonic() + 60
+        while self.attempts.is_alive(child):
+            assert time.monotonic() < until, f"still there 60 s after its service: {describe(child)}"
+            await asyncio.sleep(0.002)
         self.history.add(Killed(child, time.monotonic()))
         self.attempts.forget(child)
 
     def running_child(self) -> int | None:
         """Return a child process that runs a job of kind `spawned`, if there is one."""
-        children = [pid for pid in self.attempts.running("spawned") - {self.process.pid} if is_running(pid)]
-        return max(children, default=None)
+        children = self.attempts.running("spawned") - {self.process.pid}
+        return max(filter(self.attempts.is_alive, children), default=None)
 
     async def produce(self, chance: random.Random, pause: float, enough: asyncio.Event) -> None:
         """Submit jobs until there are enough; a quarter of them with a key, repeated until there is an answer."""

@@ -10,6 +10,7 @@ import socketio
 
 from config.hub_settings import HubSettings
 from tests.interop.test_hub_js import js_client
+from tests.support.default_clients import end_client
 from tests.support.hub import EVENT, PATH, PATIENCE, message, running_hub
 from tests.support.nginx import running_nginx
 from worker.hub.events import ClientConnected
@@ -172,7 +173,7 @@ async def test_python_sync_client_with_default_options_upgrades_and_receives(run
     assert client.transport() == "websocket"
     # Once it is answered, the pong has left: python-engineio sends no CLOSE packet while it is sending something.
     assert (await asyncio.to_thread(client.call, "anything"))["ok"] is False
-    await asyncio.to_thread(client.disconnect)
+    await asyncio.to_thread(end_client, client)
 
 
 async def test_python_client_that_only_polls_reads_a_backlog_on_one_connection(running):
@@ -205,9 +206,9 @@ async def test_python_client_that_polls_connects_again_after_the_hub_has_stopped
             async with asyncio.timeout(PATIENCE):
                 for _ in range(2):
                     await connects.get()
-            await asyncio.to_thread(client.shutdown)
+            await asyncio.to_thread(end_client, client)
     finally:
-        await asyncio.to_thread(client.shutdown)
+        await asyncio.to_thread(end_client, client)
 
 
 async def test_python_simple_clients_with_default_options_receive(running):

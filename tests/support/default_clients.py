@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -167,7 +168,22 @@ async def _sync(place: Place, receiver: Receiver) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await asyncio.to_thread(client.shutdown)
+        await asyncio.to_thread(end_client, client)
+
+
+def end_client(client: socketio.Client) -> None:
+    """Disconnect and wait until nothing connects again; `shutdown` alone can leave a client that has just done so."""
+    client.reconnection = False
+    while client.eio.state != "disconnected" or _connects_again(client):
+        if client._reconnect_abort is not None:
+            client._reconnect_abort.set()  # each time, as a task that has only just begun clears it first
+        if client.eio.state == "connected":
+            client.disconnect()
+        time.sleep(0.01)
+
+
+def _connects_again(client: socketio.Client) -> bool:
+    return client._reconnect_task is not None and client._reconnect_task.is_alive()
 
 
 def _note_arrivals(client: socketio.Client, receiver: Receiver, loop: asyncio.AbstractEventLoop) -> None:
@@ -204,7 +220,7 @@ async def _simple(place: Place, receiver: Receiver) -> AsyncIterator[None]:
         yield
     finally:
         # Not SimpleClient.disconnect(): while the client is connecting again, `receive` would wait on without an end.
-        await asyncio.to_thread(client.client.shutdown)
+        await asyncio.to_thread(end_client, client.client)
         client.input_event.set()  # what it waits for, if it was connected
         await receiving
 

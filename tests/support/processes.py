@@ -1,17 +1,41 @@
 """What the system knows about processes."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+_START_TIME = 19
+"""Index of the start, in ticks since the machine's, among the fields after the name in /proc/PID/stat."""
 
-def is_running(pid: int) -> bool:
-    """Whether the process is alive; a zombie is not."""
+
+def is_running(pid: int, since: float | None = None) -> bool:
+    """Whether the process is alive; a zombie is not.
+
+    With `since` (monotonic seconds), a process that started later does not count: the system gives the ids of ended
+    processes to new processes and threads, after less than a minute on a busy machine.
+    """
     try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return state not in ("Z", "X")
+    if since is not None and _started_at(fields) > since:
+        return False
+    return fields[0] not in ("Z", "X")
+
+
+def _started_at(fields: list[str]) -> float:
+    since_boot = int(fields[_START_TIME]) / os.sysconf("SC_CLK_TCK")
+    return since_boot - time.clock_gettime(time.CLOCK_BOOTTIME) + time.monotonic()
+
+
+def describe(pid: int) -> str:
+    """Return what the system says about a process, for the message of a test that waited for its end in vain."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return f"process {pid}: {command}\n{Path(f'/proc/{pid}/status').read_text(encoding='utf-8')}"
+    except (FileNotFoundError, ProcessLookupError):
+        return f"process {pid} has ended"
 
 
 def children_of(pid: int) -> list[int]:
