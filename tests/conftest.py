@@ -31,6 +31,9 @@ DEFAULT_LIMIT = 300.0
 GRACE = 60.0
 """Seconds after a test's own time limit, in which its fixtures may still end what the test began."""
 
+LASTING_THREADS = ("asyncio_", "log")
+"""Names of threads that live as long as their event loop, or as long as the process that writes a log."""
+
 THREAD_LIMIT = 20.0
 """Seconds for the threads of a test to end after it; generous, for a machine that does much else."""
 
@@ -97,7 +100,7 @@ def threads_end_with_their_test() -> Iterator[None]:
     yield
     until = time.monotonic() + THREAD_LIMIT
     for thread in set(threading.enumerate()) - before:
-        if not thread.name.startswith("asyncio_"):  # of the event loop's executor, which ends with the loop
+        if not thread.name.startswith(LASTING_THREADS):
             thread.join(max(0.0, until - time.monotonic()))
             assert not thread.is_alive(), f"the thread {thread.name} is left, in\n{_stack_of(thread)}"
 
