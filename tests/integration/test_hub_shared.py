@@ -7,23 +7,27 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from config.hub_settings import HubSettings, JwtSettings
+from config.hub_settings import HubSettings
 from tests.support.eventually import eventually
 from tests.support.hub import EVENT, PATH, message, progress, running_hub
 from tests.support.ports import free_port
 from tests.support.process import WorkerProcess
 from tests.support.redis_server import RedisServer
 from tests.support.roaming import RoamingPublisher
+from tests.support.shared_hubs import KEY, hubs, number_of
 from worker.cli.listener import Listener
 from worker.core.clock import Clock
-from worker.core.events import LoopFailed
 from worker.errors import Unavailable
-from worker.hub.events import ClientDisconnected, InboxFailed, InboxNotDurable, SharedInboxLost, SharedInboxRestored
+from worker.hub.events import (
+    ClientDisconnected,
+    InboxFailed,
+    InboxNotDurable,
+    SharedInboxLost,
+    SharedInboxRestored,
+)
 from worker.hub.inboxes.redis_scripts import decode_publication
 from worker.hub.messages import read_message
 from worker.hub.tokens import TokenService
-
-KEY = "the-key-of-both-hubs-in-this-test-0123456789"
 
 
 @pytest.fixture
@@ -32,20 +36,6 @@ def server(tmp_path):
     server.start()
     yield server
     server.kill()
-
-
-@contextlib.asynccontextmanager
-async def hubs(server, tmp_path, count=2):
-    settings = HubSettings(redis=SecretStr(server.url), jwt=JwtSettings(key=SecretStr(KEY)))
-    async with contextlib.AsyncExitStack() as stack:
-        yield [
-            await stack.enter_async_context(running_hub(tmp_path / f"state{n}", settings=settings))
-            for n in range(count)
-        ]
-
-
-def number_of(event):
-    return int(event[1]["payload"]["notificationId"].removeprefix("news-"))
 
 
 async def test_notification_accepted_by_one_hub_is_delivered_by_the_other(server, tmp_path):
@@ -231,9 +221,6 @@ def test_decode_publication_splits_by_the_lengths():
     assert (second.user, second.seq) == ("lost", -1)
 
 
-# -- what no hub wrote -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "publication",
     [b"0 -1 - -11\n", b"-9 1 a 0\n", b"3 1 a 9\nann", b"3 1 a\nann", b"\xff", b"3 x a 0\nann", b"1 1 a 0\n\xff", b"3"],
@@ -241,82 +228,6 @@ def test_decode_publication_splits_by_the_lengths():
 def test_decode_publication_rejects_what_no_hub_sent(publication):
     with pytest.raises(ValueError):
         list(decode_publication(publication))
-
-
-@pytest.mark.parametrize(
-    "publication",
-    [b"0 -1 - -11\n", b"nonsense", b"3 0 - 2\nann{}", b"3 0 - 4\nannnull", b"3 0 - 1\nann[", b"3 1 a 1\nann7"],
-)
-async def test_publication_that_no_hub_sent_is_left_out(server, tmp_path, publication):
-    async with hubs(server, tmp_path, count=1) as [hub]:
-        publisher, browser = await hub.publisher(), await hub.browser()
-        with server.client() as redis:
-            for _ in range(5):
-                redis.publish("insignia-hub:3:news", publication)
-        assert await publisher.publish(message(1)) == {"ok": True}
-        assert number_of(await browser.next()) == 1
-        assert 1 <= len([event for event in hub.events if isinstance(event, LoopFailed)]) <= 3
-        assert [event for event in hub.events if isinstance(event, SharedInboxRestored)] == []
-
-
-@pytest.mark.parametrize("body", [b"{", b"[]", b'["a",{},{"userId":"bob"}]', b"\xff", b'{"a":1,"b":2,"c":3}'])
-async def test_stored_message_that_no_hub_wrote_is_left_out(server, tmp_path, body):
-    async with hubs(server, tmp_path, count=1) as [hub]:
-        publisher = await hub.publisher()
-        for number in range(2):
-            await publisher.publish(message(number))
-        with server.client() as redis:
-            for _ in range(150):
-                number = redis.hincrby("insignia-hub:3:u:ann", "seq", 1)
-                redis.xadd("insignia-hub:3:m:ann", {"b": body}, id=f"{number}-0")
-        await publisher.publish(message(2))
-        browser = await hub.browser()
-        assert [number_of(await browser.next()) for _ in range(3)] == [0, 1, 2]
-        await publisher.publish(message(3))
-        assert number_of(await browser.next()) == 3
-
-
-async def test_numbers_that_were_given_already_are_left_out(server, tmp_path):
-    """More entries than a page with one number must not be read again and again."""
-    async with hubs(server, tmp_path, count=1) as [hub]:
-        publisher, browser = await hub.publisher(), await hub.browser(lastSeq=None)
-        place = (await browser.next())[1]
-        await publisher.publish(message(1))
-        assert number_of(await browser.next()) == 1
-        with server.client() as redis:
-            redis.hincrby("insignia-hub:3:u:ann", "seq", 1)
-            for number, copy in [(1, copy) for copy in range(1, 151)] + [(2, copy) for copy in range(150)]:
-                body = orjson.dumps([EVENT, message(number), {"userId": "ann"}]).decode()
-                redis.xadd("insignia-hub:3:m:ann", {"b": body}, id=f"{number}-{copy}")
-            redis.client_kill_filter(_type="pubsub")
-        await hub.wait_for_event(SharedInboxRestored)
-        late = await hub.browser(epoch=place["epoch"], lastSeq=1)
-        assert (await late.next())[1] == {"epoch": place["epoch"], "seq": 2, "after": 1, "recovered": True}
-        await publisher.publish(message(3))
-        for one in (browser, late):
-            assert [number_of(await one.next()) for _ in range(2)] == [2, 3]
-            assert await one.received_so_far() == []
-        assert [event for event in hub.events if isinstance(event, LoopFailed)]
-
-
-@pytest.mark.parametrize("of_ann", ["another type", "no number", "no seq"])
-async def test_inbox_that_no_hub_can_read_keeps_nothing_from_other_users(server, tmp_path, of_ann):
-    async with hubs(server, tmp_path, count=1) as [hub]:
-        publisher, ann, bob = await hub.publisher(), await hub.browser(), await hub.browser("bob")
-        for number, user, browser in ((1, "ann", ann), (2, "bob", bob)):
-            await publisher.publish(message(number), user)
-            assert number_of(await browser.next()) == number
-        with server.client() as redis:
-            if of_ann == "another type":
-                redis.set("insignia-hub:3:u:ann", "text")
-            elif of_ann == "no number":
-                redis.hset("insignia-hub:3:u:ann", "seq", "many")
-            else:
-                redis.hdel("insignia-hub:3:u:ann", "seq")
-            redis.client_kill_filter(_type="pubsub")
-            await eventually(lambda: [event for event in hub.events if isinstance(event, SharedInboxRestored)])
-        await publisher.publish(message(3), "bob")
-        assert number_of(await bob.next()) == 3
 
 
 # -- two processes, a Redis that is killed ---------------------------------------------------------------------------

@@ -110,6 +110,16 @@ class SharedInboxRestored:
 
 
 @dataclass(frozen=True, slots=True)
+class InboxDamaged:
+    """The hubs' Redis holds, as one user's inbox, something that no hub wrote. Emitted once until it works again."""
+
+    where: str
+    user_id: str
+    reason: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class InboxNotDurable:
     """The hubs' Redis is configured in a way that may lose what was accepted."""
 

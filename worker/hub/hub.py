@@ -20,7 +20,7 @@ from worker.hub.events import (
     MessageRejected,
     NotificationShown,
 )
-from worker.hub.inbox import AcceptedElsewhere, Inbox, InboxPage, ResumePoint
+from worker.hub.inbox import AcceptedElsewhere, DamagedInbox, Inbox, InboxPage, ResumePoint
 from worker.hub.messages import MAX_ID, LatestMessages, Message, StoredMessage
 from worker.hub.rooms import Rooms, job_room, user_room
 from worker.hub.stats import ClientStats, HubCounters, HubStats
@@ -31,7 +31,7 @@ PROGRESS: Final = "progress"
 INBOX_FAILED: Final = "inbox"
 """The close reason when the inbox cannot be read or written."""
 
-PublishResult = Literal["stored", "repeated", "sent", "failed"]
+PublishResult = Literal["stored", "repeated", "sent", "failed", "damaged"]
 """stored: in the inbox, on disk. repeated: dropped, it was there. sent: volatile, sent to the clients. failed: the
 inbox could not be written; the publisher must get no answer, so that it sends the message again."""
 
@@ -188,8 +188,7 @@ class Hub:
         return message if message is not None and client.may_see(message) else None
 
     def is_foreign_job(self, client: Client, job_id: str) -> bool:
-        """Return whether the job is known to be another user's. Unknown jobs may be watched, for what they turn out
-        to be: only the user's own messages are delivered."""
+        """Return whether the job is known to be another user's. Of unknown jobs, the user's own messages are sent."""
         message = self._latest_messages.of(job_id)
         return message is not None and not client.may_see(message)
 
@@ -283,8 +282,7 @@ class Hub:
             self._continue_replay(client, result)
 
     def _can_continue(self, client: Client, result: Any) -> bool:
-        """Return whether the client is still connected and the inbox could be read; if not, close it, so that it
-        reconnects."""
+        """Return whether the client is still connected and the inbox could be read; if not, close it."""
         if client.id not in self.clients:
             return False
         if isinstance(result, BaseException):
@@ -379,8 +377,7 @@ class Hub:
 
     def _on_appended(self, result: StoredMessage | AcceptedElsewhere | BaseException | None) -> PublishResult:
         if isinstance(result, BaseException):
-            self._on_inbox_failure(result)
-            return "failed"
+            return self._on_inbox_failure(result)
         if self._inbox_is_failing:
             self._inbox_is_failing = False
             self.emit(InboxRestored())
@@ -392,9 +389,12 @@ class Hub:
             self.on_stored(result)
         return "stored"
 
-    def _on_inbox_failure(self, error: BaseException) -> None:
+    def _on_inbox_failure(self, error: BaseException) -> PublishResult:
         """Report an outage when it begins, not once for each of the hundreds of waiting messages."""
         self.counters.errors += 1
+        if isinstance(error, DamagedInbox):
+            return "damaged"
         if not self._inbox_is_failing:
             self._inbox_is_failing = True
             self.emit(InboxFailed(error))
+        return "failed"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from worker.errors import WorkerError
 from worker.hub.messages import Message, StoredMessage
 
 Answer = Callable[[Any], None]
@@ -56,6 +57,10 @@ class AcceptedElsewhere:
     """The message is stored, and comes to this hub as to all others: by `InboxListener.on_stored`."""
 
 
+class DamagedInbox(WorkerError):
+    """What is stored of this one user was not written by a hub. Sending the message again does not help."""
+
+
 class InboxListener(Protocol):
     """What an inbox that several hubs share reports to each of them. All in the event loop."""
 
@@ -101,7 +106,7 @@ class Inbox(Protocol):
         """Store a message.
 
         `done` gets StoredMessage when this hub is to deliver it, AcceptedElsewhere when it comes by `on_stored`, None
-        for a repetition.
+        for a repetition, DamagedInbox when this user's inbox alone cannot be written.
         """
         ...
 

@@ -351,6 +351,13 @@ _HUB: Final[Mapping[type, LogLine | Choice]] = {
         "the hubs' Redis {event.where} is available again after {event.seconds:.1f} s; "
         "fetched what {event.users} users had missed",
     ),
+    hub.InboxDamaged: LogLine(
+        "ERROR",
+        "❌",
+        "inbox_damaged",
+        "the inbox of {event.user_id} in the hubs' Redis {event.where} is damaged ({event.reason}), and its "
+        "notifications are rejected; delete the key {event.key} and send them again",
+    ),
     hub.InboxNotDurable: LogLine(
         "WARNING",
         "⚠️",

@@ -25,11 +25,11 @@ from worker.core.events import Emit, LoopFailed
 from worker.errors import Unavailable
 from worker.hub.errors import MalformedPacket
 from worker.hub.events import InboxNotDurable, SharedInboxLost, SharedInboxRestored
-from worker.hub.inbox import Answer, InboxLimits, InboxListener, InboxPage, ResumePoint
+from worker.hub.inbox import Answer, DamagedInbox, InboxLimits, InboxListener, InboxPage, ResumePoint
+from worker.hub.inboxes.redis_damage import RedisDamage
 from worker.hub.inboxes.redis_scripts import PAGE, InboxPublication, decode_publication
-from worker.hub.inboxes.redis_writer import REDIS_ERRORS, RedisWriter, epoch_seed, is_about_content
+from worker.hub.inboxes.redis_writer import REDIS_ERRORS, RedisWriter, epoch_seed
 from worker.hub.messages import Message, StoredMessage, stored_message
-from worker.net.rate_limit import TokenBucket
 
 _PAGE: Final = 100
 _PAGE_BYTES: Final = 256 * 1024
@@ -86,10 +86,10 @@ class RedisInbox:
         database = self._redis.connection_pool.connection_kwargs.get("db") or 0
         self._prefix = f"insignia-hub:{database}:"
         self._page_script = self._redis.register_script(PAGE)
-        self._writer = RedisWriter(self._redis, self._prefix, limits or InboxLimits())
+        self._damage = RedisDamage(self._where, self._prefix, clock, emit)
+        self._writer = RedisWriter(self._redis, self._prefix, limits or InboxLimits(), self._damage)
         self._served: dict[str, _ServedUser] = {}
         self._down_since: float | None = None
-        self._unreadable_reports = TokenBucket.full(1 / 60, 3, clock.monotonic())
         self._subscribed = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._requests: set[asyncio.Task[None]] = set()
@@ -161,7 +161,9 @@ class RedisInbox:
         """Return the ids of the revoked tokens; none while Redis cannot be reached: `on_revoked` reports them later."""
         try:
             found: set[Any] = await self._redis.smembers(f"{self._prefix}revoked")
-        except REDIS_ERRORS:
+        except REDIS_ERRORS as exc:
+            if isinstance(exc, ResponseError):
+                self._damage.report_unreadable(exc)
             return []
         return [token.decode() for token in found]
 
@@ -191,7 +193,7 @@ class RedisInbox:
                 self._on_epoch_changed(user)
                 raise EpochChanged(user)
             page = await self._completed(user, served, page)
-        except (*REDIS_ERRORS, EpochChanged) as exc:
+        except (*REDIS_ERRORS, EpochChanged, DamagedInbox) as exc:
             done(exc)
             return
         done(page)
@@ -200,7 +202,7 @@ class RedisInbox:
     async def _next_page(self, user: str, served: _ServedUser, after: int, done: Answer) -> None:
         try:
             page = await self._completed(user, served, await self._after(user, served, after))
-        except (*REDIS_ERRORS, EpochChanged) as exc:
+        except (*REDIS_ERRORS, EpochChanged, DamagedInbox) as exc:
             done(exc)
         else:
             done(page)
@@ -231,14 +233,18 @@ class RedisInbox:
     async def _fetch_page(self, user: str, mode: str, resume_point: ResumePoint | None) -> tuple[InboxPage, int]:
         """Return a page, and the number of its last message, readable or not."""
         position = ("", "") if resume_point is None else (resume_point.epoch, resume_point.seq)
-        found = await self._page_script(args=[self._prefix, epoch_seed(), user, mode, *position, _PAGE, _PAGE_BYTES])
+        arguments = [self._prefix, epoch_seed(), user, mode, *position, _PAGE, _PAGE_BYTES]
+        try:
+            found = await self._page_script(args=arguments)
+        except ResponseError as exc:
+            raise self._damage.error_of(user, exc) from None
         epoch, seq = found[0].decode(errors="replace"), int(found[1])
         messages, before = [], resume_point.seq if resume_point is not None and found[2] else -1
         for number, body in zip(map(int, found[3::2]), found[4::2], strict=True):
             try:
                 messages.append(_message_of(user, number, epoch, body, before))
             except _UNREADABLE as exc:
-                self._report_unreadable(exc)
+                self._damage.report_unreadable(exc)
             before = max(before, number)
         last = int(found[-2]) if len(found) > 3 else seq
         return InboxPage(epoch, seq, bool(found[2]), messages, last < seq), last
@@ -299,7 +305,7 @@ class RedisInbox:
             for one in decode_publication(data):
                 yield one, None if one.seq == -1 else _message_of(one.user, one.seq, one.epoch, one.body).message
         except _UNREADABLE as exc:
-            self._report_unreadable(exc)
+            self._damage.report_unreadable(exc)
 
     async def _receive(self, publication: InboxPublication, message: Message | None) -> None:
         if message is None:
@@ -329,13 +335,7 @@ class RedisInbox:
         while more and self._served.get(user) is served:
             try:
                 page = await self._after(user, served, served.seq)
-            except EpochChanged:
-                self._on_epoch_changed(user)
-                return
-            except ResponseError as exc:
-                if not is_about_content(exc):
-                    raise
-                self._report_unreadable(exc)  # of this user alone: the others must not wait for it
+            except (EpochChanged, DamagedInbox):  # of this user alone: the others must not wait for it
                 self._on_epoch_changed(user)
                 return
             for stored in page.messages:
@@ -358,11 +358,6 @@ class RedisInbox:
         self._served.pop(user, None)
         self._writer.forget(user)
         self._listener.on_reset(user)
-
-    def _report_unreadable(self, error: BaseException) -> None:
-        """Report something in Redis that no hub wrote, now and then: there may be much of it."""
-        if self._unreadable_reports.take(self._clock.monotonic()):
-            self._emit(LoopFailed("hub: what Redis holds", error, 0.0))
 
     def _on_connection_lost(self, error: BaseException) -> None:
         if self._down_since is None:

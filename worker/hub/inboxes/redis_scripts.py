@@ -10,6 +10,27 @@ from dataclasses import dataclass
 from typing import Final
 
 _HEAD: Final = re.compile(rb"([0-9]{1,9}) (-1|[0-9]{1,18}) ([!-~]{1,64}) ([0-9]{1,9})\n")
+_SIGNS_OF_DAMAGE: Final = (
+    "damaged inbox",
+    "WRONGTYPE",
+    "attempt to",
+    "not an integer",
+    "specified in XADD",
+    "Invalid stream ID",
+)
+"""What is in the errors over what a script finds under a user's keys; others are about the state of Redis."""
+
+# A user's damage must not stop a script that writes for many: `damage_of` returns it and raises everything else.
+_DAMAGE: Final = f"""
+local signs = {{ {", ".join(f"'{sign}'" for sign in _SIGNS_OF_DAMAGE)} }}
+local function damage_of(fault)
+  local text = type(fault) == 'table' and fault.err or tostring(fault)
+  for _, sign in ipairs(signs) do
+    if string.find(text, sign, 1, true) then return text end
+  end
+  error(fault)
+end
+"""
 _USER: Final = """
 local prefix, seed = ARGV[1], ARGV[2]
 local function epoch_of(user)
@@ -25,21 +46,37 @@ end
 """
 
 APPEND: Final = (
-    _USER
+    _DAMAGE
+    + _USER
     + """
 -- ARGV: prefix, seed, messages kept, seconds kept, seconds a user is kept,
 -- then for each message: user, id or '', redelivery, '1' if volatile, body.
--- Returns for each its seq, 0 for a repetition, -1 if it is not stored; one PUBLISH sends all to all hubs.
+-- Returns for each its seq, 0 for a repetition, -1 if it is not stored, text if the user's inbox is damaged;
+-- one PUBLISH sends all to all hubs.
 local answers, published = {}, {}
 local function is_new(id, redelivery)
   if id == '' then return true end
-  local before = redis.call('GET', prefix .. 's:' .. id)
-  if before and tonumber(before) >= tonumber(redelivery) then return false end
-  redis.call('SET', prefix .. 's:' .. id, redelivery, 'EX', ARGV[4])
-  return true
+  -- A key of another type says nothing, and is replaced below.
+  local before = redis.pcall('GET', prefix .. 's:' .. id)
+  before = type(before) == 'string' and tonumber(before)
+  return not before or before < tonumber(redelivery)
 end
 local function publish(user, seq, epoch, body)
-  published[#published + 1] = string.format('%d %d %s %d\\n', #user, seq, epoch, #body) .. user .. body
+  published[#published + 1] = string.format('%d %.0f %s %d\\n', #user, seq, epoch, #body) .. user .. body
+end
+local function stored(user, body)
+  local epoch, key, messages = epoch_of(user), prefix .. 'u:' .. user, prefix .. 'm:' .. user
+  local seq = tonumber(redis.call('HGET', key, 'seq')) + 1
+  -- Other hubs could not read these, nor what is published together with them.
+  if not (seq >= 1 and seq < 2 ^ 53 and seq % 1 == 0) then error('damaged inbox: seq is not a number', 0) end
+  if #epoch > 64 or not string.match(epoch, '^[!-~]+$') then error('damaged inbox: epoch is not a word', 0) end
+  -- First what can fail, so that a message that is not stored changes nothing.
+  redis.call('XADD', messages, 'MAXLEN', '~', ARGV[3], string.format('%.0f-0', seq), 'b', body)
+  redis.call('HSET', key, 'seq', string.format('%.0f', seq))
+  redis.call('EXPIRE', messages, ARGV[4])
+  redis.call('EXPIRE', key, ARGV[5])
+  publish(user, seq, epoch, body)
+  return seq
 end
 for i = 6, #ARGV, 5 do
   local user, body, answer = ARGV[i], ARGV[i + 4], 0
@@ -47,13 +84,11 @@ for i = 6, #ARGV, 5 do
     answer = -1
     publish(user, 0, '-', body)
   elseif is_new(ARGV[i + 1], ARGV[i + 2]) then
-    local epoch = epoch_of(user)
-    local messages = prefix .. 'm:' .. user
-    answer = redis.call('HINCRBY', prefix .. 'u:' .. user, 'seq', 1)
-    redis.call('XADD', messages, 'MAXLEN', '~', ARGV[3], answer .. '-0', 'b', body)
-    redis.call('EXPIRE', messages, ARGV[4])
-    redis.call('EXPIRE', prefix .. 'u:' .. user, ARGV[5])
-    publish(user, answer, epoch, body)
+    local intact, result = pcall(stored, user, body)
+    if intact and ARGV[i + 1] ~= '' then
+      redis.call('SET', prefix .. 's:' .. ARGV[i + 1], ARGV[i + 2], 'EX', ARGV[4])
+    end
+    answer = intact and result or damage_of(result)
   end
   answers[#answers + 1] = answer
 end
@@ -99,16 +134,33 @@ return found
 """
 )
 
-MARK: Final = """
+MARK: Final = (
+    _DAMAGE
+    + """
 -- ARGV: prefix, then for each user: user, seq that was read.
-for i = 2, #ARGV, 2 do
-  local key = ARGV[1] .. 'u:' .. ARGV[i]
+-- Returns for each user whose inbox is damaged: user, text.
+local damaged = {}
+local function mark(user, seq)
+  local key = ARGV[1] .. 'u:' .. user
   local at = redis.call('HMGET', key, 'seq', 'read')
-  local read = tonumber(ARGV[i + 1])
-  if at[1] and read > tonumber(at[2]) and read <= tonumber(at[1]) then redis.call('HSET', key, 'read', ARGV[i + 1]) end
+  local read = tonumber(seq)
+  if at[1] and read > tonumber(at[2]) and read <= tonumber(at[1]) then redis.call('HSET', key, 'read', seq) end
 end
-return redis.status_reply('OK')
+for i = 2, #ARGV, 2 do
+  local intact, fault = pcall(mark, ARGV[i], ARGV[i + 1])
+  if not intact then
+    damaged[#damaged + 1] = ARGV[i]
+    damaged[#damaged + 1] = damage_of(fault)
+  end
+end
+return damaged
 """
+)
+
+
+def is_about_content(error: Exception) -> bool:
+    """Return whether a script failed over what it found under a user's keys, not over the state of Redis."""
+    return any(sign in str(error) for sign in _SIGNS_OF_DAMAGE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from worker.hub.inbox import AcceptedElsewhere, Answer, InboxLimits
+from worker.hub.inboxes.redis_damage import RedisDamage
 from worker.hub.inboxes.redis_scripts import APPEND, MARK
 from worker.hub.messages import Message
 
@@ -32,11 +33,6 @@ def epoch_seed() -> str:
     return secrets.token_hex(8)
 
 
-def is_about_content(error: ResponseError) -> bool:
-    """Return whether a script failed over what it found under a user's keys, not over the state of Redis."""
-    return "WRONGTYPE" in str(error) or "attempt to" in str(error)
-
-
 @dataclass(slots=True)
 class _Waiting:
     message: Message
@@ -46,8 +42,9 @@ class _Waiting:
 class RedisWriter:
     """What one hub has to write. All methods must be called in the event loop's thread."""
 
-    def __init__(self, redis: Redis, prefix: str, limits: InboxLimits) -> None:
+    def __init__(self, redis: Redis, prefix: str, limits: InboxLimits, damage: RedisDamage) -> None:
         self._prefix = prefix
+        self._damage = damage
         self._limits = limits
         self._append_script = redis.register_script(APPEND)
         self._mark_script = redis.register_script(MARK)
@@ -64,7 +61,8 @@ class RedisWriter:
         self._positions_due = False
 
     def append(self, message: Message, done: Answer) -> None:
-        """Store a message. `done` gets AcceptedElsewhere once Redis has it, None for a repetition, or an exception."""
+        """Store a message. `done` gets AcceptedElsewhere once Redis has it, None for a repetition, or an exception:
+        DamagedInbox concerns this user alone."""
         self._waiting.append(_Waiting(message, done))
         self._unwritten += len(message.body)
         if self._unwritten > _BACKLOG_BYTES:
@@ -122,25 +120,29 @@ class RedisWriter:
             volatile = "1" if message.volatile else "0"
             arguments += (message.user, message.id or "", message.redelivery, volatile, message.body)
         try:
-            answers: Sequence[int | Exception] = await self._append_script(args=arguments)
+            answers: Sequence[int | bytes | Exception] = await self._append_script(args=arguments)
         except REDIS_ERRORS as exc:
             # What waits behind must fail too: stored now, it would overtake what its publisher sends again.
             batch, self._waiting = batch + self._waiting, []
             answers = [exc] * len(batch)
         self._answer(batch, answers)
 
-    def _answer(self, batch: list[_Waiting], answers: Sequence[int | Exception]) -> None:
+    def _answer(self, batch: list[_Waiting], answers: Sequence[int | bytes | Exception]) -> None:
         for waiting, answer in zip(batch, answers, strict=True):
             self._unwritten -= len(waiting.message.body)
             if isinstance(answer, Exception):
                 waiting.done(answer)
+            elif isinstance(answer, bytes):
+                waiting.done(self._damage.report_user(waiting.message.user, answer.decode(errors="replace")))
             else:
+                if answer > 0:
+                    self._damage.on_stored(waiting.message.user)
                 waiting.done(None if answer == 0 else _ACCEPTED)
         if self._unwritten <= _BACKLOG_BYTES // 2:
             self.has_capacity.set()
 
     async def save_read_positions(self) -> None:
-        """Write the read positions now. A Redis error leaves them to the next time."""
+        """Write the read positions now. After a Redis error they are written later; of damaged inboxes never."""
         if not self._read_positions:
             return
         positions, self._read_positions = self._read_positions, {}
@@ -148,11 +150,13 @@ class RedisWriter:
         for user, seq in positions.items():
             arguments += (user, seq)
         try:
-            await self._mark_script(args=arguments)
+            damaged: Sequence[bytes] = await self._mark_script(args=arguments)
         except BaseException:
             for user, seq in positions.items():
                 self.mark_read(user, seq)
             raise
+        for name, fault in zip(damaged[::2], damaged[1::2], strict=True):
+            self._damage.report_user(name.decode(), fault.decode(errors="replace"))
 
     def _wake(self) -> None:
         self._work.set()

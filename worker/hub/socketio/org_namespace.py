@@ -31,6 +31,7 @@ READ: Final = "org-socket:read"
 SHOWN: Final = "org-socket:shown"
 """From a page: {notificationId}; it has shown this notification."""
 _ACCEPTED: Final = b'[{"ok":true}]'
+_DAMAGED: Final = b'[{"ok":false,"error":"the inbox of this user is damaged; the log of the hub names it"}]'
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ def _answer_publisher(socket: NamespaceSocket, ack_id: int | None, result: Publi
         # A negative answer would be final; disconnected, the publisher reconnects and sends the message again.
         socket.session.close(INTERNAL_ERROR, INBOX_FAILED)
     elif ack_id is not None:
-        socket.acknowledge(ack_id, _ACCEPTED)
+        socket.acknowledge(ack_id, _DAMAGED if result == "damaged" else _ACCEPTED)
 
 
 def _welcome(socket: NamespaceSocket, auth: dict[str, Any], page: InboxPage) -> None:
