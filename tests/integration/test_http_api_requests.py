@@ -85,7 +85,7 @@ async def test_invalid_parameter_returns_422_and_is_named(site: ApiSite, query: 
         assert f'"parameter":"{query.partition("=")[0]}"'.encode() in answer
 
 
-@pytest.mark.parametrize("wait", ["NaN", "inf", "-inf", "x", "1e400"])
+@pytest.mark.parametrize("wait", ["NaN", "inf", "-inf", "x", "1e400", "1_0", "+1", "%201", "%E0%B9%91", ".5", ""])
 async def test_wait_that_is_not_a_number_returns_422(site: ApiSite, wait: str) -> None:
     job_id = await site.submitted()
     status, answer, _ = await site.ask("GET", f"/api/v1/jobs/{job_id}?wait={wait}")

@@ -1,6 +1,5 @@
 """Read a request's query as a model, and the types of values: every route accepts and rejects them in the same way."""
 
-import re
 import types
 import typing
 from typing import Annotated, Any, TypeVar
@@ -10,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
+from worker.core.plain_numbers import plain_integer, plain_number
 from worker.errors import WorkerError
 from worker.handler import fault_text
 
@@ -111,13 +111,6 @@ def _is_deprecated(info: FieldInfo) -> bool:
 # -- types of values -------------------------------------------------------------------------------------------------
 
 
-def _digits(value: Any) -> Any:
-    """Allow what fits in 64 bits, and no spelling that only Python accepts."""
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,18}", value):
-        raise ValueError("is not a whole number")
-    return value
-
-
 def _storable(text: str) -> str:
     """Reject bytes that are not UTF-8: they arrive as surrogates, which no store can hold."""
     try:
@@ -129,8 +122,9 @@ def _storable(text: str) -> str:
     return text
 
 
-Number = Annotated[int, BeforeValidator(_digits)]
+Number = Annotated[int, BeforeValidator(plain_integer)]
 """A whole number, not negative, of 18 digits at most."""
+Seconds = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(plain_number)]
 Limit = Annotated[Number, Field(ge=0), AfterValidator(lambda number: max(1, min(LONGEST_PAGE, number)))]
 """The number of entries on a page; more than 500 means 500."""
 Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_storable)]

@@ -21,6 +21,7 @@ from pydantic.alias_generators import to_camel
 
 from config.json_text import json_text
 from config.user_id import checked_user_id
+from worker.core.plain_numbers import plain_integer
 from worker.errors import InvalidPayload
 from worker.handler import explain
 
@@ -79,7 +80,7 @@ class JobRequest(BaseModel):
     user_id: UserId | None = None
     payload: dict[str, Any] = Field(default_factory=dict)
     run_at: StartTime | None = None
-    max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
+    max_attempts: Annotated[int, BeforeValidator(plain_integer), Field(ge=1, le=1000)] | None = None
     priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
     """Of the jobs that are due, those with the highest priority run first."""
     id: Name | None = None

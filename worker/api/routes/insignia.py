@@ -118,7 +118,7 @@ class RowList(TypedDict):
 class ExistingQuery(Query):
     """Whose results of which round."""
 
-    round: Annotated[int, Field(ge=2400, le=2700)]
+    round: Annotated[Number, Field(ge=2400, le=2700)]
     """Buddhist year."""
     user_id: Text
     organization: Text | None = None

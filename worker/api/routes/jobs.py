@@ -14,7 +14,7 @@ from worker.api.auth.authenticator import CALLER
 from worker.api.auth.ownership import narrowed, own_job
 from worker.api.errors import json_response
 from worker.api.request_body import read_json
-from worker.api.request_values import Limit, Query, old_name, query_of, reject_both
+from worker.api.request_values import Limit, Query, Seconds, old_name, query_of, reject_both
 from worker.api.routes.job_filter import JobFilterQuery
 from worker.api.routing import RequestHandler, Route
 from worker.api.schemas import AcceptedJob, AcceptedJobs, CancelAnswer, JobAnswer, JobCounts, JobList
@@ -33,7 +33,6 @@ _MOST_COUNTED = 1_000
 """Jobs of one status."""
 _LONGEST_WAIT = 60.0
 """Seconds."""
-_Seconds = Annotated[float, Field(allow_inf_nan=False)]
 _States = tuple[JobState, ...]
 
 
@@ -67,8 +66,8 @@ class JobsQuery(JobFilterQuery):
 class WaitQuery(Query):
     """How long the response may wait for the job's end, in seconds; more than 60 means 60."""
 
-    wait_seconds: _Seconds | None = None
-    wait: Annotated[_Seconds | None, old_name("waitSeconds")] = None
+    wait_seconds: Seconds | None = None
+    wait: Annotated[Seconds | None, old_name("waitSeconds")] = None
 
     @model_validator(mode="after")
     def _one_name(self) -> "WaitQuery":
