@@ -46,17 +46,53 @@ def test_denial_reaches_the_matters_that_it_lists(text: str) -> None:
     assert says_nothing(text)
 
 
-@pytest.mark.parametrize("word", ["ในระหว่าง", "การลา", "ประวัติ", "เครื่องราชฯ", "หรือโทษ", "และ"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ไม่มีโทษ จำคุก", "ไม่มีโทษและลาศึกษาต่อ", "ไม่มีโทษลาศึกษาต่อ", "ไม่มีโทษใดๆ จำคุก", "ไม่มีโทษทางวินัย จำคุก", "ไม่มีโทษและจำคุก",
+        "ไม่มีคดี สอบสวนวินัย", "ไม่มีคดีและสอบสวนวินัย", "ไม่มีโทษและผิดวินัยร้ายแรง", "ไม่มีโทษ ผิดวินัย", "ไม่มีโทษ คดีอาญา", "ไม่ลา จำคุก",
+        "ไม่มีและลาศึกษาต่อ", "ไม่มี อยู่ระหว่างสอบสวน", "ไม่มี ลาศึกษาต่อ", "ไม่มี จำคุก", "ไม่เคย อยู่ระหว่างสอบสวน", "ไม่พบ ถูกลงโทษ",
+        "ไม่เคยถูกลงโทษ และ ลาติดตามคู่สมรส", "ไม่มีโทษทางวินัย พักราชการ", "ไม่มีโทษ การลาศึกษาต่อ", "ไม่มีโทษ ไม่มีข้อมูล",
+    ],
+)  # fmt: skip
+def test_denial_does_not_reach_another_matter_that_may_have_happened(text: str) -> None:
+    assert not says_nothing(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ไม่มีโทษจำคุก", "ไม่มีโทษ ทางวินัย", "ไม่มีโทษทาง วินัย", "ไม่มี โทษทางวินัย", "ไม่เคย ถูกลงโทษ", "ไม่มีโทษ หรือ คดี", "ไม่มีโทษ และ คดี",
+        "ไม่มีโทษทางวินัย และไม่เคยต้องโทษจำคุก", "ไม่มีโทษทางวินัย ไม่เคยต้องโทษจำคุก", "ไม่มีโทษ , ไม่มีคดี", "ไม่มีคดีความ", "ไม่มีโทษใด ๆ",
+        "ไม่เคยถูกลงโทษทางวินัยใดๆ ทั้งสิ้น", "ไม่เคยถูกลงโทษทางวินัยมาก่อน", "ไม่เคยถูกสอบสวนและลงโทษทางวินัย",
+        "ไม่มีโทษทางวินัยและโทษจำคุก", "ไม่เคยถูกลงโทษทางวินัยอย่างร้ายแรง", "ไม่เคยถูกกล่าวหากระทำผิดวินัย",
+        "ไม่มีโทษหรือลาศึกษาต่อ", "ไม่เคยกระทำผิดวินัย",
+    ],
+)  # fmt: skip
+def test_denial_reaches_what_only_says_more_of_its_matter(text: str) -> None:
+    assert says_nothing(text)
+
+
+@pytest.mark.parametrize("word", ["ในระหว่าง", "การลา", "ประวัติ", "เครื่องราชฯ", "หรือโทษ", "และ", "ใดๆ", "ทาง", "และโทษ"])
 def test_denial_of_any_length_is_read_at_once(word: str) -> None:
     text = f"ไม่มีโทษ{word * 2000}x"  # a few milliseconds; took longer than the test may, where words overlap
     assert not says_nothing(text)
     assert without_denials(text) == text
 
 
+@pytest.mark.parametrize("word", ["โทษ ", "ใด ", "มี ", "โทษใดๆ "])
+def test_denial_of_many_words_apart_is_read_at_once(word: str) -> None:
+    assert not says_nothing(f"ไม่มีโทษ{word * 20_000}x")
+
+
 def test_imprisonment_after_a_denial_is_a_bad_row(tmp_path: Path) -> None:
     roster = read(write(tmp_path, f"{HEADER},imprisonment\n{GOOD},ไม่มีโทษ ต้องจำคุก\n"))
     assert roster.officers == []
     assert roster.bad_rows == 1
+
+
+def test_study_leave_after_a_denial_is_reviewed_as_a_penalty(tmp_path: Path) -> None:
+    assert one(tmp_path, f"{HEADER},discipline\n{GOOD},ไม่มีโทษและลาศึกษาต่อ\n").discipline
 
 
 @pytest.mark.parametrize("text", ["ไม่อยู่ในราชการ", "ไม่มีข้อมูล"])
