@@ -103,6 +103,33 @@ async def test_monitor_looks_at_the_inbox_in_a_thread(store: SqliteStore) -> Non
     await stopped(watch, stop)
 
 
+@pytest.mark.parametrize("hanging", ["inbox", "store"])
+async def test_monitor_reports_a_hanging_write_while_a_check_hangs_too(store: SqliteStore, hanging: str) -> None:
+    """A state disk that hangs answers neither the write that is to be reported nor the checks beside it."""
+    collector, stop, manual = EventCollector(), asyncio.Event(), ManualClock()
+    answer, looked = threading.Event(), list[int]()
+    writes: Any = Gate(store, "release")
+    checks = Gate(writes, "check")
+    writes.open.clear()
+
+    def check_inbox() -> None:
+        looked.append(1)
+        assert hanging == "store" or answer.wait(60)
+
+    if hanging == "store":
+        checks.open.clear()
+    watch = asyncio.ensure_future(StoreMonitor(checks, manual.clock, collector, check_inbox, interval=0.01).run(stop))
+    await writes.reached.wait()
+    await checks.reached.wait()
+    await eventually(lambda: bool(looked))
+    manual.pass_time(11.0)
+    [failure] = await collector.until(LoopFailed)
+    assert failure.where == "writing to the store"
+    assert len(looked if hanging == "inbox" else checks.calls) == 1  # no second thread for a disk that does not answer
+    answer.set()
+    await stopped(watch, stop)
+
+
 async def test_monitor_ignores_a_full_store(store: SqliteStore) -> None:
     gate, stop = Gate(store, "check"), asyncio.Event()
     gate.errors = [StoreFull("full")]

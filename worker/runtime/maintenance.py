@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from config.settings import QueueSettings
 from worker.core.clock import Clock
@@ -221,6 +223,28 @@ class Tidying:
 
 
 @dataclass(slots=True)
+class _Check:
+    """A check that a disk may not answer: waited for in parts, and not begun again before it has ended."""
+
+    begin: Callable[[], Coroutine[Any, Any, None]]
+    _running: asyncio.Task[None] | None = None
+
+    async def proceed(self, seconds: float) -> None:
+        """Begin the check if it does not run, and wait at most so long for its end. Raises what it raises."""
+        if self._running is None:
+            self._running = asyncio.ensure_future(self.begin())
+        ended, _ = await asyncio.wait([self._running], timeout=seconds)
+        if ended:
+            check, self._running = self._running, None
+            check.result()
+
+    def abandon(self) -> None:
+        """Wait for it no longer; a thread in it goes on."""
+        if self._running is not None:
+            self._running.cancel()
+
+
+@dataclass(slots=True)
 class StoreMonitor:
     """Checks that the store is still the file that was opened, and that it can be written. Reports what is wrong once,
     and once that it is over; also when the wall clock was set."""
@@ -257,22 +281,29 @@ class StoreMonitor:
     async def run(self, stop: asyncio.Event) -> None:
         """Check until the stop. Raises StoreError when store or inbox is not the one that was opened."""
         writing = asyncio.ensure_future(self._try_writes(stop))
+        checks = [_Check(self._check_store)]
+        if self.check_inbox is not None:
+            checks.append(_Check(functools.partial(asyncio.to_thread, self.check_inbox)))
         offset = self._clock_offset()
         try:
             while not stop.is_set():
-                with contextlib.suppress(StoreFull):
-                    await self.store.check()
-                if self.check_inbox is not None:
-                    await asyncio.to_thread(self.check_inbox)
-                self._report_hanging_write()
+                self._report_hanging_write()  # before the checks, which a disk that hangs does not answer either
+                for check in checks:
+                    await check.proceed(self.interval)
                 if abs(jump := self._clock_offset() - offset) > _CLOCK_JUMP:
                     self.emit(ClockSet(jump))
                     offset = self._clock_offset()
                 await sleep_or_stop(stop, self.interval)
         finally:
             writing.cancel()
+            for check in checks:
+                check.abandon()
             with contextlib.suppress(asyncio.CancelledError):
                 await writing
+
+    async def _check_store(self) -> None:
+        with contextlib.suppress(StoreFull):
+            await self.store.check()
 
     def _clock_offset(self) -> float:
         return self.clock.now() - self.clock.monotonic()
