@@ -12,6 +12,7 @@ from pathlib import Path
 
 from config.errors import LoadReport, Origin, SettingsProblem
 from config.installed_unit import installed_state_dir
+from config.presence import exists, is_folder
 
 FILE_NAME = "appsettings.json"
 SYSTEM_FOLDER = Path("/etc/insignia-worker")
@@ -78,7 +79,7 @@ def find(
 ) -> SettingsPaths:
     """Return the content root, the state directory and the files to read. A named file that is missing is a fault."""
     base = None if config_file is None else absolute(cwd, config_file)
-    if base is not None and not base.exists():
+    if base is not None and not exists(base):
         report.faults.append(
             SettingsProblem(f"--config {config_file}: no such file", Origin("command line", "--config"))
         )
@@ -87,7 +88,7 @@ def find(
     candidates = (base, base.with_name(f"{base.stem}.{environment}{base.suffix}"))
     given = _state_dir(environ, root, system_folder, report)
     state_dir = _private(given, report)
-    existing = tuple(file for file in candidates if file.exists())
+    existing = tuple(file for file in candidates if exists(file))
     return SettingsPaths(root, state_dir, state_dir != given, existing, candidates)
 
 
@@ -101,7 +102,7 @@ def _content_root(
 ) -> Path:
     if wanted is not None:
         folder = absolute(cwd, wanted)
-        if not folder.is_dir():
+        if not is_folder(folder):
             report.faults.append(
                 SettingsProblem(f"--contentRoot {wanted}: no such folder", Origin("command line", "--contentRoot"))
             )
@@ -109,7 +110,7 @@ def _content_root(
     if base is not None:
         return base.parent
     for folder in (absolute(cwd, Path()), system_folder):
-        if (folder / FILE_NAME).exists():
+        if exists(folder / FILE_NAME):
             return folder
     return _user_folder(environ, report)
 
@@ -165,7 +166,7 @@ def _private(folder: Path, report: LoadReport) -> Path:
         return folder
     if not is_open:
         return folder
-    if any((folder / name).exists() for name in OWN_FILES):
+    if any(exists(folder / name) for name in OWN_FILES):
         text = f"{folder}: every user of this machine can replace the files in this folder; chmod 700 {folder}"
         report.warnings.append(SettingsProblem(text))
         return folder

@@ -14,6 +14,7 @@ from config import dotnet
 from config.errors import LoadReport, Origin, SettingsProblem, did_you_mean, distance
 from config.json_file import JsonFault, decode, read_leaves
 from config.merge import Path, Setting, key_text, same_key
+from config.presence import is_regular_file
 from config.schema import KnownKey, LeafShape, SectionShape, locate
 
 HOST_KEYS = ("environment", "contentRoot", "applicationName")
@@ -80,7 +81,7 @@ def _credential(file: FilePath, report: LoadReport) -> str | None:
     """Return the text without the line break that editors and `echo` append; None when it cannot be read."""
     origin = Origin("credential", str(file))
     try:
-        if not file.is_file():
+        if not is_regular_file(file):
             raise OSError(None, "it is not a regular file")
         with file.open("rb") as stream:
             data = stream.read(_MAX_CREDENTIAL_BYTES + 1)

@@ -19,6 +19,7 @@ from config.errors import ConfigError
 from config.installed_unit import unit_settings
 from config.loader import LoadedSettings
 from config.paths import OWN_FILES
+from config.presence import exists, is_folder
 from worker.cli.api_client import ApiClient
 from worker.cli.doctor import Check
 from worker.cli.doctor_connection import CheckResult, Verdict
@@ -105,14 +106,14 @@ def _settings(loaded: LoadedSettings) -> str:
 
 def _files(loaded: LoadedSettings) -> str:
     folder = loaded.state_dir
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise CheckResult("warning", f"{folder} does not exist yet", "start the service, which creates it")
-    open_files = [name for name in OWN_FILES if (folder / name).exists() and (folder / name).stat().st_mode & 0o077]
+    open_files = [name for name in OWN_FILES if exists(folder / name) and (folder / name).stat().st_mode & 0o077]
     if open_files and folder.stat().st_mode & 0o077:
         names = " ".join(str(folder / name) for name in open_files)
         raise CheckResult("failed", f"other users can read {', '.join(open_files)} in {folder}", f"chmod 600 {names}")
     owner = folder.stat().st_uid
-    foreign = [name for name in OWN_FILES if (folder / name).exists() and (folder / name).stat().st_uid != owner]
+    foreign = [name for name in OWN_FILES if exists(folder / name) and (folder / name).stat().st_uid != owner]
     if foreign:
         text = f"{', '.join(foreign)} in {folder} do not belong to the folder's user {owner}"
         raise CheckResult("failed", text, f"chown -R {owner} {folder}")
@@ -127,7 +128,7 @@ def _store(loaded: LoadedSettings) -> str:
     if queue.provider != "sqlite":
         return "PostgreSQL: `db check` examines it"
     path = loaded.resolve_state(queue.path)
-    if not path.exists():
+    if not exists(path):
         raise CheckResult("warning", f"there is no store at {path} yet", "start the service, which creates it")
     size = path.stat().st_size
     waiting = wal_bytes(wal_of(path))
@@ -144,7 +145,7 @@ def _schema(loaded: LoadedSettings) -> str:
     from worker.stores.sqlite.schema import MIGRATIONS
 
     path = loaded.resolve_state(loaded.settings.queue.path)
-    if loaded.settings.queue.provider != "sqlite" or not path.exists():
+    if loaded.settings.queue.provider != "sqlite" or not exists(path):
         return f"this program writes schema {len(MIGRATIONS)}"
     try:
         with closing(connect_reader(path)) as connection:
@@ -196,7 +197,7 @@ def _fsync(loaded: LoadedSettings) -> str:
 
 def _clock(loaded: LoadedSettings) -> str:
     path = loaded.resolve_state(loaded.settings.queue.path)
-    ahead = path.stat().st_mtime - time.time() if path.exists() else 0.0
+    ahead = path.stat().st_mtime - time.time() if exists(path) else 0.0
     if ahead > _CLOCK_SLACK:
         text = f"the store was written {ahead:.0f} s in the future: the clock was set back"
         raise CheckResult("warning", text, "set the clock, and synchronise it (timedatectl set-ntp true)")

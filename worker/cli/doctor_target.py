@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from config.loader import LoadedSettings
+from config.presence import exists
 from worker.cli.doctor_connection import STEP_SECONDS
 from worker.cli.listener import token_for
 from worker.errors import Unavailable
@@ -110,6 +111,6 @@ def _configured_token(loaded: LoadedSettings) -> str | None:
         raise Unavailable(f"WebSocket:TokenFile cannot be read ({exc.strerror})") from None
     if credentials is not None:
         return str(credentials["token"])
-    if loaded.settings.hub.jwt.key is None and not (loaded.state_dir / KEY_FILE).exists():
+    if loaded.settings.hub.jwt.key is None and not exists(loaded.state_dir / KEY_FILE):
         return None
     return token_for(loaded, _USER, publish=True, days=_TOKEN_DAYS)

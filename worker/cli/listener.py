@@ -11,6 +11,7 @@ import socketio
 from tenacity import AsyncRetrying, wait_exponential_jitter
 
 from config.loader import LoadedSettings
+from config.presence import exists
 from worker.core.clock import Clock
 from worker.core.failure import innermost_cause
 from worker.errors import Unavailable
@@ -160,7 +161,7 @@ def token_for(loaded: LoadedSettings, user: str, *, publish: bool, days: float) 
     """Return a JWT signed with the hub's key. Raises Unavailable when there is none: only the hub generates one."""
     path = loaded.state_dir / KEY_FILE
     try:
-        missing = loaded.settings.hub.jwt.key is None and not path.exists()
+        missing = loaded.settings.hub.jwt.key is None and not exists(path)
     except PermissionError:
         raise Unavailable(f"{path} belongs to another user: run the command as that user or as root (sudo)") from None
     if missing:

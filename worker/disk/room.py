@@ -5,6 +5,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from config.presence import exists
 from worker.errors import StoreError, StoreFull, StoreUnwritable
 
 LEAST_BYTES = 256 * 1024
@@ -49,7 +50,7 @@ def write_error(exc: OSError, path: Path, remedy: str) -> StoreError:
 def shortage_in(folder: Path) -> str | None:
     """Return what the disk of the folder lacks to take a store, with the remedy; None if it has room."""
     try:
-        there = next(path for path in (folder, *folder.parents) if path.exists())
+        there = next(path for path in (folder, *folder.parents) if exists(path))
         disk = os.statvfs(there)
     except OSError:  # what creates the folder says what is wrong
         return None

@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from config.presence import exists
 from worker.core.events import Emit, Warned
 from worker.core.process_tag import SERVICE_TAG
 from worker.runtime import guard_process
@@ -150,7 +151,7 @@ def _exit_on(number: int) -> None:
 
 def was_stop_forced(state_dir: Path) -> bool:
     """Return whether the last stop was forced. Call `forget_forced_stop` when its jobs were released."""
-    return (state_dir / MARKER_FILE).exists()
+    return exists(state_dir / MARKER_FILE)
 
 
 def forget_forced_stop(state_dir: Path) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import orjson
 
+from config.presence import exists
 from worker.disk.private_file import open_new
 from worker.disk.sync import sync
 from worker.handler import FileCheck
@@ -70,7 +71,7 @@ class UploadWriter:
     def _free_name(self, suffix: str | None) -> str:
         stored = stored_name(self._field, self._name, suffix)
         # Two pairs of field and name may read the same once they are joined by a hyphen.
-        while (self._folder / stored).exists():
+        while exists(self._folder / stored):
             stored = f"_{stored}"
         return stored
 

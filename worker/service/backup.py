@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.loader import LoadedSettings
+from config.presence import exists, is_folder
 from worker.core.clock import Clock
 from worker.disk.file_lock import FileLock
 from worker.disk.room import write_error
@@ -47,7 +48,7 @@ def back_up_state(loaded: LoadedSettings, folder: Path) -> Backup:
     queue, inbox = loaded.resolve_state(settings.queue.path), loaded.resolve_state(settings.hub.inbox_path)
     require_store(loaded)
     with _new_folder(folder):
-        databases = [path for path in (queue, inbox) if path.exists()]
+        databases = [path for path in (queue, inbox) if exists(path)]
         for path in databases:
             back_up(path, folder / path.name)
         files = sum(_copy(source, folder, loaded.state_dir) for source in _other_files(loaded.state_dir, databases))
@@ -60,7 +61,7 @@ def _new_folder(folder: Path) -> Iterator[None]:
     """Make the folder for what the block writes; if it fails, leave nothing. Raises StoreUnwritable and StoreFull."""
     made: list[Path] = []
     try:
-        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        made = [path for path in (folder, *folder.parents) if not exists(path)]
         folder.mkdir(mode=0o700, parents=True)
         yield
     except FileExistsError:
@@ -127,7 +128,7 @@ def restore_state(loaded: LoadedSettings, backup: Path | None) -> list[Path]:
 def _content_of(backup: Path, queue: str, inbox: str) -> tuple[Path, bool]:
     """Return the copy of the store, and whether there is one of the inbox. Raises StoreUnwritable."""
     try:
-        return (backup / queue, (backup / inbox).exists()) if backup.is_dir() else (backup, False)
+        return (backup / queue, exists(backup / inbox)) if is_folder(backup) else (backup, False)
     except OSError as exc:
         text = f"cannot read {backup}: {exc.strerror}; give this user the right to enter its folder"
         raise StoreUnwritable(text) from None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from config.loader import LoadedSettings
+from config.presence import exists
 from worker.api.dispatch import fair_turns_middleware, host_middleware, plain_bodies_middleware
 from worker.api.routes.audit import AuditRoutes
 from worker.api.routes.bulk import BulkRoutes
@@ -141,7 +142,7 @@ async def move_store(loaded: LoadedSettings, to: str, progress: Callable[[str, i
         from worker.stores.postgres.move_back import move_to_sqlite
 
         return await move_to_sqlite(postgres_target(loaded), path, progress)
-    if not path.exists():
+    if not exists(path):
         raise Unavailable(f"there is no store at {path}; correct Queue:Path, or it was moved already")
     from worker.stores.postgres.move import move_from_sqlite
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncpg
 
+from config.presence import exists
 from worker.disk.file_lock import FileLock
 from worker.disk.sync import sync
 from worker.errors import NotPossible, StoreCorrupt, Unavailable
@@ -117,7 +118,7 @@ async def move_to_sqlite(target: DatabaseTarget, path: Path, progress: Progress)
     create_folder(path)
     lock = FileLock.acquire(path.with_name(f"{path.name}.lock"))
     try:
-        if path.exists():
+        if exists(path):
             raise NotPossible(f"there is a store at {path}: move it away, or set Queue:Path to another file")
         with translated(target.shown), sqlite_errors.translated(path):
             connection = await target.connect()
@@ -135,14 +136,14 @@ async def _move(connection: Connection, target: DatabaseTarget, path: Path, prog
     aside = await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", target.schema + MOVED_SCHEMA)
     if state.version == 0:
         # The last move ended between its commit and the renaming of the file.
-        if not (aside and arrived.exists()):
+        if not (aside and exists(arrived)):
             raise Unavailable(f"there is no store at {target.shown}; correct Queue:ConnectionString")
     else:
         require_current(state, target)
         if aside:
             name = target.schema + MOVED_SCHEMA
             raise NotPossible(f"{target.shown} has a schema {name} from an earlier move: drop or rename it")
-        if arrived.exists():
+        if exists(arrived):
             with sqlite_errors.translated_files(path):
                 arrived.rename(arriving)
         async with _alone(connection):

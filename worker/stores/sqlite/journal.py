@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from config.presence import exists
 from worker.disk.room import write_error
 from worker.errors import StoreIncomplete
 from worker.stores.sqlite.connection import Connection
@@ -52,9 +53,9 @@ def expected_state(path: Path) -> StoreState | None:
 def require_file(path: Path) -> None:
     """Raise StoreIncomplete if the store must have content but its file is missing or empty."""
     expected = expected_state(path)
-    if expected is None or (path.exists() and path.stat().st_size):
+    if expected is None or (exists(path) and path.stat().st_size):
         return
-    found = "is empty" if path.exists() else "is missing"
+    found = "is empty" if exists(path) else "is missing"
     raise StoreIncomplete(f"{path} {found}, although it had {expected.commits:,} commits{_REMEDY}")
 
 

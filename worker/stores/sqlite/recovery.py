@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from config.presence import exists
 from worker.core.failure import Failure, LocalizedError, localized_of
 from worker.core.job import Job
 from worker.core.notification import NotificationFormat, notification_for
@@ -51,7 +52,7 @@ def recover(path: Path, now: float, wire: NotificationFormat) -> RecoveryReport:
     as it was.
     """
     path = path.resolve()
-    if not path.exists():
+    if not exists(path):
         raise NotFound(f"there is no store at {path}")
     lock = FileLock.acquire(path.with_name(f"{path.name}.lock"))
     try:
@@ -290,7 +291,7 @@ def _swap(path: Path, target: Path, now: float) -> Path:
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     kept = path.with_name(f"{path.name}.damaged-{stamp}")
     os.link(path, kept)
-    if wal_of(path).exists():
+    if exists(wal_of(path)):
         wal_of(path).rename(wal_of(kept))
     shared_memory_of(path).unlink(missing_ok=True)
     journal_of(path).unlink(missing_ok=True)

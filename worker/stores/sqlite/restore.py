@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from config.presence import exists
 from worker.disk.file_lock import FileLock
 from worker.disk.sync import sync
 from worker.errors import NotFound, SchemaTooNew, StoreCorrupt
@@ -24,7 +25,7 @@ def restore(path: Path, backup: Path | None, now: float) -> Path | None:
     StoreCorrupt or SchemaTooNew for a backup that is not a usable store.
     """
     path = path.resolve()
-    if backup is not None and not backup.exists():
+    if backup is not None and not exists(backup):
         raise NotFound(f"there is no backup at {backup}")
     create_folder(path)
     lock = FileLock.acquire(path.with_name(f"{path.name}.lock"))
@@ -80,11 +81,11 @@ def _set_aside(path: Path, now: float) -> Path | None:
     for other in (shared_memory_of(path), path.with_name(f"{path.name}.search")):
         other.unlink(missing_ok=True)
         wal_of(other).unlink(missing_ok=True)
-    if not path.exists():
+    if not exists(path):
         wal_of(path).unlink(missing_ok=True)
         return None
     kept = path.with_name(f"{path.name}.replaced-{datetime.fromtimestamp(now, UTC).strftime('%Y%m%dT%H%M%SZ')}")
     path.rename(kept)
-    if wal_of(path).exists():
+    if exists(wal_of(path)):
         wal_of(path).rename(wal_of(kept))
     return kept
