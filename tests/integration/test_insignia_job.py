@@ -1,7 +1,11 @@
 """The insignia job from payload to files, in this process and in a child process as the service runs it."""
 
 import contextlib
+import errno
 import json
+import os
+import re
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -369,9 +373,43 @@ def test_cancelled_job_leaves_nothing(place: Path, note: str) -> None:
 
 def test_unwritable_disk_is_retried(place: Path) -> None:
     (place / "results").write_text("in the way")
-    with pytest.raises(WorkerError, match="cannot be written") as caught:
+    with pytest.raises(WorkerError, match=r"cannot be written.*correct the rights of the folder") as caught:
         run(place, {"round": 2569, "officers": [OFFICER]})
     assert not isinstance(caught.value, Discard)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_full_disk_is_named_with_its_free_bytes_and_the_remedy(
+    place: Path, monkeypatch: pytest.MonkeyPatch, absolute: bool
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WorkerError) as caught:
+        run(place, {"round": 2569, "officers": [OFFICER]}, settings={"absolute_output": absolute})
+    text = str(caught.value)
+    folder = f"Insignia:OutputDirectory ({place / 'results'})" if absolute else "Insignia:OutputDirectory"
+    assert f"attempt-1 cannot be written: No space left on device in user/user-1/2569/{JOB}, below {folder}" in text
+    assert f"the disk of {folder} is full: free some space, then retry the job" in text
+    assert re.search(r"; [0-9,]+ bytes are free there now$", text)
+    assert absolute or str(place) not in text
+    assert "เต็ม (เหลือ " in caught.value.text_th
+    assert not isinstance(caught.value, Discard)
+
+
+def test_index_of_rows_on_a_full_disk_is_named_as_one(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+
+    def small(path: Path, *, isolation_level: None) -> sqlite3.Connection:
+        connection = connect(path, isolation_level=isolation_level)
+        connection.execute("PRAGMA max_page_count = 3")  # what SQLite then reports is what it reports of a full disk
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", small)
+    officers = [OFFICER | {"person_id": str(number)} for number in range(50)]
+    with pytest.raises(WorkerError, match=r"the disk of Insignia:OutputDirectory is full: free some space, then retry"):
+        run(place, {"round": 2569, "officers": officers})
 
 
 @contextlib.asynccontextmanager

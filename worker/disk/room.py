@@ -41,6 +41,16 @@ def sqlite_lack_of_room(exc: sqlite3.Error, path: Path) -> str | None:
             return None
 
 
+def free_bytes(folder: Path) -> int:
+    """Return the free bytes on the disk of a folder, which need not exist yet. Raises OSError."""
+    disk = os.statvfs(_existing(folder))
+    return disk.f_bavail * disk.f_frsize
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if exists(path))
+
+
 def write_error(exc: OSError, path: Path, remedy: str) -> StoreError:
     """Return the error that says why `path` cannot be written: StoreFull, or StoreUnwritable with the remedy."""
     lack = lack_of_room(exc, path)
@@ -50,7 +60,7 @@ def write_error(exc: OSError, path: Path, remedy: str) -> StoreError:
 def shortage_in(folder: Path) -> str | None:
     """Return what the disk of the folder lacks to take a store, with the remedy; None if it has room."""
     try:
-        there = next(path for path in (folder, *folder.parents) if exists(path))
+        there = _existing(folder)
         disk = os.statvfs(there)
     except OSError:  # what creates the folder says what is wrong
         return None

@@ -4,6 +4,7 @@ Translates between the queue and the rules: payload to arguments, errors of the 
 """
 
 import contextlib
+import sqlite3
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from config.settings import InsigniaSettings
+from worker.disk.room import DISK_FULL, free_bytes, lack_of_room
 from worker.errors import Cancelled, Discard, WorkerError, WrongContent
 from worker.handler import Context, handler
 from worker.insignia import (
@@ -152,12 +154,34 @@ def evaluate_round(payload: InsigniaPayload, context: Context) -> dict[str, Any]
     except EvaluationCancelled as exc:
         raise Cancelled(str(exc)) from None
     except ResultsUnwritable as exc:
-        remedy = "free disk space or correct the permissions, then retry"
-        raise WorkerError(f"{exc}: {remedy}").localized(exc.message.code, exc.message.th) from exc
+        raise _unwritable(exc, folder, absolute=settings.absolute_output) from exc
     except InsigniaError as exc:
         raise Discard(str(exc)).localized(exc.message.code, exc.message.th, _remedy(exc)) from None
     context.progress(100, "done")
     return summary
+
+
+def _unwritable(exc: ResultsUnwritable, folder: JobFolder, *, absolute: bool) -> WorkerError:
+    """Return the error that says what is full and what to do, or which rights to correct."""
+    setting = f"Insignia:OutputDirectory ({folder.root})" if absolute else "Insignia:OutputDirectory"
+    where = f"in {folder.shown_path(folder.attempt.parent)}, below {setting}"
+    lack = _lack_of_room(exc.__cause__, setting)
+    if lack is None:
+        text = f"{exc} {where}: correct the rights of the folder, or look at its disk, then retry the job"
+        return WorkerError(text).localized(exc.message.code, exc.message.th)
+    free, free_th = "", ""
+    with contextlib.suppress(OSError):
+        count = free_bytes(folder.root)
+        free, free_th = f"; {count:,} bytes are free there now", f" (เหลือ {count:,} ไบต์)"
+    th = f"{exc.message.th} ดิสก์ของ Insignia:OutputDirectory เต็ม{free_th}"
+    return WorkerError(f"{exc} {where}: {lack}, then retry the job{free}").localized(exc.message.code, th)
+
+
+def _lack_of_room(cause: BaseException | None, place: str) -> str | None:
+    if isinstance(cause, OSError):
+        return lack_of_room(cause, Path(place))
+    is_full = getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    return DISK_FULL.format(path=place) if is_full else None
 
 
 def _remedy(exc: InsigniaError) -> dict[str, Any] | None:
