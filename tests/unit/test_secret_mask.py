@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import quopri
+import re
 import time
 from urllib.parse import quote, quote_plus
 
@@ -71,6 +72,12 @@ SPELLINGS = [
     *(base64.b64encode(("." * n + SECRET).encode("utf-16-le")).decode() for n in range(3)),
     *(base64.b64encode(("." * n + SECRET).encode("utf-16-be")).decode() for n in range(3)),
     *(base64.b64encode(b"." * n + SECRET.encode()).decode() for n in range(3)),
+    *(base64.b32encode(b"." * n + SECRET.encode() + b"." * n).decode() for n in range(6)),
+    base64.b32encode(SECRET.encode()).decode().lower(),
+    quote(quote(base64.b32encode(b"??" + SECRET.encode()), safe=""), safe=""),
+    "\n".join(re.findall(".{1,16}", base64.b32encode(b"." * 9 + SECRET.encode()).decode())),
+    quote(quote(base64.b64encode(b"??" + SECRET.encode()), safe=""), safe=""),
+    "".join(f"%25{byte:02x}" for byte in SECRET.encode()),
     *(base64.urlsafe_b64encode(b"." * n + SECRET.encode() + b"tail").decode() for n in range(3)),
 ]
 
@@ -82,6 +89,8 @@ def test_mask_hides_a_secret_in_every_spelling(spelling: str, frame: str) -> Non
     assert MASK in masked
     for part in ("def", "Zq9", "VALUE", SECRET.encode().hex()[4:12], base64.b64encode(SECRET.encode())[4:12].decode()):
         assert part not in masked
+    code = base64.b32encode(SECRET.encode()).decode()
+    assert not [part for part in (code[8:16], code[16:24]) if part in masked.upper()]
 
 
 @pytest.mark.parametrize("before", ["", ".", "..", "<token>"])
@@ -128,6 +137,22 @@ def test_mask_keeps_other_text(text: str) -> None:
     assert SecretMask(["abc"])("abc") == "abc"
 
 
+@pytest.mark.parametrize("before", range(6))
+def test_mask_hides_all_of_a_secret_in_base32(before: int) -> None:
+    text = base64.b32encode(b"." * before + b"geheim/wort" + b"." * 5).decode()
+    masked = SecretMask(["geheim/wort"])(text)
+    first, last = masked.split(MASK)
+    assert text.startswith(first)
+    assert len(first) <= before * 8 // 5
+    assert len(last) <= 5 * 8 // 5 + 7  # the rest, and what fills the last group
+
+
+def test_words_and_codes_that_only_resemble_base32_are_kept() -> None:
+    hides = SecretMask(["geheim/wort", "kurz"])
+    for text in ("M5SWQZ", "INTERNATIONALIZATION", "responsibilities", base64.b32encode(b"geheimes Wort").decode()):
+        assert hides(text) == text
+
+
 @pytest.mark.parametrize("cut", range(11, 20))
 def test_mask_hides_a_secret_that_a_cut_divides(cut: int) -> None:
     text = "0123456789" + "geheim\\/wort" + "0123456789"
@@ -144,7 +169,8 @@ def test_mask_hides_the_password_of_basic_credentials_and_the_lines_of_a_key() -
 
 
 @pytest.mark.parametrize(
-    "char", ["\\", "%25", "&amp;", "g", "A", "\0", "=\n", "\n ", "\n", "=E0", "67", "67 ", "7,", "&#7", "\\u{"]
+    "char",
+    ["M5SWQZLJNU", "\\", "%25", "&amp;", "g", "A", "\0", "=\n", "\n ", "\n", "=E0", "67", "67 ", "7,", "&#7", "\\u{"],
 )
 def test_mask_takes_time_in_proportion_to_the_text(char: str) -> None:
     hides = SecretMask(["gggggggggggg\\\\\\\\\\\\x", "%%%%%%%%%%%%%%x", "&&&&&&&&&&&x"])

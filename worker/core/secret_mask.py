@@ -1,9 +1,9 @@
 r"""Masks known secrets in a text in the spellings that servers and programs echo them in. Standard library only.
 
 A secret is found verbatim, with the escapes of JSON and programming languages (`\/`, `\u0041`, `\x41`, `\U00000041`),
-percent-encoded, with HTML entities, in any mixture of these and repeatedly encoded, in Base64, in hexadecimal digits,
-or as a list of decimal numbers; also in quoted-printable, over several lines, in UTF-16 that was read as UTF-8, and in
-UTF-8 that was read as Latin-1.
+percent-encoded, with HTML entities, in any mixture of these and repeatedly encoded, in Base64, in Base32, in
+hexadecimal digits, or as a list of decimal numbers; also in quoted-printable, over several lines, in UTF-16 that was
+read as UTF-8, and in UTF-8 that was read as Latin-1. A secret in Base64 of Base64 is not found.
 """
 
 import base64
@@ -19,7 +19,7 @@ SHORTEST = 4
 """Characters; shorter values occur in ordinary text."""
 _SHORTEST_LINE = 8
 _SHORTEST_CODE = 8
-"""Characters of a Base64 text that identify a secret."""
+"""Characters of a Base64 or Base32 text that identify a secret."""
 _USERINFO = re.compile(r"[a-z0-9+.-]+://[^:/?#\s]*:([^/?#\s]+)@")
 _DUMPED_BYTE = r"(?:[0-9a-fA-F]{2}(?:,?\s?0x|[ :,-])?)"
 """Hexadecimal bytes stand together, or one by one as in dumps and fingerprints."""
@@ -42,6 +42,9 @@ class SecretMask:
         self._codes = sorted({code for secret in known for code in _codes(secret)}, key=len, reverse=True)
         codes = "|".join(f"[\\w+/-]{{0,3}}{re.escape(code)}[\\w+/-]{{0,3}}={{0,2}}" for code in self._codes)
         self._coded = re.compile(codes, re.ASCII) if codes else None
+        self._base32 = sorted({code for secret in known for code in _base32_codes(secret)}, key=len, reverse=True)
+        shortest = min(map(len, self._base32), default=0)
+        self._base32_run = re.compile(f"[A-Za-z2-7]{{{shortest},}}") if self._base32 else None
         self._dumped = [secret.encode("utf-8", "surrogatepass").hex() for secret in known]
         shortest = min(map(len, self._dumped), default=0) // 2
         self._dump = re.compile(f"{_DUMPED_BYTE}{{{shortest},}}") if self._dumped else None
@@ -70,6 +73,8 @@ class SecretMask:
                     at = layer.text.find(secret, at + len(secret))
             if self._coded is not None and any(code in layer.text for code in self._codes):
                 found += [layer.original(*match.span()) for match in self._coded.finditer(layer.text)]
+            if self._base32_run is not None:
+                found += [layer.original(*span) for span in self._in_base32(self._base32_run, layer.text)]
             if self._dump is not None:
                 found += [layer.original(*span) for span in self._dumps(self._dump, layer.text)]
                 found += [layer.original(*span) for span in self._numbers(layer.text)]
@@ -82,6 +87,17 @@ class SecretMask:
                 start = first
             end = max(end, last)
         yield start, end
+
+    def _in_base32(self, runs: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+        """Yield where secrets are in Base32 of either case, with the characters that have only a part of a byte."""
+        for match in runs.finditer(text):
+            run = match[0].upper()
+            for code in self._base32:
+                at = run.find(code)
+                while at >= 0:
+                    last = match.start() + at + len(code)
+                    yield max(match.start() + at - 1, match.start()), min(last + 1, match.end())
+                    at = run.find(code, at + len(code))
 
     def _dumps(self, dump: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
         """Yield where secrets are in hexadecimal digits of either case."""
@@ -148,6 +164,15 @@ def _codes(secret: str) -> Iterator[str]:
             code = encoded[first:last].decode()
             if len(code) >= _SHORTEST_CODE:
                 yield from {code, code.replace("+", "-").replace("/", "_")}
+
+
+def _base32_codes(secret: str) -> Iterator[str]:
+    """Yield the characters that the secret has in Base32 at each of the five offsets."""
+    data = secret.encode("utf-8", "surrogatepass")
+    for offset in range(5):
+        code = base64.b32encode(b"\0" * offset + data)[-(-offset * 8 // 5) : (offset + len(data)) * 8 // 5].decode()
+        if len(code) >= _SHORTEST_CODE:
+            yield code
 
 
 def _as_characters(secret: str) -> str:
