@@ -212,6 +212,20 @@ def test_second_column_about_an_exclusion_is_left_to_a_reviewer(
     assert [officer.on_leave for officer in read(write(tmp_path, content)).officers] == [text if is_reviewed else None]
 
 
+@pytest.mark.parametrize(
+    ("text", "is_reviewed"),
+    [
+        ("ล่วงลับ", True), ("วายชนม์ 1 พ.ค. 68", True), ("สิ้นสุดการจ้าง", True), ("สิ้นสุดสภาพการเป็นพนักงาน",
+        True), ("ติดคุก", True),
+        ("ทัณฑ์บน 1 ปี", True), ("ประพฤติชั่ว", True), ("ลาอุปสมบท", True), ("อยู่ระหว่างลา", True),
+        ("ไม่อยู่ระหว่างลา", False), ("ลดขั้นตอนแล้ว", False), ("ครบวาระประเมิน", False), ("พนักงานเคลื่อนย้าย", False),
+    ],
+)  # fmt: skip
+def test_remark_about_what_has_happened_is_left_to_a_reviewer(text: str, is_reviewed: bool, tmp_path: Path) -> None:
+    content = f"{HEADER},หมายเหตุ,decorations\n{PERSON},{FACTS},{text},\n"
+    assert [officer.on_leave for officer in read(write(tmp_path, content)).officers] == [text if is_reviewed else None]
+
+
 def test_level_with_a_word_for_leaving_in_brackets_is_left_to_a_reviewer(tmp_path: Path) -> None:
     content = f"{HEADER},decorations\n{PERSON},{FACTS.replace('K2', 'K2 (ลาออก)')},\n"
     assert [officer.on_leave for officer in read(write(tmp_path, content)).officers] == ["K2 (ลาออก)"]
@@ -223,6 +237,8 @@ def test_level_with_a_word_for_leaving_in_brackets_is_left_to_a_reviewer(tmp_pat
         ("งานบรรจุแต่งตั้งและโยกย้าย", False), ("กลุ่มงานสรรหาและโยกย้าย", False), ("ข้อมูลไม่ซ้ำ", False), ("ตรวจซ้ำแล้ว", False),
         ("รายชื่อ(ตัดซ้ำแล้ว)", False), ("โอน-ย้าย เข้า", False), ("โอนย้ายเข้า", False), ("โยกย้าย", True), ("โอน-ย้าย", True),
         ("ซ้ำ", True), ("ผู้ถูกตัดซ้ำแล้ว", True), ("ย้ายออก", True), ("ไม่มีโทษ ลาออก", True),
+        ("ผิดวินัย", True), ("ล่วงลับ", True), ("จำคุก", True), ("สิ้นสุดการจ้าง", True), ("ลาศึกษาต่อ", True), ("มีโทษ", True),
+        ("กลุ่มงานวินัย", False), ("กองคดี", False), ("งานลดขั้นตอน", False), ("ไม่มีโทษ", False), ("หน่วยเคลื่อนย้ายผู้ป่วย", False),
     ],
 )  # fmt: skip
 def test_name_of_a_sheet_tells_leavers_from_offices_and_checked_lists(sheet: str, is_about_leavers: bool) -> None:

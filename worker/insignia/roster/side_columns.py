@@ -25,36 +25,42 @@ class SideKind(Enum):
     REMARK = "remark"
     """Remarks: cells that contain any word about an exclusion count."""
     SHEET = "sheet"
-    """The name of a sheet: words for leaving count, but not the name of an office that deals with penalties."""
+    """The name of a sheet: words for what has happened count, not the name of an office that deals with penalties."""
     RETIREMENT = "retirement"
     """Retirement: cells count that do not agree with the birth date."""
     EXCLUSION = "exclusion"
     """Penalties, leave or leaving, beside the column for it: any entry counts."""
 
 
-_LEAVING = (
-    "ลาออก|เกษียณ|ถึงแก่กรรม|ถึงแก่อนิจกรรม|เสียชีวิต|ตาย|มรณ|ให้ออก|ไล่ออก|ปลดออก|ออกจากราชการ|พ้นจาก|พ้นสภาพ|พ้นราชการ|"
-    "พักราชการ|พักงาน|โอน|ข้าราชการบำนาญ|ผู้รับบำนาญ|อดีต|เลิกจ้าง|สิ้นสุดสัญญา|ขาดราชการ|ละทิ้ง|สาบสูญ|retire|resign|died|dead|decease|death|transfer|suspend|"
+LEAVING = (
+    "ลาออก|เกษียณ|ถึงแก่กรรม|อนิจกรรม|อสัญกรรม|เสียชีวิต|สิ้นชีวิต|สิ้นชีพ|วายชนม์|ล่วงลับ|ตาย(?!าย)|มรณ|ให้ออก|ไล่ออก|ปลดออก|ออกจากราชการ|พ้นจาก|พ้นสภาพ|พ้นราชการ|"
+    "พักราชการ|พักงาน|โอน|ข้าราชการบำนาญ|ผู้รับบำนาญ|อดีต|เลิกจ้าง|(?:สิ้นสุด|จบ)(?:การ(?:จ้าง|ปฏิบัติ|เป็น)|สัญญา|วาระ|สภาพ|ความเป็น)|"
+    "ขาดราชการ|ละทิ้ง|สาบสูญ|retire|resign|died|dead|decease|death|transfer|suspend|"
     "dismiss|terminat|expelled|laid off"
 )
 _OTHER = (
-    "ก่อนกำหนด|สอบสวน|วินัย|โทษ|ภาคทัณฑ์|ตัดเงินเดือน|ลดเงินเดือน|ลดขั้น|จำคุก|อาญา|คดี|ฟ้อง|ล้มละลาย|ลาศึกษา|ศึกษาต่อ|ลาติดตาม|"
-    "ติดตามคู่สมรส|เรียกคืน|สัญชาติ|ไม่ขอรับ|ไม่ประสงค์|สละสิทธิ์|ขาดคุณสมบัติ|งดเสนอ|ไม่เสนอ|penalt|disciplin|investigat|"
+    "ก่อนกำหนด|สอบสวน|วินัย|โทษ|ภาคทัณฑ์|ตัดเงินเดือน|ลดเงินเดือน|ลดขั้น(?!ตอน)|จำคุก|อาญา|คดี|ฟ้อง|ล้มละลาย|ลาศึกษา|ศึกษาต่อ|ลาติดตาม|"
+    "ติดตามคู่สมรส|เรียกคืน|ติดคุก|ทัณฑ์บน|ประพฤติ(?:ชั่ว|ผิด|มิชอบ)|ลา(?:เรียน|บวช|อุปสมบท|ไม่รับ|เลี้ยงดู|ฝึก|ไปปฏิบัติ)|ระหว่างลา|สัญชาติ|ไม่ขอรับ|ไม่ประสงค์|สละสิทธิ์|ขาดคุณสมบัติ|งดเสนอ|ไม่เสนอ|penalt|disciplin|investigat|"
     "imprison|convict|bankrupt|study leave|on leave|recall|early"
 )
+_HAPPENED = (
+    "ผิดวินัย|จำคุก|ติดคุก|ภาคทัณฑ์|ทัณฑ์บน|รอลงอาญา|(?:มี|รับ|ต้อง|ถูกลง)โทษ|(?:มี|ติด|ต้อง)คดี|ตัดเงินเดือน|ลดขั้น(?!ตอน)|ลดเงินเดือน|"
+    "ประพฤติ(?:ชั่ว|ผิด|มิชอบ)|ลา(?:เรียน|ศึกษา|ติดตาม)"
+)
+"""Words for penalties and leave of people, which are not in the name of an office that deals with them."""
 NOT_PROPOSED = (
     "ไม่(?:มีสิทธิ|มีคุณสมบัติ|มีชื่อ|อยู่ใน|เข้า(?:ข่าย|เกณฑ์|หลัก|เงื่อน)|ผ่าน|ครบ|สมควร|เห็น|อนุมัติ|เหมาะสม|ประสงค์|ถึงเกณฑ์|(?:ต้อง|ได้)?(?:เสนอ|ขอ(?!ง)))|"
     "คุณสมบัติไม่|(?:หมด|ขาด|สิ้น|ถูกตัด)สิทธิ|ชะลอ|รอ(?=การ|ผล|ตรวจ|พิจารณา|เอกสาร|ประกาศ|คำสั่ง)|ระงับ|"
     "งด(?=เสนอ|ขอ|รับ|เลื่อน|บำเหน็จ)|ตัด(?:ชื่อ|สิทธิ|ออก)|คัดออก|ถอน|ยกเลิก|ซ้ำ(?!ซ้อน)|สำรอง|"
     r"(?:ได้รับ|ขอ|เสนอ)(?:พระราชทาน)?(?: ?[ก-ฮ.]{2,7} ?)?(?:ไป)?แล้ว|"
-    "(?<!รับ)ย้าย(?! ?(?:มา|จาก(?!.{0,200}ไป)|เข้า|ภายใน))|ไปดำรง|ไปรับราชการ|"
+    "(?<!รับ)(?<!เคลื่อน)ย้าย(?! ?(?:มา|จาก(?!.{0,200}ไป)|เข้า|ภายใน))|ไปดำรง|ไปรับราชการ|"
     "not eligible|ineligible|excluded|removed|duplicate|withdrawn|cancelled"
 )
 """Words for officers who are not to be proposed, or have been proposed already."""
-_BEGINS = re.compile(rf"[\s(\[*-]*(?:ได้|ขอ|ถูก|สั่ง|has |was )?(?:{_LEAVING}|{NOT_PROPOSED})", re.IGNORECASE)
-_CONTAINS = re.compile(f"{_LEAVING}|{_OTHER}|{NOT_PROPOSED}", re.IGNORECASE)
-_LEAVES = re.compile(f"{_LEAVING}|{NOT_PROPOSED}", re.IGNORECASE)
-_IN_BRACKETS = re.compile(rf"[(\[][^()\[\]]*(?:{_LEAVING}|{NOT_PROPOSED})", re.IGNORECASE)
+_BEGINS = re.compile(rf"[\s(\[*-]*(?:ได้|ขอ|ถูก|สั่ง|has |was )?(?:{LEAVING}|{NOT_PROPOSED})", re.IGNORECASE)
+_CONTAINS = re.compile(f"{LEAVING}|{_OTHER}|{NOT_PROPOSED}", re.IGNORECASE)
+_LEAVES = re.compile(f"{LEAVING}|{_HAPPENED}|{NOT_PROPOSED}", re.IGNORECASE)
+_IN_BRACKETS = re.compile(rf"[(\[][^()\[\]]*(?:{LEAVING}|{NOT_PROPOSED})", re.IGNORECASE)
 _CAME = re.compile(
     r"(?:รับ)?โอน[ -]?(?:ย้าย)? ?(?:มา|จาก(?!.{0,200}ไป)|เข้า(?!ไป|รับราชการ|สังกัด))|รับโอน(?! ?ไป)|"
     "transfer(?:red)? (?:in|from(?!.{0,200} to ))",

@@ -9,17 +9,20 @@ from datetime import date
 from enum import Enum
 from functools import lru_cache
 
-from worker.insignia.roster.side_columns import SideKind, excludes
+from worker.insignia.roster.side_columns import LEAVING, SideKind, excludes
 from worker.insignia.roster.table import UNKNOWN
 from worker.insignia.roster.thai import CACHE, canonical
 from worker.insignia.roster.title_words import (
     EXCEPT,
     EXCLUDING,
+    FACT_APART,
+    HOLDERS,
     INCLUDING,
     KNOWN_WORDS,
     NAMES_OFFICE,
     PEOPLE,
     PERSON,
+    POST_FACT,
     PROPER_NAME,
     SAYS_NOTHING,
     UNREAD,
@@ -49,6 +52,7 @@ _TOTAL = re.compile("รวม|ยอด|จำนวน|total|sum|ลงชื�
 _SUM = re.compile(r"(?:รวม(?!รายชื่อ)|ยอด|total|sum)[^()]*?\d+ ?(?:คน|ราย|นาย|อัตรา|persons?|people)\W*", re.IGNORECASE)
 _SIGNATURE = re.compile(r"[(\[]*+(?:ลงชื่อ|ลงนาม)")
 _NAME = re.compile(rf"[(\[]*+(?>{PERSON})(?!และ|หรือ|ที่|ซึ่ง|ผู้)", re.IGNORECASE)
+_POST_LEFT = re.compile(f"{HOLDERS}(?:{LEAVING})", re.IGNORECASE)
 _REQUEST = re.compile("(?:บัญชี|แบบ|รายงาน|ตาราง|ทะเบียน|สรุป).*(?:ขอ|เสนอ)พระราชทาน")
 _PAGE = re.compile(r"\d+ ?(?:จาก|of|/) ?\d+", re.IGNORECASE)
 _PAGE_NUMBER = re.compile(r"\W*(?:หน้า|แผ่น|page)(?:ที่)? ?\d|\W*\(?(?:มี)?ต่อ\b", re.IGNORECASE)
@@ -78,7 +82,7 @@ def title_of(cells: Sequence[str]) -> str:
 def excluding_cell(cells: Sequence[str], heads: Container[str]) -> str:
     """Return the text of a wide row that excludes officers, if that is not a heading; "" for a total or a person."""
     found = texts_of(cells)
-    if not found or _TOTAL.match(found[0]) or any(map(_NAME.match, found)):
+    if not found or _TOTAL.match(found[0]) or any(map(_is_name, found)):
         return ""
     return next((text for text in found if text not in heads and judge(text) is TitleKind.EXCLUDED), "")
 
@@ -89,7 +93,7 @@ def judge(title: str, birth: date | None = None) -> TitleKind:
     if not _LETTER.search(title) or _PAGE.fullmatch(title):
         return TitleKind.NEUTRAL
     plain = _NUMBERING.sub("", EXCEPT.sub(" ", title)).strip()
-    if any(pattern.match(plain) for pattern in (_NAME, _SIGNATURE)) or _is_sum(plain):
+    if _is_name(plain) or _SIGNATURE.match(plain) or _is_sum(plain):
         return TitleKind.NEUTRAL
     speaks = _speaks_of_exclusion(plain, birth)
     if _TOTAL.match(plain):
@@ -108,8 +112,8 @@ def judge(title: str, birth: date | None = None) -> TitleKind:
 def names_part(title: str) -> bool:
     """Return whether a neutral title begins another part of the roster; a page, a total or a signature does not."""
     plain = _NUMBERING.sub("", title).strip()
-    is_beside = any(pattern.match(plain) for pattern in (_NAME, _SIGNATURE, _TOTAL, _PAGE, _PAGE_NUMBER))
-    return _LETTER.search(title) is not None and not is_beside
+    is_beside = any(pattern.match(plain) for pattern in (_SIGNATURE, _TOTAL, _PAGE, _PAGE_NUMBER))
+    return _LETTER.search(title) is not None and not is_beside and not _is_name(plain)
 
 
 def is_request(title: str) -> bool:
@@ -122,6 +126,11 @@ def names_people(title: str) -> bool:
     return PEOPLE.search(title) is not None or "ข้าราชการ" in title
 
 
+def _is_name(plain: str) -> bool:
+    # Some posts begin like the title of a name; what has happened directly follows the post, but not a name.
+    return _NAME.match(plain) is not None and not (POST_FACT.match(plain) or _POST_LEFT.match(plain))
+
+
 def _is_sum(plain: str) -> bool:
     return len(plain) <= _LONGEST and _SUM.fullmatch(plain) is not None
 
@@ -130,7 +139,8 @@ def _speaks_of_exclusion(plain: str, birth: date | None) -> bool:
     # An office may deal with discipline or lawsuits.
     is_office = NAMES_OFFICE.match(plain) is not None and PEOPLE.search(plain) is None
     kind = SideKind.SHEET if is_office else SideKind.REMARK
-    return excludes(kind, plain, birth) or EXCLUDING.search(plain) is not None
+    is_fact = any((POST_FACT.match(plain), FACT_APART.search(plain), EXCLUDING.search(plain)))
+    return is_fact or excludes(kind, plain, birth)
 
 
 def _says_nothing(plain: str) -> bool:
