@@ -137,6 +137,35 @@ def test_writer_that_fails_while_signs_of_life_do_is_reported_too_and_once() -> 
     assert collector.events[3:] == [StoreLost("db", "away")]
 
 
+def test_signs_of_life_that_go_on_failing_after_the_writer_recovered_are_reported_once() -> None:
+    collector = EventCollector()
+    note = Outages(_report_outages("db", ManualClock().clock, collector)).note
+    note("writer", "the server is away")
+    for _ in range(9):
+        note("listener", "the server is away")
+    note("writer", None)
+    for _ in range(9):
+        note("listener", "too many connections")
+    lost = StoreLost("db", "the server is away"), StoreLost("db", "too many connections", jobs_wait=False)
+    assert collector.events == [*lost]
+    note("listener", None)
+    assert collector.events == [*lost, StoreBack("db", 0.0)]
+
+
+def test_signs_of_life_that_recover_soon_after_the_writer_are_not_reported_again() -> None:
+    """As at each restart of the server: an attempt that began before may still fail."""
+    collector = EventCollector()
+    note = Outages(_report_outages("db", ManualClock().clock, collector)).note
+    for _ in range(2):
+        note("writer", "away")
+        note("listener", "away")
+        note("writer", None)
+        note("listener", "starting up")
+        note("listener", "starting up")
+        note("listener", None)
+    assert collector.events == 2 * [StoreLost("db", "away"), StoreBack("db", 0.0)]
+
+
 async def test_session_that_stopped_between_the_messages_of_a_statement_is_ended(
     open_one: Open, place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
