@@ -24,7 +24,9 @@ def test_spelling_that_only_python_reads_is_rejected(field: str, text: str) -> N
         Asked.model_validate({field: text})
 
 
-@pytest.mark.parametrize(("text", "value"), [("10", 10.0), ("0.5", 0.5), ("-1", -1.0), ("1e1", 10.0), ("007", 7.0)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("10", 10.0), ("0.5", 0.5), ("-1", -1.0), ("1e1", 10.0), ("007", 7.0), ("1" + "0" * 40, 1e40)]
+)
 def test_number_as_json_has_it_is_read(text: str, value: float) -> None:
     assert Asked.model_validate({"seconds": text}).seconds == value
 

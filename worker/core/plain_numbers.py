@@ -8,7 +8,7 @@ import re
 from typing import Any, Final
 
 _INTEGER: Final = re.compile(r"[0-9]{1,18}")
-_NUMBER: Final = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,3})?")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
 
 
 def plain_integer(value: Any) -> Any:
