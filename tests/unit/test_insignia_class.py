@@ -244,6 +244,8 @@ def test_level_reached_after_the_cutoff_does_not_count() -> None:
         ({"left_service": "2025-07-28"}, "NOT_IN_SERVICE_ON_CEREMONY"),
         ({"left_service": "2025-07-29"}, "WE3 CS-K2-1"),
         ({"resigned": "2020-01-01"}, "NOT_IN_SERVICE_ON_CEREMONY"),
+        ({"left_service": "2020-01-01", "resigned": "2027-01-01"}, "NOT_IN_SERVICE_ON_CEREMONY"),
+        ({"left_service": "2027-01-01", "resigned": "2020-01-01"}, "NOT_IN_SERVICE_ON_CEREMONY"),
         ({"left_service": "2016-01-01", "returned_to_service": "2017-01-01"}, "WE3 CS-K2-1"),
         ({"resigned": "2016-01-01", "returned_to_service": "2017-01-01"}, "WE3 CS-K2-1"),
         ({"resigned": "2016-01-01", "returned_to_service": "2025-08-01"}, "NOT_IN_SERVICE_ON_CEREMONY"),

@@ -1,7 +1,7 @@
 """What of an officer's record counts in a round, as columns: rules/eligibility.py says the same of one officer."""
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
 
@@ -10,7 +10,8 @@ from worker.insignia.retirement import RETIRES_AT, YOUNGEST
 from worker.insignia.rules.ruleset import Rules
 
 Frame = pl.LazyFrame
-_LEFT, _RETURNED = pl.max_horizontal("left_service", "resigned"), pl.col("returned_to_service")
+_ENDS = ("left_service", "resigned")
+_LEFT, _RETURNED = pl.max_horizontal(_ENDS), pl.col("returned_to_service")
 
 
 def add_record(frame: Frame, lists: Frame, codes: Iterable[str], rules: Rules) -> Frame:
@@ -78,7 +79,7 @@ def _service(rules: Rules) -> dict[str, pl.Expr]:
 
 def _level() -> dict[str, pl.Expr]:
     start = pl.col("level_start")
-    ends = (pl.col(name) for name in ("left_service", "resigned"))
+    ends = map(pl.col, _ENDS)
     left = pl.max_horizontal(pl.when(end <= _RETURNED).then(end) for end in ends)
     begun = pl.when(start >= left).then(_RETURNED).otherwise(start + (_RETURNED - left))
     is_whole = _RETURNED.is_null() | (start >= _RETURNED)
@@ -122,17 +123,23 @@ def _classes(codes: Iterable[str], rules: Rules) -> dict[str, pl.Expr]:
 
 def in_service(day: date) -> pl.Expr:
     """Return whether the officer is in service on that day; the day of leaving is the first day out of service."""
-    is_left_later = (day < _LEFT).fill_null(False)
-    is_left_or_late = pl.when(_LEFT.is_null()).then(_RETURNED.dt.year() > day.year).otherwise(is_left_later)
-    is_back = (_RETURNED >= _LEFT).fill_null(False)
-    return pl.when(day < _RETURNED).then(is_left_or_late).otherwise(_LEFT.is_null() | is_left_later | is_back)
+    left = _left_by(day)
+    is_late = left.is_null() & (_LEFT.is_not_null() | (_RETURNED.dt.year() > day.year))
+    is_back = (_RETURNED >= left).fill_null(False)
+    return pl.when(day < _RETURNED).then(is_late).otherwise(left.is_null() | is_back)
+
+
+def _left_by(day: date) -> pl.Expr:
+    """Return the last day of leaving up to that day, or null."""
+    return pl.max_horizontal(pl.when(pl.col(name) <= day).then(pl.col(name)) for name in _ENDS)
 
 
 def retires(last_day: date) -> pl.Expr:
     """Return whether the officer retires on that day and has not left before; null if the birth date decides."""
-    is_back = (_RETURNED >= _LEFT).fill_null(False)
+    left = _left_by(last_day - timedelta(days=1))
+    is_back = (_RETURNED >= left).fill_null(False)
     retires_then = pl.when(_is_born(last_day.year)).then(retirement_year() == last_day.year)
-    return pl.when((last_day > _LEFT) & ~is_back).then(False).otherwise(retires_then)
+    return pl.when(left.is_not_null() & ~is_back).then(False).otherwise(retires_then)
 
 
 def is_past_retirement(year: int) -> pl.Expr:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from worker.insignia.retirement import YOUNGEST, retirement_day
 from worker.insignia.roster.officer import Officer
@@ -116,13 +116,16 @@ def _later(one: date | None, other: date | None) -> date | None:
 
 def in_service(officer: Officer, day: date) -> bool:
     """Return whether the officer is in service on that day; the day of leaving is the first day out of service."""
-    left = _later(officer.left_service, officer.resigned)
-    returned = officer.returned_to_service
+    left, returned = _left_by(officer, day), officer.returned_to_service
     if returned is not None and returned > day:
-        return left > day if left is not None else returned.year > day.year
-    if left is None or left > day:
-        return True
-    return returned is not None and returned >= left
+        leaves = officer.left_service is not None or officer.resigned is not None
+        return left is None and (leaves or returned.year > day.year)
+    return left is None or (returned is not None and returned >= left)
+
+
+def _left_by(officer: Officer, day: date) -> date | None:
+    """Return the last day of leaving up to that day. A later one does not undo it; only a return does."""
+    return max((left for left in (officer.left_service, officer.resigned) if left and left <= day), default=None)
 
 
 def is_past_retirement(officer: Officer, rules: Rules) -> bool:
@@ -153,9 +156,9 @@ def retires(record: ServiceRecord, ladder: Ladder, rules: Rules) -> bool | None:
     """Return whether the retirement clause may give one more class; None if the birth date decides."""
     officer = record.officer
     last_day = date(rules.ceremony.year, 9, 30)
-    left = _later(officer.left_service, officer.resigned)
+    left = _left_by(officer, last_day - timedelta(days=1))
     is_back = left is not None and officer.returned_to_service is not None and officer.returned_to_service >= left
-    if not ladder.retirement or (left is not None and left < last_day and not is_back):
+    if not ladder.retirement or (left is not None and not is_back):
         return False
     birth = known_birth(officer, rules)
     return None if birth is None else retirement_day(birth) == last_day
