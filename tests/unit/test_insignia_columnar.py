@@ -1,6 +1,7 @@
 """The evaluator in columns decides every officer exactly as the readable one."""
 
 import importlib.util
+import itertools
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.insignia import officer
 from tests.support.random_rounds import RandomOfficers, random_criteria
 from tests.support.worked_cases import ROUNDS, assert_as_expected, of_round, table
 from tests.unit.test_insignia_properties import officers
@@ -34,7 +36,7 @@ _often = settings(max_examples=40, deadline=None, suppress_health_check=[HealthC
 
 def assert_equal(people: list[Officer], rules: Rules) -> None:
     """Compare everything about both decisions: code, award, step, reason, confidence, rules, missing fields."""
-    for one, other in zip(evaluate_all(people, rules), (evaluate(officer, rules) for officer in people), strict=True):
+    for one, other in zip(evaluate_all(people, rules), (evaluate(person, rules) for person in people), strict=True):
         assert one == other, one.officer
 
 
@@ -63,6 +65,16 @@ def test_evaluate_all_equals_evaluate_for_officers_that_can_be_made_smaller(
     people: list[Officer], sequence: str
 ) -> None:
     assert_equal(people, compile_rules(load_criteria(), 2569, sequence=sequence))
+
+
+def test_evaluate_all_equals_evaluate_for_every_order_of_leaving_and_return() -> None:
+    days = (None, "2012-05-01", "2016-05-01", "2026-07-28", "2026-09-30", "2026-11-01", "2027-02-01")
+    people = [
+        officer("K2", birth_date=birth, left_service=left, resigned=resigned, returned_to_service=returned)
+        for left, resigned, returned in itertools.product(days, repeat=3)
+        for birth in ("1966-05-01", "1990-05-01")
+    ]
+    assert_equal(people, compile_rules(load_criteria(), 2569))
 
 
 @pytest.mark.parametrize("round_be", ROUNDS)
