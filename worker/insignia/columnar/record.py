@@ -125,7 +125,7 @@ def in_service(day: date) -> pl.Expr:
     """Return whether the officer is in service on that day; the day of leaving is the first day out of service."""
     left = _left_by(day)
     is_late = left.is_null() & (_LEFT.is_not_null() | (_RETURNED.dt.year() > day.year))
-    is_back = (_RETURNED >= left).fill_null(False)
+    is_back = (left <= _RETURNED).fill_null(False)
     return pl.when(day < _RETURNED).then(is_late).otherwise(left.is_null() | is_back)
 
 
@@ -137,7 +137,7 @@ def _left_by(day: date) -> pl.Expr:
 def retires(last_day: date) -> pl.Expr:
     """Return whether the officer retires on that day and has not left before; null if the birth date decides."""
     left = _left_by(last_day - timedelta(days=1))
-    is_back = (_RETURNED >= left).fill_null(False)
+    is_back = (left <= _RETURNED).fill_null(False)
     retires_then = pl.when(_is_born(last_day.year)).then(retirement_year() == last_day.year)
     return pl.when(left.is_not_null() & ~is_back).then(False).otherwise(retires_then)
 
