@@ -54,6 +54,10 @@ NOTICES = {
         'the title in row {row} seems to exclude the officers below it: "{title}"; reviewed where that decides',
         'หัวเรื่องในแถวที่ {row} น่าจะหมายถึงผู้ที่ไม่อยู่ในข่าย: "{title}" ให้ผู้ตรวจพิจารณาหากมีผลต่อการตัดสิน',
     ),
+    "page_exclusion": (
+        'the text above the table seems to exclude the officers in it: "{title}"; reviewed where that decides',
+        'ข้อความเหนือตารางน่าจะหมายถึงผู้ที่ไม่อยู่ในข่าย: "{title}" ให้ผู้ตรวจพิจารณาหากมีผลต่อการตัดสิน',
+    ),
     "row_below_exclusion": (
         'the row {row} below, without an id, seems to exclude the officer: "{title}"; reviewed where that decides',
         'แถวที่ {row} ด้านล่างซึ่งไม่มีเลขประจำตัวน่าจะหมายความว่าผู้นี้ไม่อยู่ในข่าย: "{title}" ให้ผู้ตรวจพิจารณาหากมีผลต่อการตัดสิน',

@@ -3,18 +3,19 @@
 import email
 import email.policy
 import re
-from dataclasses import dataclass, field
 from functools import partial
 from html.parser import HTMLParser
 from xml.parsers import expat
 
 from worker.insignia.errors import RosterUnreadable
 from worker.insignia.messages import message
-from worker.insignia.roster.table import Row, RowMarks, Sheet
+from worker.insignia.roster.markup_table import MOST_COLUMNS, MarkupTable
+from worker.insignia.roster.page_text import PageText
+from worker.insignia.roster.table import Sheet
 from worker.insignia.roster.text_encoding import decode
-from worker.insignia.roster.workbook_guard import MAX_CELLS
 
-_MOST_COLUMNS = 16384
+_MOST_TITLES = 40
+"""Rows of a table that may only be a title above the next one; a header stands among as many."""
 _DATE_1904 = re.compile(r"<(?:\w+:)?Date1904\s*/?>")
 _CLASS = re.compile(r"\.([\w-]+)")
 _SPREADSHEET = "urn:schemas-microsoft-com:office:spreadsheet"
@@ -38,6 +39,7 @@ def markup_sheets(name: str, data: bytes) -> list[Sheet]:
             marks=table.marks,
             drops_empty=is_workbook,
             counts_from_1904=is_workbook and _DATE_1904.search(text) is not None,
+            above=tuple(dict.fromkeys(table.above)),
         )
         for table in tables
     ]
@@ -55,111 +57,26 @@ def _page(name: str, data: bytes) -> str:
     return decode(name, data)
 
 
-@dataclass(slots=True)
-class _Table:
-    """A table that grows cell by cell, with cells that reach over several rows and columns."""
-
-    file: str
-    name: str = ""
-    rows: list[Row] = field(default_factory=list)
-    row: list[str] = field(default_factory=list)
-    number: int = 0
-    below: dict[int, tuple[int, str]] = field(default_factory=dict)
-    """Column to the rows that a cell still reaches over, and its text."""
-    merged: set[tuple[int, int]] = field(default_factory=set)
-    hidden: set[int] = field(default_factory=set)
-    struck: set[int] = field(default_factory=set)
-    comments: dict[int, list[str]] = field(default_factory=dict)
-    hidden_columns: set[int] = field(default_factory=set)
-    described: int = 0
-    """Columns that are described before the rows."""
-    cells: int = 0
-    is_hidden: bool = False
-    is_row_open: bool = False
-
-    def start_row(self, number: int | None = None) -> None:
-        self.end_row()  # pages often leave the end of a row out
-        self.is_row_open = True
-        self.number = self.number + 1 if number is None else number
-        self.row = []
-
-    @property
-    def marks(self) -> RowMarks | None:
-        """What is marked; None if nothing is."""
-        if not (self.hidden or self.struck or self.comments or self.hidden_columns):
-            return None
-        comments = {row: tuple(filter(None, map(str.strip, texts))) for row, texts in self.comments.items()}
-        return RowMarks(frozenset(self.hidden), frozenset(self.struck), comments, frozenset(self.hidden_columns))
-
-    def describe_columns(self, count: int, *, is_hidden: bool) -> range:
-        """Count columns that are described together, and return their places."""
-        places = range(self.described, min(self.described + count, _MOST_COLUMNS))
-        self.described = places.stop
-        if is_hidden:
-            self.hidden_columns |= set(places)
-        return places
-
-    def skip_to(self, column: int) -> None:
-        if column > _MOST_COLUMNS:
-            self._refuse()
-        while len(self.row) < column:
-            self._fill_from_above()
-
-    def add(self, text: str, columns: int, rows: int) -> None:
-        while len(self.row) in self.below:
-            self._fill_from_above()
-        if rows > 1 and columns == 1:
-            self.below[len(self.row)] = (rows - 1, text)
-        if len(self.row) + columns > _MOST_COLUMNS:
-            self._refuse()
-        self.row += [text, *[""] * (columns - 1)]
-
-    def _fill_from_above(self) -> None:
-        column = len(self.row)
-        left, text = self.below.pop(column, (0, ""))
-        if left and text:
-            self.merged.add((self.number, column))
-        if left > 1:
-            self.below[column] = (left - 1, text)
-        self.row.append(text)
-
-    def end_row(self) -> None:
-        if not self.is_row_open:
-            return
-        self.is_row_open = False
-        while len(self.row) in self.below:
-            self._fill_from_above()
-        self.cells += len(self.row)
-        if self.cells > MAX_CELLS:
-            self._refuse()
-        if any(self.row):
-            self.rows.append(Row(self.number, self.row))
-
-    def _refuse(self) -> None:
-        raise RosterUnreadable(
-            message("too_many_cells", name=self.file, sheet=self.name, rows=self.number, columns=len(self.row))
-        )
-
-
 class _HtmlTables(HTMLParser):
     """Collects the tables of a page; a table inside a cell is a table of its own."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-        self.tables: list[_Table] = []
-        self._open: list[_Table] = []
+        self.tables: list[MarkupTable] = []
+        self._open: list[MarkupTable] = []
         self._text: list[str] | None = None
         self._spans = (1, 1)
         self._silent = 0
         self._struck_classes: set[str] = set()
         self._is_row_struck = self._is_struck = False
+        self._page = PageText()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if self._text is None:
+            self._page.start(tag, dict(attrs))
         if tag == "table":
-            self._end_cell()
-            self._open.append(_Table(self.name, str(len(self.tables) + 1)))
-            self.tables.append(self._open[-1])
+            self._start_table()
         elif tag in ("style", "script"):
             self._silent += 1
         elif not self._open:
@@ -177,10 +94,27 @@ class _HtmlTables(HTMLParser):
             self._is_struck = self._is_row_struck or self._strikes(tag, values)
         elif tag == "col":
             self._open[-1].describe_columns(_span(dict(attrs).get("span")), is_hidden=_is_hidden(dict(attrs)))
-        elif self._text is not None and tag != "br":
+        elif self._text is not None:
             self._is_struck |= self._strikes(tag, dict(attrs))
-        elif tag == "br" and self._text is not None:
-            self._text.append("\n")
+            self._text += ["\n"] if tag == "br" else []
+
+    def _start_table(self) -> None:
+        self._end_cell()
+        if self._open:
+            self._tell_titles(self._open[-1])
+        self._open.append(MarkupTable(self.name, str(len(self.tables) + 1), above=[*self._page.take()]))
+        self.tables.append(self._open[-1])
+
+    def _end_table(self) -> None:
+        table = self._open.pop()
+        table.end_row()
+        table.above += self._page.take()
+        if all(sum(map(bool, row.cells)) < 3 for row in table.rows[:_MOST_TITLES]):
+            self._tell_titles(table)
+
+    def _tell_titles(self, table: MarkupTable) -> None:
+        for title in table.titles():
+            self._page.add(title)
 
     def _strikes(self, tag: str, attributes: dict[str, str | None]) -> bool:
         """Return whether a tag strikes through the text that follows."""
@@ -189,6 +123,8 @@ class _HtmlTables(HTMLParser):
         return tag in ("s", "strike", "del") or is_styled or not self._struck_classes.isdisjoint(classes)
 
     def handle_endtag(self, tag: str) -> None:
+        if self._text is None:
+            self._page.end(tag)
         if tag in ("style", "script"):
             self._silent = max(0, self._silent - 1)
         elif not self._open:
@@ -198,16 +134,22 @@ class _HtmlTables(HTMLParser):
             if tag == "tr":
                 self._open[-1].end_row()
             elif tag == "table":
-                self._open.pop().end_row()
+                self._end_table()
 
     def handle_data(self, data: str) -> None:
-        if self._text is not None and not self._silent:
-            self._text.append(data)
-        elif self._silent and "line-through" in data.lower():
+        if not self._silent:
+            write = self._page.characters if self._text is None else self._text.append
+            write(data)
+        elif "line-through" in data.lower():
             for text in data.split("}"):
                 selector, _, rule = text.rpartition("{")
                 if "line-through" in rule.lower():
                     self._struck_classes.update(_CLASS.findall(selector))
+
+    @property
+    def is_in_table(self) -> bool:
+        """Whether the end of a table is missing."""
+        return bool(self._open)
 
     def _end_cell(self) -> None:
         if self._text is not None and self._open:
@@ -228,12 +170,12 @@ def _span(text: str | None) -> int:
     return max(1, int(digits)) if digits.isdecimal() else 1
 
 
-def _html_tables(name: str, text: str) -> list[_Table]:
+def _html_tables(name: str, text: str) -> list[MarkupTable]:
     parser = _HtmlTables(name)
     parser.feed(text)
     parser.close()
-    for table in parser.tables:
-        table.end_row()
+    while parser.is_in_table:
+        parser.handle_endtag("table")
     return parser.tables
 
 
@@ -242,7 +184,7 @@ class _XmlTables:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.tables: list[_Table] = []
+        self.tables: list[MarkupTable] = []
         self._spans = (1, 1)
         self._kind = ""
         self._text: list[str] | None = None
@@ -258,7 +200,7 @@ class _XmlTables:
         plain = {key.rpartition(":")[2]: value for key, value in attributes.items()}
         match tag.rpartition(":")[2]:
             case "Worksheet":
-                self.tables.append(_Table(self.name, plain.get("Name", "")))
+                self.tables.append(MarkupTable(self.name, plain.get("Name", "")))
                 self._column_styles = {}
             case "Column" if self.tables:
                 self._describe_columns(plain)
@@ -292,7 +234,7 @@ class _XmlTables:
     def _describe_columns(self, plain: dict[str, str]) -> None:
         table, index = self.tables[-1], plain.get("Index", "")
         if index.isdecimal():
-            table.described = min(max(int(index[:7]) - 1, 0), _MOST_COLUMNS)
+            table.described = min(max(int(index[:7]) - 1, 0), MOST_COLUMNS)
         places = table.describe_columns(1 + _merge(plain.get("Span")), is_hidden=plain.get("Hidden") == "1")
         self._column_styles |= dict.fromkeys(places, plain.get("StyleID", ""))
 
@@ -345,7 +287,7 @@ def _xml_value(kind: str, text: str) -> str:
     return plain.removesuffix(".0") if kind == "Number" else plain
 
 
-def _xml_tables(name: str, text: str) -> list[_Table]:
+def _xml_tables(name: str, text: str) -> list[MarkupTable]:
     tables = _XmlTables(name)
     parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True

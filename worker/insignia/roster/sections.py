@@ -74,6 +74,7 @@ class Sections:
             self.running |= before.running
             holding = self.excluding or self.unclear
             self.changes += [(0, holding)] if holding else []
+        self.open(Row(0, (line,)) for line in self.segment.sheet.above)
 
     @property
     def is_any(self) -> bool:
@@ -144,7 +145,7 @@ class Sections:
 
     def _add(self, number: int, text: str, kind: TitleKind) -> None:
         if kind is TitleKind.EXCLUDED:
-            self.excluding = Title(number, text, "section_exclusion")
+            self.excluding = Title(number, text, "section_exclusion" if number else "page_exclusion")
         elif kind is TitleKind.INCLUDED:
             self.excluding = None
         self.unclear = Title(number, text, "section_unclear") if kind is TitleKind.UNCLEAR else None
@@ -158,7 +159,7 @@ class Sections:
             return self.remarks[number]
         place = bisect_right(self.changes, number, key=itemgetter(0))
         title = self.changes[place - 1][1] if place else None
-        if title is None or title.code != "section_exclusion":
+        if title is None or title.code == "section_unclear":
             return title
         return title if judge(title.text, birth) is TitleKind.EXCLUDED else None
 

@@ -63,6 +63,8 @@ class Sheet:
     """Whether the format leaves out empty cells at the end of a row."""
     counts_from_1904: bool = False
     """Whether day numbers begin on 1 January 1904, as in workbooks of old Macintosh programs."""
+    above: tuple[str, ...] = ()
+    """Lines of text above the table that are in none of its rows, as in web pages."""
     place: str = ""
     """What messages call it, where that is not the file's name."""
     delimited: DelimitedText | None = None
