@@ -268,7 +268,13 @@ SHEET = "xl/worksheets/sheet1.xml"
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [('<row r="3"', "<row r='3'"), ('hidden="1"', "hidden='1'"), ('<row r="3"', "<row")]
+    ("before", "after"),
+    [
+        ('<row r="3"', "<row r='3'"),
+        ('hidden="1"', "hidden='1'"),
+        ('hidden="1"', 'hidden = "1"'),
+        ('<row r="3"', "<row"),
+    ],
 )
 def test_hidden_row_is_found_however_its_attributes_are_written(before: str, after: str, tmp_path: Path) -> None:
     roster = read(rewritten(marked_xlsx(tmp_path / "r.xlsx"), (SHEET, before, after)))

@@ -1,9 +1,12 @@
 """Workbooks and markup: contents, limits, and files made to do harm."""
 
 import io
+import re
 import zipfile
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
+from time import process_time
 
 import pytest
 import xlsxwriter
@@ -19,6 +22,7 @@ from worker.insignia.roster.reader import read_roster
 from worker.insignia.roster.table import Sheet
 
 FOLDER = Path(__file__).parent.parent / "data/rosters"
+SHEET = "xl/worksheets/sheet1.xml"
 CONTENT = (
     '<office:document-content xmlns:office="o" xmlns:table="t" xmlns:text="x" xmlns:style="s" xmlns:calcext="c">'
     '<style:style style:name="ta2" style:family="table"><style:table-properties table:display="false"/></style:style>'
@@ -102,6 +106,55 @@ def test_formula_without_a_value_is_not_an_empty_cell(path: Path) -> None:
     assert cells(sheets(path, data)) == [[["a", "#REF!", "7"]]]
     never = changed(data, "xl/worksheets/sheet1.xml", lambda text: text.replace(b"<v>7</v>", b"<v></v>"))
     assert cells(sheets(path, never)) == [[["a", "#REF!", "#REF!"]]]
+
+
+FORMS = {
+    "single quotes": lambda text: text.replace(b'"', b"'"),
+    "spaces": lambda text: text.replace(b'="', b' = "'),
+    "lines between tags": lambda text: text.replace(b"><", b">\n<"),
+    "spaces in the ends of tags": lambda text: re.sub(rb"(</\w+)>", rb"\1 >", text),
+    "another order": lambda text: re.sub(rb'<c (r="\w+")((?: \w="\w+")*)', rb"<c\2 \1", text),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_cell_without_a_value_is_found_however_its_tags_are_written(form: object, path: Path) -> None:
+    def fill(book: xlsxwriter.Workbook) -> None:
+        sheet = book.add_worksheet()
+        sheet.write_string(0, 0, "a")
+        sheet.write_formula(0, 1, "=1/0", None, "#DIV/0!")
+        sheet.write_formula(0, 2, "=A1", None, "")
+        sheet.write_formula(0, 3, "=A1", None, 7)
+
+    data = changed(workbook(fill), SHEET, lambda text: text.replace(b' t="str"', b""))
+    assert cells(sheets(path, changed(data, SHEET, form))) == [[["a", "#REF!", "#REF!", "7"]]]
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_formula_that_shares_another_one_and_lacks_a_value_is_found(form: object, path: Path) -> None:
+    shared = b'<c r="B1"><f t="shared" si="0"/></c></row>'
+    data = changed(
+        workbook(lambda book: book.add_worksheet().write(0, 0, 1)), SHEET, lambda text: text.replace(b"</row>", shared)
+    )
+    assert cells(sheets(path, changed(data, SHEET, form))) == [[["1", "#REF!"]]]
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("cell", [(1_048_575, 16_383), (1_048_575, 60)])
+def test_corner_of_a_sheet_is_measured_however_its_tags_are_written(
+    form: object, cell: tuple[int, int], path: Path
+) -> None:
+    data = workbook(lambda book: book.add_worksheet().write(*cell, 1))
+    assert "reaches to row 1048576" in refusal(path, changed(data, SHEET, form))
+
+
+def test_openings_without_an_end_are_searched_at_once(path: Path) -> None:
+    began = process_time()
+    for word in (b"<c ", b'<c r = "A1" t', b"<f ", b"<v>", b"<row r "):
+        text = b"<sheetData>" + word * 300_000 + b't="e"</f></c>'
+        with suppress(RosterUnreadable):
+            sheets(path, changed(workbook(lambda book: book.add_worksheet()), SHEET, lambda _, text=text: text))
+    assert process_time() - began < 5
 
 
 def test_cells_below_a_merged_cell_get_its_value(path: Path) -> None:

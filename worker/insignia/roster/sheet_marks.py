@@ -9,13 +9,13 @@ from worker.insignia.roster.table import RowMarks
 from worker.insignia.roster.xml_parts import attributes_of, read_tags
 
 # "<" ends each search for a ">", so that a part of many openings takes no longer than another one.
-_NUMBER = re.compile(rb"""\br=["'](?:[A-Z]{1,3})?(\d{1,7})["']""")
+_NUMBER = re.compile(rb"""\br\s*=\s*["'](?:[A-Z]{1,3})?(\d{1,7})["']""")
 _ROW = re.compile(rb"<(?:\w+:)?row\b([^<>]*)>")
-_HIDDEN = re.compile(rb"""\bhidden=["'](?:1|true)["']""")
+_HIDDEN = re.compile(rb"""\bhidden\s*=\s*["'](?:1|true)["']""")
 _COLUMNS = re.compile(rb"<(?:\w+:)?col\b([^<>]*)>")
-_FIRST, _LAST = re.compile(rb"""\bmin=["'](\d{1,5})["']"""), re.compile(rb"""\bmax=["'](\d{1,5})["']""")
-_SHARED = re.compile(rb"""<(?:\w+:)?c\b([^<>]*\bt=["']s["'][^<>]*)>\s*<(?:\w+:)?v>(\d{1,9})</""")
-_CELL_OR_STRIKE = re.compile(rb"""<(?:\w+:)?(?:c\b([^<>]*)>|strike\b(?![^<>]*\bval=["'](?:0|false)["']))""")
+_FIRST, _LAST = re.compile(rb"""\bmin\s*=\s*["'](\d{1,5})["']"""), re.compile(rb"""\bmax\s*=\s*["'](\d{1,5})["']""")
+_SHARED = re.compile(rb"""<(?:\w+:)?c\b([^<>]*\bt\s*=\s*["']s["'][^<>]*)>\s*<(?:\w+:)?v>(\d{1,9})</""")
+_CELL_OR_STRIKE = re.compile(rb"""<(?:\w+:)?(?:c\b([^<>]*)>|strike\b(?![^<>]*\bval\s*=\s*["'](?:0|false)["']))""")
 _COMMENTS = "/comments"
 """The end of the type of a relation to comments; their part may have any name."""
 _REFERENCE = re.compile(r"[A-Z]{1,3}(\d{1,7})")
@@ -42,7 +42,7 @@ class MarkFinder:
     def look(self, piece: bytes) -> None:
         """Look at a piece of the sheet's part."""
         self._look_at_rows(piece)
-        if b"hidden=" in piece:
+        if b"hidden" in piece:
             self.hidden_columns |= {
                 column
                 for match in _COLUMNS.finditer(piece)
@@ -60,7 +60,7 @@ class MarkFinder:
     def _look_at_rows(self, piece: bytes) -> None:
         """Find hidden rows; a row without a number follows the one before it."""
         rows = _ROW.findall(piece)
-        if rows and b"hidden=" not in piece and (last := _NUMBER.search(rows[-1])):
+        if rows and b"hidden" not in piece and (last := _NUMBER.search(rows[-1])):
             self.row = int(last[1])
             return
         for attributes in rows:
@@ -107,7 +107,7 @@ def strokes(pieces_of: PiecesOf, *, has_struck_texts: bool) -> Strokes:
     styles = _Strikes()
     read_tags(pieces_of("xl/styles.xml"), styles.start)
     numbers = "|".join(map(str, styles.struck_formats())).encode()
-    cells = rb"""<(?:\w+:)?c\b(?=[^<>]*\bs=["'](?:""" + numbers + rb""")["'])([^<>]*)(?<!/)>"""
+    cells = rb"""<(?:\w+:)?c\b(?=[^<>]*\bs\s*=\s*["'](?:""" + numbers + rb""")["'])([^<>]*)(?<!/)>"""
     texts = _Strikes()
     if has_struck_texts:
         read_tags(pieces_of("xl/sharedStrings.xml"), texts.start)

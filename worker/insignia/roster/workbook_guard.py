@@ -24,13 +24,19 @@ MAX_CELLS = 40_000_000
 """Cells of the rectangle around one sheet's contents."""
 _PIECE = 4 << 20
 _SHEETS = "xl/worksheets/"
-_WIDE = re.compile(rb'\br="([A-Z]{2,3})\d')
-_LONG = re.compile(rb'\br="[A-Z]{1,3}(\d{6,})"')
-_ROWS = re.compile(rb'<(?:\w+:)?row\b[^>]*?\br="(\d+)"')
-_ERROR = re.compile(rb'<(?:\w+:)?c\b[^>]*?\br="([A-Z]{1,3})(\d{1,7})"[^>]*?\bt="e"')
+# XML allows either quote and spaces around "="; "<" ends each search for a ">", as in sheet_marks.py.
+_AT = rb"""\br\s*=\s*["']([A-Z]{1,3})(\d{1,7})["']"""
+_WIDE = re.compile(rb"""\br\s*=\s*["']([A-Z]{2,3})\d""")
+_LONG = re.compile(rb"""\br\s*=\s*["'][A-Z]{1,3}(\d{6,})["']""")
+_ROWS = re.compile(rb"""<(?:\w+:)?row\b[^<>]*?\br\s*=\s*["'](\d+)["']""")
+_IS_ERROR = re.compile(rb"""\bt\s*=\s*["']e["']""")
+_ERROR = re.compile(rb"<(?:\w+:)?c\b(?=[^<>]*" + _IS_ERROR.pattern + rb")[^<>]*?" + _AT)
+_LACKS_VALUE = re.compile(rb"</(?:\w+:)?f\s*>\s*</|<(?:\w+:)?f\b[^<>]*/>|<(?:\w+:)?v\s*(?:/>|>\s*</)")
+"""What stands in a piece that has any formula without a value."""
 _NO_VALUE = re.compile(
-    rb'<(?:\w+:)?c\b(?![^>]*\bt="str")[^>]*?\br="([A-Z]{1,3})(\d{1,7})"[^>]*>'
-    rb"<(?:\w+:)?f\b(?:[^>]*/>|[^>]*>[^<]*</(?:\w+:)?f>)(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?</(?:\w+:)?c>"
+    rb"""<(?:\w+:)?c\b(?![^<>]*\bt\s*=\s*["']str["'])[^<>]*?""" + _AT + rb"[^<>]*>\s*"
+    rb"<(?:\w+:)?f\b(?:[^<>]*/>|[^<>]*>[^<]*</(?:\w+:)?f\s*>)\s*"
+    rb"(?:<(?:\w+:)?v\s*(?:/>|>\s*</(?:\w+:)?v\s*>)\s*)?</(?:\w+:)?c\s*>"
 )
 _TRUE = frozenset({"1", "true", "on"})
 
@@ -121,10 +127,10 @@ def _corner(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, finder:
     corner, rest = _Corner(), b""
     for piece in read_part(name, archive, entry):
         rest += piece
-        cut = rest.rfind(b"</row>") + 6
-        if cut < 6 and len(rest) < 4 * _PIECE:
-            continue  # a row is seldom so long; then it is cut anywhere
-        cut = cut if cut >= 6 else len(rest)
+        cut = rest.rfind(b"row>") + 4  # of any prefix
+        if cut < 4 and len(rest) < 4 * _PIECE:
+            continue  # a row is seldom so long; then it is cut before any tag
+        cut = cut if cut >= 4 else max(rest.rfind(b"<"), 0) or len(rest)
         _measure(corner, rest[:cut])
         finder.look(rest[:cut])
         rest = rest[cut:]
@@ -137,9 +143,9 @@ def _measure(corner: _Corner, piece: bytes) -> None:
     numbers = [int(number[:9]) for number in (*_ROWS.findall(piece), *set(_LONG.findall(piece)))]
     corner.rows = max([corner.rows, *numbers])
     corner.columns = max([corner.columns, *map(column_number, set(_WIDE.findall(piece)))])
-    if b't="e"' in piece:
+    if _IS_ERROR.search(piece):
         corner.errors |= _cells(_ERROR, piece)
-    if b"</f></" in piece or b"<v></v>" in piece or b"<v/>" in piece or b"<v />" in piece:
+    if _LACKS_VALUE.search(piece):
         corner.errors |= _cells(_NO_VALUE, piece)
 
 
