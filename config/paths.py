@@ -6,7 +6,7 @@ The current folder is used only if it contains an `appsettings.json`.
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def find(
 ) -> SettingsPaths:
     """Return the content root, the state directory and the files to read. A named file that is missing is a fault."""
     base = None if config_file is None else absolute(cwd, config_file)
-    if base is not None and not exists(base):
+    if base is not None and not _may_exist(exists, base):
         report.faults.append(
             SettingsProblem(f"--config {config_file}: no such file", Origin("command line", "--config"))
         )
@@ -88,8 +88,16 @@ def find(
     candidates = (base, base.with_name(f"{base.stem}.{environment}{base.suffix}"))
     given = _state_dir(environ, root, system_folder, report)
     state_dir = _private(given, report)
-    existing = tuple(file for file in candidates if exists(file))
+    existing = tuple(file for file in candidates if _may_exist(exists, file))
     return SettingsPaths(root, state_dir, state_dir != given, existing, candidates)
+
+
+def _may_exist(look: Callable[[Path], bool], path: Path) -> bool:
+    """Return whether it exists; of what is out of reach, yes: that it cannot be read is reported where it is read."""
+    try:
+        return look(path)
+    except OSError:
+        return True
 
 
 def _content_root(
@@ -102,7 +110,7 @@ def _content_root(
 ) -> Path:
     if wanted is not None:
         folder = absolute(cwd, wanted)
-        if not is_folder(folder):
+        if not _may_exist(is_folder, folder):
             report.faults.append(
                 SettingsProblem(f"--contentRoot {wanted}: no such folder", Origin("command line", "--contentRoot"))
             )
@@ -110,7 +118,7 @@ def _content_root(
     if base is not None:
         return base.parent
     for folder in (absolute(cwd, Path()), system_folder):
-        if exists(folder / FILE_NAME):
+        if _may_exist(exists, folder / FILE_NAME):
             return folder
     return _user_folder(environ, report)
 

@@ -90,7 +90,7 @@ def asked(service: WorkerProcess, seconds: int, key: str, *options: str) -> "sub
         cwd=service.folder,
         capture_output=True,
         text=True,
-        timeout=seconds + 60,
+        timeout=seconds + 240,
         check=False,
     )
 
@@ -99,6 +99,23 @@ def reported(run: "subprocess.CompletedProcess[str]") -> str:
     """What it found, and its seed."""
     found = re.search(r"^=+ (ERRORS|FAILURES) =+$.*?(?=^=+ (WARNINGS|SUMMARY))", run.stdout, re.M | re.S)
     return (found.group() if found else run.stdout)[:8000] + run.stdout[-300:] + run.stderr
+
+
+def words_of(schema: Any) -> set[str]:
+    """Every key in a description, at any depth."""
+    if isinstance(schema, list):
+        return set().union(*map(words_of, schema))
+    if isinstance(schema, dict):
+        return set(schema).union(*map(words_of, schema.values()))
+    return set()
+
+
+async def test_bounds_of_values_are_in_the_words_of_json_schema(service: WorkerProcess) -> None:
+    async with aiohttp.ClientSession() as session, session.get(f"{url_of(service)}/openapi.json") as response:
+        described = await response.json()
+    attempts = described["components"]["schemas"]["JobRequest"]["properties"]["maxAttempts"]["anyOf"][0]
+    assert (attempts["minimum"], attempts["maximum"]) == (1, 1000)
+    assert not words_of(described) & {"ge", "le", "gt", "lt", "min_length", "max_length"}
 
 
 async def test_generated_requests_are_answered_as_described(service: WorkerProcess) -> None:

@@ -1,7 +1,10 @@
 """The environment, and the folders of settings, content and state."""
 
+import errno
+import os
 import pwd
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +67,23 @@ def test_current_folder_with_settings_is_the_content_root(site: Site) -> None:
 def test_current_folder_without_settings_gives_way_to_the_system_folder(site: Site) -> None:
     file = site.write("{}", folder=site.path("etc"))
     assert (site.load().content_root, site.load().files) == (site.path("etc"), (file,))
+
+
+def test_settings_out_of_reach_are_a_fault_and_not_taken_for_missing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a system folder of mode 700 that belongs to another user."""
+    folder = site.path("etc")
+
+    def out_of_reach(path: Path, *_: Any, **__: Any) -> Any:
+        if path.is_relative_to(folder) and path != folder:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return os.stat(path)  # noqa: PTH116 -- what Path.stat() calls, which is replaced
+
+    monkeypatch.setattr(Path, "stat", out_of_reach)
+    monkeypatch.setattr(Path, "read_bytes", out_of_reach)
+    faults = site.faults()
+    assert [fault for fault in faults if "appsettings.json: cannot be read: Permission denied" in fault] == faults[:1]
 
 
 def test_content_root_without_any_file_is_in_the_home_folder(site: Site) -> None:

@@ -125,7 +125,10 @@ def _storable(text: str) -> str:
 Number = Annotated[int, BeforeValidator(plain_integer)]
 """A whole number, not negative, of 18 digits at most."""
 Seconds = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(plain_number)]
-Limit = Annotated[Number, Field(ge=0), AfterValidator(lambda number: max(1, min(LONGEST_PAGE, number)))]
+# The bounds come before the check of the text: what pydantic finds behind it, the JSON schema does not show.
+Limit = Annotated[
+    int, Field(ge=0), BeforeValidator(plain_integer), AfterValidator(lambda number: max(1, min(LONGEST_PAGE, number)))
+]
 """The number of entries on a page; more than 500 means 500."""
 Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_storable)]
 """Any text that can be stored."""

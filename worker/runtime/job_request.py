@@ -80,7 +80,7 @@ class JobRequest(BaseModel):
     user_id: UserId | None = None
     payload: dict[str, Any] = Field(default_factory=dict)
     run_at: StartTime | None = None
-    max_attempts: Annotated[int, BeforeValidator(plain_integer), Field(ge=1, le=1000)] | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=1000), BeforeValidator(plain_integer)] | None = None
     priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
     """Of the jobs that are due, those with the highest priority run first."""
     id: Name | None = None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired, cast
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from typing_extensions import TypedDict
 
 from worker.api.auth.authenticator import CALLER
@@ -14,6 +14,7 @@ from worker.api.routes.files import FindJob, JobPaths
 from worker.api.routing import Route
 from worker.api.schemas import response
 from worker.core.clock import rfc3339
+from worker.core.plain_numbers import plain_integer
 from worker.errors import NotFound
 from worker.handlers.insignia.results import InsigniaResults
 from worker.insignia import RowQuery
@@ -118,7 +119,7 @@ class RowList(TypedDict):
 class ExistingQuery(Query):
     """Whose results of which round."""
 
-    round: Annotated[Number, Field(ge=2400, le=2700)]
+    round: Annotated[int, Field(ge=2400, le=2700), BeforeValidator(plain_integer)]
     """Buddhist year."""
     user_id: Text
     organization: Text | None = None
