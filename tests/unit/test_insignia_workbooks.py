@@ -19,6 +19,7 @@ from worker.insignia.errors import RosterUnreadable
 from worker.insignia.roster import biff_guard
 from worker.insignia.roster.files import open_file
 from worker.insignia.roster.reader import read_roster
+from worker.insignia.roster.sheet_marks import MarkFinder
 from worker.insignia.roster.table import Sheet
 
 FOLDER = Path(__file__).parent.parent / "data/rosters"
@@ -155,6 +156,17 @@ def test_openings_without_an_end_are_searched_at_once(path: Path) -> None:
         with suppress(RosterUnreadable):
             sheets(path, changed(workbook(lambda book: book.add_worksheet()), SHEET, lambda _, text=text: text))
     assert process_time() - began < 5
+
+
+@pytest.mark.parametrize("word", ['t="s" ', 't="e" ', 't="str ', 'r="A1" ', 's="1" ', 'hidden="1 ', 'val="0 '])
+@pytest.mark.parametrize("end", ["'>", "'><f>1</f><v>1</v></c>", "'><strike val="])
+def test_opening_of_many_attributes_is_searched_at_once(word: str, end: str, path: Path) -> None:
+    text = f"<c r='Z9' x='{word * 20_000}{end}<f/><v/>".encode()
+    began = process_time()
+    MarkFinder(None, frozenset({1})).look(text)
+    with suppress(RosterUnreadable):
+        sheets(path, changed(workbook(lambda book: book.add_worksheet()), SHEET, lambda _: text))
+    assert process_time() - began < 2
 
 
 def test_cells_below_a_merged_cell_get_its_value(path: Path) -> None:

@@ -15,6 +15,8 @@ _MATTERS = (
 )
 _NOUNS = "โทษ|วินัย|อาญา|คดีความ(?!ผิด)|คดี|ความผิด|มลทิน|ข้อหา"
 """Matters that say more of the one before them, or stand beside it in a list; others may be what did happen."""
+_NOT_LEAVE = "".join(f"(?<!{end})" for end in ("ลา", "ศึกษา", "ศึกษาต่อ", "คู่สมรส", "คลอด", "ป่วย", "กิจ"))
+"""Directly after leave, such a matter says nothing more of it: it is what did happen."""
 _FILLERS = (
     "เคย|ถูก|ต้อง|ได้รับ|รับ|มี|อยู่|ในระหว่าง|ใน|ระหว่าง|การ|ข้อมูล|เรื่อง|กรณี|ทาง|ร้ายแรง|ดำเนินการ|ดำเนิน|ผิด|"
     "เครื่องราชอิสริยาภรณ์|เครื่องราชฯ|เครื่องราช|หรือ|ใดๆ|ใด|เลย"
@@ -23,8 +25,8 @@ _AFTER = "ข้อมูล|เรื่อง|(?:อย่าง)?ร้าย
 """Words that may follow a matter; any other one, such as มี or ถูก, may begin what the denial does not reach."""
 _BEFORE = f"(?:{_FILLERS}|ประวัติ)*+"  # possessive, as some of these words are also two others of them
 _NEXT = (
-    f"(?:{_AFTER})*+(?:หรือ{_BEFORE}(?:{_MATTERS})|และ(?:ทาง|เรื่อง|กรณี)*+(?:{_NOUNS})|(?:ทาง|กรณี|เรื่อง)++(?:{_NOUNS}))|"
-    f"(?:ผิด)?(?:{_NOUNS})|(?<=โทษ)จำคุก|(?<=กรรมการ)สอบสวน|(?<=กล่าวหา)กระทำ(?:ความ)?ผิด|(?<=สอบสวน)และลงโทษ"
+    f"(?:{_AFTER})*+(?:หรือ{_BEFORE}(?:{_MATTERS})|และ(?:ทาง|เรื่อง|กรณี)*+(?:{_NOUNS}))|"
+    f"{_NOT_LEAVE}(?:(?:{_AFTER})*+(?:ทาง|กรณี|เรื่อง)++|(?:ผิด)?)(?:{_NOUNS})|(?<=โทษ)จำคุก|(?<=กรรมการ)สอบสวน|(?<=กล่าวหา)กระทำ(?:ความ)?ผิด|(?<=สอบสวน)และลงโทษ"
 )
 _PHRASE = re.compile(
     f"{_NO}{_BEFORE}(?:{_MATTERS}|ประวัติ)(?:{_NEXT})*+(?:{_AFTER})*+|{_NO}ประวัติ|(?:ยัง)?ไม่ลา(?:ใดๆ|เลย)?"
@@ -36,7 +38,7 @@ _NORMAL_ENGLISH = frozenset(
     {"normal", "clean", "no record", "no records", "no penalty", "no penalties", "no leave", "nil", "never"}
     | {"not on leave", "active", "working"}
 )
-_AND = re.compile("[,;/]|(?:และ|หรือ)(?=(?:ยัง)?(?:ไม่|มิ))")
+_AND = re.compile(r"[,;/]|\.(?=[ก-๎])|(?:และ|หรือ)(?=(?:ยัง)?(?:ไม่|มิ))")
 _GOES_ON = "และ|หรือ|ทาง|กรณี|เรื่อง|(?:อย่าง)?ร้ายแรง|เครื่องราช|ใด|ๆ|เลย|ทั้งสิ้น|มาก่อน|แต่อย่างใด"
 _ANEW = re.compile(
     f"(?:(?:{_MATTERS})(?:{_AFTER})*+ (?!{_GOES_ON})|"
@@ -58,8 +60,8 @@ def says_nothing(text: str) -> bool:
     plain = canonical(text).lower().strip(_AROUND)
     if plain in _NORMAL_ENGLISH:
         return True
-    parts = [part.strip(_AROUND) for part in _AND.split(_ANEW.sub(r"\g<0>,", plain).replace(" ", "").replace(".", ""))]
-    return all(map(_is_negative, parts))
+    parts = _AND.split(_ANEW.sub(r"\g<0>,", plain).replace(" ", ""))
+    return all(_is_negative(part.replace(".", "").strip(_AROUND)) for part in parts)
 
 
 def without_denials(text: str) -> str:

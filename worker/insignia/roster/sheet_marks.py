@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from worker.insignia.roster.table import RowMarks
 from worker.insignia.roster.xml_parts import attributes_of, read_tags
 
-# "<" ends each search for a ">", so that a part of many openings takes no longer than another one.
+# "<" ends each search for a ">", and an attribute is looked for ahead, once for each opening: so neither a part of many
+# openings nor an opening of many attributes takes longer than another one.
 _NUMBER = re.compile(rb"""\br\s*=\s*["'](?:[A-Z]{1,3})?(\d{1,7})["']""")
 _ROW = re.compile(rb"<(?:\w+:)?row\b([^<>]*)>")
 _HIDDEN = re.compile(rb"""\bhidden\s*=\s*["'](?:1|true)["']""")
 _COLUMNS = re.compile(rb"<(?:\w+:)?col\b([^<>]*)>")
 _FIRST, _LAST = re.compile(rb"""\bmin\s*=\s*["'](\d{1,5})["']"""), re.compile(rb"""\bmax\s*=\s*["'](\d{1,5})["']""")
-_SHARED = re.compile(rb"""<(?:\w+:)?c\b([^<>]*\bt\s*=\s*["']s["'][^<>]*)>\s*<(?:\w+:)?v>(\d{1,9})</""")
+_SHARED = re.compile(rb"""<(?:\w+:)?c\b(?=[^<>]*\bt\s*=\s*["']s["'])([^<>]*)>\s*<(?:\w+:)?v>(\d{1,9})</""")
 _CELL_OR_STRIKE = re.compile(rb"""<(?:\w+:)?(?:c\b([^<>]*)>|strike\b(?![^<>]*\bval\s*=\s*["'](?:0|false)["']))""")
 _COMMENTS = "/comments"
 """The end of the type of a relation to comments; their part may have any name."""

@@ -24,7 +24,7 @@ MAX_CELLS = 40_000_000
 """Cells of the rectangle around one sheet's contents."""
 _PIECE = 4 << 20
 _SHEETS = "xl/worksheets/"
-# XML allows either quote and spaces around "="; "<" ends each search for a ">", as in sheet_marks.py.
+# XML allows either quote and spaces around "="; searches end as in sheet_marks.py.
 _AT = rb"""\br\s*=\s*["']([A-Z]{1,3})(\d{1,7})["']"""
 _WIDE = re.compile(rb"""\br\s*=\s*["']([A-Z]{2,3})\d""")
 _LONG = re.compile(rb"""\br\s*=\s*["'][A-Z]{1,3}(\d{6,})["']""")
@@ -34,7 +34,7 @@ _ERROR = re.compile(rb"<(?:\w+:)?c\b(?=[^<>]*" + _IS_ERROR.pattern + rb")[^<>]*?
 _LACKS_VALUE = re.compile(rb"</(?:\w+:)?f\s*>\s*</|<(?:\w+:)?f\b[^<>]*/>|<(?:\w+:)?v\s*(?:/>|>\s*</)")
 """What stands in a piece that has any formula without a value."""
 _NO_VALUE = re.compile(
-    rb"""<(?:\w+:)?c\b(?![^<>]*\bt\s*=\s*["']str["'])[^<>]*?""" + _AT + rb"[^<>]*>\s*"
+    rb"""<(?:\w+:)?c\b(?![^<>]*\bt\s*=\s*["']str["'])(?=[^<>]*?""" + _AT + rb")[^<>]*>\s*"
     rb"<(?:\w+:)?f\b(?:[^<>]*/>|[^<>]*>[^<]*</(?:\w+:)?f\s*>)\s*"
     rb"(?:<(?:\w+:)?v\s*(?:/>|>\s*</(?:\w+:)?v\s*>)\s*)?</(?:\w+:)?c\s*>"
 )
