@@ -9,6 +9,7 @@ from worker.insignia.errors import ResultsUnwritable
 from worker.insignia.messages import message
 from worker.insignia.results.details import ResultDetails
 from worker.insignia.results.table import COLUMNS, ResultTable
+from worker.insignia.results.workbook_file import open_workbook
 from worker.insignia.rules.ruleset import Rules
 
 MOST_ROWS = 1_048_575
@@ -20,14 +21,13 @@ _A4 = 9
 def write_workbook(file: BinaryIO, details: ResultDetails, table: ResultTable, report: Callable[[int], None]) -> None:
     """Write one sheet with a row for each officer; every cell is text, so that ids keep their zeros.
 
-    `report` receives the number of rows written. Raises ResultsUnwritable for more officers than a sheet can hold.
+    `report` receives the number of rows written. Raises OSError, and ResultsUnwritable for more officers
+    than a sheet can hold.
     """
     evaluation = details.evaluation
     if len(evaluation.verdicts) > MOST_ROWS:
         raise ResultsUnwritable(message("too_many_for_workbook", most=f"{MOST_ROWS:,}"))
-    import xlsxwriter  # only for those who want a workbook
-
-    with xlsxwriter.Workbook(file, {"constant_memory": True, "strings_to_formulas": False}) as book:
+    with open_workbook(file) as book:
         text = book.add_format({"num_format": "@", "valign": "top"})
         sheet = _sheet(book, evaluation.rules.round_be, text)
         for number, cells in enumerate(table.rows(), 1):
