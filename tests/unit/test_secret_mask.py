@@ -168,6 +168,56 @@ def test_mask_hides_the_password_of_basic_credentials_and_the_lines_of_a_key() -
     assert key("read MIIEowIBAAKCAQEA first") == "read *** first"
 
 
+LONG = "".join(f"k{number}/" for number in range(250))[:1000]
+
+
+@pytest.mark.parametrize(
+    ("spelling", "run"),
+    [
+        (LONG, "k0/"),
+        (LONG.encode().hex(), "6b"),
+        (LONG.encode().hex(), "6b6"),  # the digits of the secret do not begin where a byte of the run would
+        (LONG.encode().hex(" ") + " ", "6b "),
+        ("".join(f"0x{byte:02X}, " for byte in LONG.encode()), "0x6B, "),
+        ("".join(f"0x{byte:02x}" for byte in LONG.encode()), "0x6b"),
+        ("".join(f"{byte}, " for byte in LONG.encode()), "107, "),
+        (base64.b64encode(b".." + LONG.encode() + b"..").decode(), "azAv"),
+        (base64.b32encode(b"..." + LONG.encode() + b"...").decode(), "NMYC6"),
+        (base64.b32encode(b"..." + LONG.encode() + b"...").decode().lower(), "nmyc6"),
+    ],
+)
+@pytest.mark.parametrize(("before", "after"), [(0, 3000), (1501, 1499), (3000, 0), (0, 0)])
+@pytest.mark.parametrize("beside", ["", "!", "67 65!"])
+def test_mask_hides_a_long_secret_anywhere_in_a_long_run(
+    spelling: str, run: str, before: int, after: int, beside: str
+) -> None:
+    masked = SecretMask([LONG])(beside + run * before + spelling + run * after + beside)
+    assert masked.count(MASK) == 1
+    assert abs(len(masked) - len(MASK) - 2 * len(beside) - len(run) * (before + after)) <= 16
+    assert masked.startswith(beside)
+    assert masked.endswith(beside)
+
+
+def test_mask_hides_a_dump_that_stands_beside_other_digits() -> None:
+    hides = SecretMask(["geheim/wort"])
+    digits = b"geheim/wort".hex()
+    for dump in (digits, b"geheim/wort".hex(" "), b"geheim/wort".hex(":")):
+        for before in ("a", "ab ", "12a", "ab cde"):
+            assert hides(f"{before}{dump}x") == f"{before}***x"
+
+
+@pytest.mark.parametrize("run", ["A", "M5SWQ2", "6b", "6b-", "6b ", "azAv", "0x6b,"])
+def test_time_does_not_grow_with_the_length_of_the_secret(run: str) -> None:
+    """Runs that are a little shorter than the secret were tried again from each of their characters."""
+    text = (run * (1600 // len(run)) + "!") * 80
+
+    def seconds(size: int) -> float:
+        hides = SecretMask([LONG[:size]])
+        return min(_time(hides, text) for _ in range(3))
+
+    assert seconds(1000) < 8 * max(seconds(20), 0.01)
+
+
 @pytest.mark.parametrize(
     "char",
     ["M5SWQZLJNU", "\\", "%25", "&amp;", "g", "A", "\0", "=\n", "\n ", "\n", "=E0", "67", "67 ", "7,", "&#7", "\\u{"],

@@ -9,6 +9,7 @@ read as UTF-8, and in UTF-8 that was read as Latin-1. A secret in Base64 of Base
 import base64
 import binascii
 import functools
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -21,9 +22,19 @@ _SHORTEST_LINE = 8
 _SHORTEST_CODE = 8
 """Characters of a Base64 or Base32 text that identify a secret."""
 _USERINFO = re.compile(r"[a-z0-9+.-]+://[^:/?#\s]*:([^/?#\s]+)@")
-_DUMPED_BYTE = r"(?:[0-9a-fA-F]{2}(?:,?\s?0x|[ :,-])?)"
-"""Hexadecimal bytes stand together, or one by one as in dumps and fingerprints."""
-_BYTE = re.compile("[0-9a-fA-F]{2}")
+_DUMPS = (
+    re.compile("(?:[0-9a-fA-F][ :,-]?)++"),
+    re.compile(r"(?:[0-9a-fA-F]{2}[ :,-]?)?+(?:,?\s?0x(?:[0-9a-fA-F]{2})++[ :,-]?)++"),
+)
+"""Hexadecimal bytes stand together, or one by one as in dumps and fingerprints; or each has `0x` before it.
+
+A run is matched whole, however short: one that had to be as long as a secret would be tried again from each character.
+"""
+_DIGIT = re.compile("0x|([0-9a-fA-F])")
+_BASE32 = re.compile("[A-Za-z2-7]++")
+_CODE_BEFORE = re.compile(r"[\w+/-]{0,3}\Z", re.ASCII)
+_CODE_AFTER = re.compile(r"[\w+/-]{0,3}={0,2}", re.ASCII)
+"""The characters of Base64 beside a code that have only a part of a byte, or fill the last group."""
 _NUMBERS = re.compile(r"[0-9]{1,5}(?:\s{0,2},\s{0,16}-?[0-9]{1,5}|\s{1,16}-?[0-9]{1,5}){3,}")
 """How programs print bytes, with or without a sign, and the characters of a text; indented JSON has a line for each."""
 _NUMBER = re.compile("-?[0-9]+")
@@ -40,14 +51,10 @@ class SecretMask:
         self._plain = sorted(known.union(*map(_misread, known)), key=len, reverse=True)
         self._numbered = {text for secret in known for text in (secret, _as_characters(secret))}
         self._codes = sorted({code for secret in known for code in _codes(secret)}, key=len, reverse=True)
-        codes = "|".join(f"[\\w+/-]{{0,3}}{re.escape(code)}[\\w+/-]{{0,3}}={{0,2}}" for code in self._codes)
-        self._coded = re.compile(codes, re.ASCII) if codes else None
         self._base32 = sorted({code for secret in known for code in _base32_codes(secret)}, key=len, reverse=True)
-        shortest = min(map(len, self._base32), default=0)
-        self._base32_run = re.compile(f"[A-Za-z2-7]{{{shortest},}}") if self._base32 else None
+        self._shortest_base32 = min(map(len, self._base32), default=0)
         self._dumped = [secret.encode("utf-8", "surrogatepass").hex() for secret in known]
-        shortest = min(map(len, self._dumped), default=0) // 2
-        self._dump = re.compile(f"{_DUMPED_BYTE}{{{shortest},}}") if self._dumped else None
+        self._shortest_dump = min(map(len, self._dumped), default=0)
         self.margin = _ENCODED_CHAR * max((len(one.encode("utf-8", "replace")) for one in known), default=0)
         """How much text beyond a cut decides whether a secret lies across it."""
 
@@ -66,18 +73,8 @@ class SecretMask:
         """Yield where secrets are, in order and without overlaps."""
         found: list[tuple[int, int]] = []
         for layer in layers(text):
-            for secret in self._plain:
-                at = layer.text.find(secret)
-                while at >= 0:
-                    found.append(layer.original(at, at + len(secret)))
-                    at = layer.text.find(secret, at + len(secret))
-            if self._coded is not None and any(code in layer.text for code in self._codes):
-                found += [layer.original(*match.span()) for match in self._coded.finditer(layer.text)]
-            if self._base32_run is not None:
-                found += [layer.original(*span) for span in self._in_base32(self._base32_run, layer.text)]
-            if self._dump is not None:
-                found += [layer.original(*span) for span in self._dumps(self._dump, layer.text)]
-                found += [layer.original(*span) for span in self._numbers(layer.text)]
+            for spans in (self._verbatim, self._in_base64, self._in_base32, self._dumps, self._numbers):
+                found += [layer.original(*span) for span in spans(layer.text)]
         if not found:
             return
         start, end = min(found)
@@ -88,46 +85,67 @@ class SecretMask:
             end = max(end, last)
         yield start, end
 
-    def _in_base32(self, runs: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+    def _verbatim(self, text: str) -> Iterator[tuple[int, int]]:
+        for secret in self._plain:
+            for at in _places(secret, text):
+                yield at, at + len(secret)
+
+    def _in_base64(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield where secrets are in Base64, with the characters that have only a part of a byte."""
+        for code in self._codes:
+            for at in _places(code, text):
+                before = _CODE_BEFORE.search(text, max(0, at - 3), at)
+                after = _CODE_AFTER.match(text, at + len(code))
+                yield before.start() if before else at, after.end() if after else at + len(code)
+
+    def _in_base32(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield where secrets are in Base32 of either case, with the characters that have only a part of a byte."""
-        for match in runs.finditer(text):
+        for match in _BASE32.finditer(text) if self._base32 else ():
+            start, end = match.span()
+            if end - start < self._shortest_base32:
+                continue
             run = match[0].upper()
             for code in self._base32:
-                at = run.find(code)
-                while at >= 0:
-                    last = match.start() + at + len(code)
-                    yield max(match.start() + at - 1, match.start()), min(last + 1, match.end())
-                    at = run.find(code, at + len(code))
+                for at in _places(code, run):
+                    yield max(start + at - 1, start), min(start + at + len(code) + 1, end)
 
-    def _dumps(self, dump: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+    def _dumps(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield where secrets are in hexadecimal digits of either case."""
-        for match in dump.finditer(text):
-            at = [match.start() + byte.start() + half for byte in _BYTE.finditer(match[0]) for half in (0, 1)]
-            digits = "".join(text[index] for index in at).lower()
+        patterns = _DUMPS if self._dumped else ()
+        for match in itertools.chain.from_iterable(pattern.finditer(text) for pattern in patterns):
+            start, end = match.span()
+            if end - start < self._shortest_dump:
+                continue
+            at = [digit.start() for digit in _DIGIT.finditer(text, start, end) if digit[1]]
+            digits = "".join([text[index] for index in at]).lower()
             for secret in self._dumped:
-                first = digits.find(secret)
-                while first >= 0:
+                for first in _places(secret, digits):
                     yield at[first], at[first + len(secret) - 1] + 1
-                    first = digits.find(secret, first + len(secret))
 
     def _numbers(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield where secrets are in lists of numbers, each of which is a byte or a character."""
-        for match in _NUMBERS.finditer(text):
+        for match in _NUMBERS.finditer(text) if self._numbered else ():
             first = match.start() - text.startswith("-", max(0, match.start() - 1))
             at = [number.span() for number in _NUMBER.finditer(text, first, match.end())]
             values = [int(text[first:last]) for first, last in at]
             characters = "".join(chr(value if value >= 0 else value % 256) for value in values)
             for secret in self._numbered:
-                first = characters.find(secret)
-                while first >= 0:
+                for first in _places(secret, characters):
                     yield at[first][0], at[first + len(secret) - 1][1]
-                    first = characters.find(secret, first + len(secret))
 
 
 @functools.lru_cache(maxsize=16)
 def mask_for(secrets: frozenset[str]) -> SecretMask:
     """Return the mask of these secrets; a mask is built once."""
     return SecretMask(secrets)
+
+
+def _places(part: str, text: str) -> Iterator[int]:
+    """Yield where the part is in the text, without overlaps; a pattern would start over from every character."""
+    at = text.find(part)
+    while at >= 0:
+        yield at
+        at = text.find(part, at + len(part))
 
 
 def _parts(secret: str) -> Iterator[str]:
