@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,16 +23,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from worker.core.clock import Clock
 from worker.core.events import Emit, LoopFailed
 from worker.errors import Unavailable
-from worker.hub.errors import MalformedPacket
 from worker.hub.events import InboxNotDurable, SharedInboxLost, SharedInboxRestored
 from worker.hub.inbox import Answer, DamagedInbox, InboxLimits, InboxListener, InboxPage, ResumePoint
 from worker.hub.inboxes.redis_damage import RedisDamage
-from worker.hub.inboxes.redis_scripts import PAGE, InboxPublication, decode_publication
-from worker.hub.inboxes.redis_writer import REDIS_ERRORS, RedisWriter, epoch_seed
-from worker.hub.messages import Message, StoredMessage, stored_message
+from worker.hub.inboxes.redis_reader import UNREADABLE, RedisReader, message_of
+from worker.hub.inboxes.redis_scripts import InboxPublication, decode_publication
+from worker.hub.inboxes.redis_writer import REDIS_ERRORS, RedisWriter
+from worker.hub.messages import Message, StoredMessage
 
-_PAGE: Final = 100
-_PAGE_BYTES: Final = 256 * 1024
 _COMMAND_SECONDS: Final = 5.0
 _CONNECT_SECONDS: Final = 3.0
 _SILENCE_SECONDS: Final = 5.0
@@ -42,8 +40,6 @@ _MAX_RECONNECT_SECONDS: Final = 2.0
 _PARALLEL_REPAIRS: Final = 64
 """Users whose inboxes are checked at the same time after a lost connection."""
 _CLOSE_SECONDS: Final = 2.0
-_UNREADABLE: Final = (MalformedPacket, ValueError)
-"""What is raised when something in Redis was not written by a hub."""
 
 
 @dataclass(slots=True, eq=False)
@@ -85,8 +81,8 @@ class RedisInbox:
         # Channels are shared by all databases of a Redis, so the prefix holds the number.
         database = self._redis.connection_pool.connection_kwargs.get("db") or 0
         self._prefix = f"insignia-hub:{database}:"
-        self._page_script = self._redis.register_script(PAGE)
         self._damage = RedisDamage(self._where, self._prefix, clock, emit)
+        self._reader = RedisReader(self._redis, self._prefix, self._damage)
         self._writer = RedisWriter(self._redis, self._prefix, limits or InboxLimits(), self._damage)
         self._served: dict[str, _ServedUser] = {}
         self._down_since: float | None = None
@@ -186,7 +182,7 @@ class RedisInbox:
     async def _open_page(self, user: str, served: _ServedUser, resume_point: ResumePoint | None, done: Answer) -> None:
         try:
             await self._writer.save_read_positions()
-            page = await self._fetch(user, "open", resume_point)
+            page = await self._reader.page(user, "open", resume_point)
             if served.seq is None:
                 served.epoch, served.seq = page.epoch, page.seq
             elif page.epoch != served.epoch:
@@ -215,39 +211,10 @@ class RedisInbox:
         return page
 
     async def _after(self, user: str, served: _ServedUser, after: int) -> InboxPage:
-        page = await self._fetch(user, "read", ResumePoint(served.epoch, after))
+        page = await self._reader.page(user, "read", ResumePoint(served.epoch, after))
         if page.epoch != served.epoch:
             raise EpochChanged(user)
         return page
-
-    async def _fetch(self, user: str, mode: str, resume_point: ResumePoint | None) -> InboxPage:
-        """Return a page, without what no hub wrote; the first one that has something, if there is one."""
-        page, last = await self._fetch_page(user, mode, resume_point)
-        recovered, before = page.recovered, -1
-        while page.more and not page.messages and before < last:
-            before = last
-            page, last = await self._fetch_page(user, "read", ResumePoint(page.epoch, last))
-        # What follows without advancing has numbers that no hub gives.
-        return replace(page, recovered=recovered, more=page.more and bool(page.messages))
-
-    async def _fetch_page(self, user: str, mode: str, resume_point: ResumePoint | None) -> tuple[InboxPage, int]:
-        """Return a page, and the number of its last message, readable or not."""
-        position = ("", "") if resume_point is None else (resume_point.epoch, resume_point.seq)
-        arguments = [self._prefix, epoch_seed(), user, mode, *position, _PAGE, _PAGE_BYTES]
-        try:
-            found = await self._page_script(args=arguments)
-        except ResponseError as exc:
-            raise self._damage.error_of(user, exc) from None
-        epoch, seq = found[0].decode(errors="replace"), int(found[1])
-        messages, before = [], resume_point.seq if resume_point is not None and found[2] else -1
-        for number, body in zip(map(int, found[3::2]), found[4::2], strict=True):
-            try:
-                messages.append(_message_of(user, number, epoch, body, before))
-            except _UNREADABLE as exc:
-                self._damage.report_unreadable(exc)
-            before = max(before, number)
-        last = int(found[-2]) if len(found) > 3 else seq
-        return InboxPage(epoch, seq, bool(found[2]), messages, last < seq), last
 
     # -- listening -------------------------------------------------------------------------------------------
 
@@ -303,8 +270,8 @@ class RedisInbox:
         """Yield what one publication holds. Any client of the Redis may publish: what cannot be read is left out."""
         try:
             for one in decode_publication(data):
-                yield one, None if one.seq == -1 else _message_of(one.user, one.seq, one.epoch, one.body).message
-        except _UNREADABLE as exc:
+                yield one, None if one.seq == -1 else message_of(one.user, one.seq, one.epoch, one.body).message
+        except UNREADABLE as exc:
             self._damage.report_unreadable(exc)
 
     async def _receive(self, publication: InboxPublication, message: Message | None) -> None:
@@ -375,16 +342,6 @@ class RedisInbox:
         policy = facts.get("maxmemory_policy", "noeviction")
         if facts.get("maxmemory") and policy != "noeviction":
             self._emit(InboxNotDurable(self._where, f"maxmemory-policy {policy} deletes messages when Redis is full"))
-
-
-def _message_of(user: str, seq: int, epoch: str, body: bytes, before: int = -1) -> StoredMessage:
-    """Return a message of this user with a number above `before`. Raises one of _UNREADABLE."""
-    if seq <= before:
-        raise ValueError("a message with a number that was given already")
-    stored = stored_message(seq, epoch, body)
-    if stored.message.user != user:
-        raise MalformedPacket("a message for another user than the one whose inbox it is in")
-    return stored
 
 
 def _without_secret(url: str) -> str:
