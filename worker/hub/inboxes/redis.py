@@ -3,6 +3,8 @@
 Pub/sub silently loses what is published while a hub is not connected. So the hub does not rely on it: each user's
 messages are numbered, and a hub that receives 43 after 41 fetches 42; after a lost connection it checks every user that
 it serves. Redis executes the scripts one by one and publishes inside them, so the numbers come in order.
+If they go back, Redis lost its newest writes, by a failover or a restart: the hub that notices it gives the user a new
+epoch, so that all clients start over.
 Knows no client and no protocol.
 """
 
@@ -49,6 +51,8 @@ class _ServedUser:
     epoch: str = ""
     seq: int | None = None
     """The newest number that was delivered; None: not known yet, the first page is still being fetched."""
+    heard: int = 0
+    """The newest number that was published; less than `seq` after messages were fetched."""
     behind: bool = False
     """Whether the inbox may hold messages after `seq`."""
 
@@ -142,7 +146,9 @@ class RedisInbox:
         self._start(self._next_page(user, served, after, done))
 
     def mark_read(self, user: str, seq: int) -> None:
-        self._writer.mark_read(user, seq)
+        served = self._served.get(user)
+        if served is not None and served.seq is not None:
+            self._writer.mark_read(user, ResumePoint(served.epoch, seq))
 
     def forget(self, user: str) -> None:
         self._served.pop(user, None)
@@ -185,9 +191,8 @@ class RedisInbox:
             page = await self._reader.page(user, "open", resume_point)
             if served.seq is None:
                 served.epoch, served.seq = page.epoch, page.seq
-            elif page.epoch != served.epoch:
-                self._on_epoch_changed(user)
-                raise EpochChanged(user)
+            else:
+                self._check_epoch(user, served, page)
             page = await self._completed(user, served, page)
         except (*REDIS_ERRORS, EpochChanged, DamagedInbox) as exc:
             done(exc)
@@ -205,16 +210,29 @@ class RedisInbox:
 
     async def _completed(self, user: str, served: _ServedUser, page: InboxPage) -> InboxPage:
         """Extend the last page to what other clients here were sent already, so that its client misses nothing."""
-        while not page.more and page.seq < (served.seq or 0):
+        while not page.more and page.seq < (known := served.seq or 0):
             rest = await self._after(user, served, page.seq)
+            if rest.seq < known:
+                await self._renew(user, served)
+                raise EpochChanged(user)
             page = InboxPage(page.epoch, rest.seq, page.recovered, page.messages + rest.messages, rest.more)
         return page
 
     async def _after(self, user: str, served: _ServedUser, after: int) -> InboxPage:
         page = await self._reader.page(user, "read", ResumePoint(served.epoch, after))
-        if page.epoch != served.epoch:
-            raise EpochChanged(user)
+        self._check_epoch(user, served, page)
         return page
+
+    def _check_epoch(self, user: str, served: _ServedUser, page: InboxPage) -> None:
+        if page.epoch != served.epoch:
+            self._on_epoch_changed(user, served)
+            raise EpochChanged(user)
+
+    async def _renew(self, user: str, served: _ServedUser) -> None:
+        """Give the user a new epoch, unless another hub did: numbers of this one are given again."""
+        with contextlib.suppress(DamagedInbox):
+            await self._reader.page(user, "renew", ResumePoint(served.epoch, served.seq or 0))
+        self._on_epoch_changed(user, served)
 
     # -- listening -------------------------------------------------------------------------------------------
 
@@ -286,12 +304,16 @@ class RedisInbox:
         elif served.seq is None:
             served.behind = True
         elif publication.epoch != served.epoch:
-            self._on_epoch_changed(publication.user)
+            self._on_epoch_changed(publication.user, served)
         elif publication.seq == served.seq + 1:
-            served.seq = publication.seq
+            served.seq = served.heard = publication.seq
             self._listener.on_stored(StoredMessage(publication.seq, publication.epoch, message))
-        elif publication.seq > served.seq:
+        elif publication.seq <= served.heard:  # Redis publishes each number once
+            await self._renew(publication.user, served)
+        else:
+            # Numbers are missing; or a page brought this one first, unless it is given again: Redis knows.
             await self._repair(publication.user, served)
+            served.heard = min(publication.seq, served.seq)
 
     async def _repair(self, user: str, served: _ServedUser) -> None:
         """Deliver what is in the inbox after `served.seq`, even if others advance it at the same time."""
@@ -303,7 +325,7 @@ class RedisInbox:
             try:
                 page = await self._after(user, served, served.seq)
             except (EpochChanged, DamagedInbox):  # of this user alone: the others must not wait for it
-                self._on_epoch_changed(user)
+                self._on_epoch_changed(user, served)
                 return
             for stored in page.messages:
                 if stored.seq > served.seq:
@@ -321,8 +343,10 @@ class RedisInbox:
             with contextlib.suppress(*REDIS_ERRORS):
                 await self._repair(user, served)
 
-    def _on_epoch_changed(self, user: str) -> None:
-        self._served.pop(user, None)
+    def _on_epoch_changed(self, user: str, served: _ServedUser) -> None:
+        if self._served.get(user) is not served:
+            return  # done before; the clients that have come since must not be closed
+        del self._served[user]
         self._writer.forget(user)
         self._listener.on_reset(user)
 

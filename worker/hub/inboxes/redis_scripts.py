@@ -33,11 +33,12 @@ end
 """
 _USER: Final = """
 local prefix, seed = ARGV[1], ARGV[2]
+local function new_epoch(user) return string.sub(redis.sha1hex(seed .. user), 1, 12) end
 local function epoch_of(user)
   local key = prefix .. 'u:' .. user
   local epoch = redis.call('HGET', key, 'epoch')
   if not epoch then
-    epoch = string.sub(redis.sha1hex(seed .. user), 1, 12)
+    epoch = new_epoch(user)
     redis.call('HSET', key, 'epoch', epoch, 'seq', 0, 'read', 0)
     redis.call('DEL', prefix .. 'm:' .. user)
   end
@@ -100,13 +101,19 @@ return answers
 PAGE: Final = (
     _USER
     + """
--- ARGV: prefix, seed, user, 'open' or 'read', epoch or '', after or '', most messages, most bytes.
+-- ARGV: prefix, seed, user, 'open', 'read' or 'renew', epoch or '', after or '', most messages, most bytes.
 -- Returns epoch, seq, 1 if recovered, then for each message: seq, body.
 local user, mode = ARGV[3], ARGV[4]
 local epoch = epoch_of(user)
 local key, messages = prefix .. 'u:' .. user, prefix .. 'm:' .. user
 local seq, read = tonumber(redis.call('HGET', key, 'seq')), tonumber(redis.call('HGET', key, 'read'))
 local resume = tonumber(ARGV[6])
+if ARGV[5] == epoch and (mode == 'renew' or resume and resume > seq) then
+  -- Redis lost writes and gives numbers again: positions of this epoch are void at all hubs and clients. The read
+  -- position may be one of them, so everything that is left counts as unread.
+  epoch, read = new_epoch(user), 0
+  redis.call('HSET', key, 'epoch', epoch, 'read', read)
+end
 local after, recovered = read, 0
 if ARGV[5] == epoch and resume and resume <= seq then
   after, recovered = resume, 1
@@ -122,7 +129,9 @@ local size = 0
 if after < seq then
   -- Hubs use the second part 0 alone: entries with another one have a number that was given already.
   local start = string.format('%.0f-0', after + 1)
-  for _, entry in ipairs(redis.call('XRANGE', messages, start, '+', 'COUNT', ARGV[7])) do
+  -- A number above seq would look as if seq had gone back.
+  local last = string.format('%.0f', seq)
+  for _, entry in ipairs(redis.call('XRANGE', messages, start, last, 'COUNT', ARGV[7])) do
     local body = entry[2][2]
     found[#found + 1] = tonumber(string.match(entry[1], '^%d+'))
     found[#found + 1] = body
@@ -137,17 +146,19 @@ return found
 MARK: Final = (
     _DAMAGE
     + """
--- ARGV: prefix, then for each user: user, seq that was read.
+-- ARGV: prefix, then for each user: user, epoch, seq that was read.
 -- Returns for each user whose inbox is damaged: user, text.
 local damaged = {}
-local function mark(user, seq)
+local function mark(user, epoch, seq)
   local key = ARGV[1] .. 'u:' .. user
-  local at = redis.call('HMGET', key, 'seq', 'read')
+  local at = redis.call('HMGET', key, 'seq', 'read', 'epoch')
   local read = tonumber(seq)
-  if at[1] and read > tonumber(at[2]) and read <= tonumber(at[1]) then redis.call('HSET', key, 'read', seq) end
+  -- In another epoch the number is another message's.
+  if at[3] ~= epoch then return end
+  if read > tonumber(at[2]) and read <= tonumber(at[1]) then redis.call('HSET', key, 'read', seq) end
 end
-for i = 2, #ARGV, 2 do
-  local intact, fault = pcall(mark, ARGV[i], ARGV[i + 1])
+for i = 2, #ARGV, 3 do
+  local intact, fault = pcall(mark, ARGV[i], ARGV[i + 1], ARGV[i + 2])
   if not intact then
     damaged[#damaged + 1] = ARGV[i]
     damaged[#damaged + 1] = damage_of(fault)

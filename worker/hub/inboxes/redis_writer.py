@@ -14,7 +14,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from worker.hub.inbox import AcceptedElsewhere, Answer, InboxLimits
+from worker.hub.inbox import AcceptedElsewhere, Answer, InboxLimits, ResumePoint
 from worker.hub.inboxes.redis_damage import RedisDamage
 from worker.hub.inboxes.redis_scripts import APPEND, MARK
 from worker.hub.messages import Message
@@ -57,7 +57,7 @@ class RedisWriter:
         self.has_capacity = asyncio.Event()
         """Set unless too many bytes wait."""
         self.has_capacity.set()
-        self._read_positions: dict[str, int] = {}
+        self._read_positions: dict[str, ResumePoint] = {}
         self._positions_due = False
 
     def append(self, message: Message, done: Answer) -> None:
@@ -69,10 +69,11 @@ class RedisWriter:
             self.has_capacity.clear()
         self._wake()
 
-    def mark_read(self, user: str, seq: int) -> None:
-        """Note that a client of the user has read everything up to `seq`; written within a second."""
-        if seq > self._read_positions.get(user, 0):
-            self._read_positions[user] = seq
+    def mark_read(self, user: str, position: ResumePoint) -> None:
+        """Note that a client of the user has read everything up to there; written within a second."""
+        noted = self._read_positions.get(user)
+        if noted is None or noted.epoch != position.epoch or noted.seq < position.seq:
+            self._read_positions[user] = position
 
     def forget(self, user: str) -> None:
         """Drop the user's read position, which means nothing in a new inbox."""
@@ -147,13 +148,13 @@ class RedisWriter:
             return
         positions, self._read_positions = self._read_positions, {}
         arguments: list[Any] = [self._prefix]
-        for user, seq in positions.items():
-            arguments += (user, seq)
+        for user, position in positions.items():
+            arguments += (user, position.epoch, position.seq)
         try:
             damaged: Sequence[bytes] = await self._mark_script(args=arguments)
         except BaseException:
-            for user, seq in positions.items():
-                self.mark_read(user, seq)
+            for user, position in positions.items():
+                self._read_positions.setdefault(user, position)
             raise
         for name, fault in zip(damaged[::2], damaged[1::2], strict=True):
             self._damage.report_user(name.decode(), fault.decode(errors="replace"))
