@@ -116,6 +116,10 @@ DAMAGES: dict[str, Callable[[Any], object]] = {
         redis.hset("insignia-hub:3:u:ann", mapping={"epoch": "ab12", "seq": 3, "read": 0})
         and redis.xadd("insignia-hub:3:m:ann", {"b": "{}"}, id="9-0")
     ),
+    "last number of a stream": lambda redis: (
+        redis.xadd("insignia-hub:3:m:ann", {"b": "{}"}, id="18446744073709551615-18446744073709551615")
+        and redis.hset("insignia-hub:3:u:ann", mapping={"epoch": "ab12", "seq": 3, "read": 0})
+    ),
     "epoch has spaces": lambda redis: redis.hset("insignia-hub:3:u:ann", mapping={"epoch": "a b", "seq": 3, "read": 0}),
 }
 

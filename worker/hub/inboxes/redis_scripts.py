@@ -16,6 +16,7 @@ _SIGNS_OF_DAMAGE: Final = (
     "attempt to",
     "not an integer",
     "specified in XADD",
+    "exhausted the last possible ID",
     "Invalid stream ID",
 )
 """What is in the errors over what a script finds under a user's keys; others are about the state of Redis."""
