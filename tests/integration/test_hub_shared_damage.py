@@ -120,6 +120,10 @@ DAMAGES: dict[str, Callable[[Any], object]] = {
         redis.xadd("insignia-hub:3:m:ann", {"b": "{}"}, id="18446744073709551615-18446744073709551615")
         and redis.hset("insignia-hub:3:u:ann", mapping={"epoch": "ab12", "seq": 3, "read": 0})
     ),
+    "read is text": lambda redis: redis.hset("insignia-hub:3:u:ann", mapping={"epoch": "ab12", "seq": 3, "read": "x"}),
+    "read is not finite": lambda redis: redis.hset(
+        "insignia-hub:3:u:ann", mapping={"epoch": "ab12", "seq": 3, "read": "nan"}
+    ),
     "epoch has spaces": lambda redis: redis.hset("insignia-hub:3:u:ann", mapping={"epoch": "a b", "seq": 3, "read": 0}),
 }
 
@@ -146,6 +150,41 @@ async def test_damaged_inbox_is_named_once_and_its_batch_stores_all_others(
         assert await publisher.publish(message(1), "ann") == {"ok": True}  # it was not taken for a repetition
         ann = await two.browser("ann")
         assert number_of(await ann.next()) == 1
+
+
+async def test_damaged_read_position_is_named_once_and_its_key_deleted(server: RedisServer, tmp_path: Path) -> None:
+    async with hubs(server, tmp_path, count=1) as [hub]:
+        publisher = await hub.publisher()
+        assert await publisher.publish(message(1)) == {"ok": True}
+        with server.client() as redis:
+            redis.hset("insignia-hub:3:u:ann", "read", "x")
+            for number in (2, 3, 4):
+                assert (await publisher.publish(message(number)))["ok"] is False
+                raw = await hub.raw()
+                await raw.connect_with({"token": hub.token()})
+                assert await raw.wait_for_close_code() == 1011
+            [named] = [event for event in hub.events if isinstance(event, InboxDamaged)]
+            assert "read" in named.reason
+            redis.delete(named.key)
+        # What was accepted is a repetition, as the log says; what was rejected is not.
+        for number in (1, 2, 3, 4):
+            assert await publisher.publish(message(number)) == {"ok": True}
+        browser = await hub.browser()
+        assert [number_of(await browser.next()) for _ in range(3)] == [2, 3, 4]
+        assert await browser.received_so_far() == []
+
+
+async def test_inbox_without_a_read_position_is_unread(server: RedisServer, tmp_path: Path) -> None:
+    async with hubs(server, tmp_path, count=1) as [hub]:
+        publisher = await hub.publisher()
+        assert await publisher.publish(message(1)) == {"ok": True}
+        with server.client() as redis:
+            redis.hdel("insignia-hub:3:u:ann", "read")
+            assert await publisher.publish(message(2)) == {"ok": True}
+            browser = await hub.browser()
+            assert [number_of(await browser.next()) for _ in range(2)] == [1, 2]
+            await eventually(lambda: redis.hget("insignia-hub:3:u:ann", "read") == "2")
+        assert [event for event in hub.events if isinstance(event, InboxDamaged)] == []
 
 
 async def test_read_positions_of_others_are_stored_beside_a_damaged_inbox(server: RedisServer, tmp_path: Path) -> None:

@@ -355,8 +355,9 @@ _HUB: Final[Mapping[type, LogLine | Choice]] = {
         "ERROR",
         "❌",
         "inbox_damaged",
-        "the inbox of {event.user_id} in the hubs' Redis {event.where} is damaged ({event.reason}), and its "
-        "notifications are rejected; delete the key {event.key} and send them again",
+        "the inbox of {event.user_id} in the hubs' Redis {event.where} is damaged ({event.reason}): new notifications "
+        "are rejected until the key {event.key} is deleted; then send them again. Those that were accepted before are "
+        "lost with it, and are taken for repetitions under the same id",
     ),
     hub.InboxNotDurable: LogLine(
         "WARNING",

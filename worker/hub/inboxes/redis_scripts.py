@@ -32,6 +32,19 @@ local function damage_of(fault)
   error(fault)
 end
 """
+# All scripts must find the same damage: an inbox that is written and never read loses what is acknowledged.
+_POSITION: Final = """
+local function number_of(found, name)
+  local number = tonumber(found)
+  -- Hubs could not read others, and above 2^53 the next number is the same.
+  if number and number >= 0 and number < 2 ^ 53 - 1 and number % 1 == 0 then return number end
+  error('damaged inbox: ' .. name .. ' is not a number', 0)
+end
+local function position_of(key)
+  local at = redis.call('HMGET', key, 'seq', 'read')
+  return number_of(at[1], 'seq'), number_of(at[2] or 0, 'read')
+end
+"""
 _USER: Final = """
 local prefix, seed = ARGV[1], ARGV[2]
 local function new_epoch(user) return string.sub(redis.sha1hex(seed .. user), 1, 12) end
@@ -49,6 +62,7 @@ end
 
 APPEND: Final = (
     _DAMAGE
+    + _POSITION
     + _USER
     + """
 -- ARGV: prefix, seed, messages kept, seconds kept, seconds a user is kept,
@@ -68,9 +82,8 @@ local function publish(user, seq, epoch, body)
 end
 local function stored(user, body)
   local epoch, key, messages = epoch_of(user), prefix .. 'u:' .. user, prefix .. 'm:' .. user
-  local seq = tonumber(redis.call('HGET', key, 'seq')) + 1
-  -- Other hubs could not read these, nor what is published together with them.
-  if not (seq >= 1 and seq < 2 ^ 53 and seq % 1 == 0) then error('damaged inbox: seq is not a number', 0) end
+  local seq = position_of(key) + 1
+  -- Other hubs could not read it, nor what is published together with it.
   if #epoch > 64 or not string.match(epoch, '^[!-~]+$') then error('damaged inbox: epoch is not a word', 0) end
   -- First what can fail, so that a message that is not stored changes nothing.
   redis.call('XADD', messages, 'MAXLEN', '~', ARGV[3], string.format('%.0f-0', seq), 'b', body)
@@ -100,14 +113,15 @@ return answers
 )
 
 PAGE: Final = (
-    _USER
+    _POSITION
+    + _USER
     + """
 -- ARGV: prefix, seed, user, 'open', 'read' or 'renew', epoch or '', after or '', most messages, most bytes.
 -- Returns epoch, seq, 1 if recovered, then for each message: seq, body.
 local user, mode = ARGV[3], ARGV[4]
 local epoch = epoch_of(user)
 local key, messages = prefix .. 'u:' .. user, prefix .. 'm:' .. user
-local seq, read = tonumber(redis.call('HGET', key, 'seq')), tonumber(redis.call('HGET', key, 'read'))
+local seq, read = position_of(key)
 local resume = tonumber(ARGV[6])
 if ARGV[5] == epoch and (mode == 'renew' or resume and resume > seq) then
   -- Redis lost writes and gives numbers again: positions of this epoch are void at all hubs and clients. The read
@@ -146,17 +160,18 @@ return found
 
 MARK: Final = (
     _DAMAGE
+    + _POSITION
     + """
 -- ARGV: prefix, then for each user: user, epoch, seq that was read.
 -- Returns for each user whose inbox is damaged: user, text.
 local damaged = {}
 local function mark(user, epoch, seq)
   local key = ARGV[1] .. 'u:' .. user
-  local at = redis.call('HMGET', key, 'seq', 'read', 'epoch')
-  local read = tonumber(seq)
   -- In another epoch the number is another message's.
-  if at[3] ~= epoch then return end
-  if read > tonumber(at[2]) and read <= tonumber(at[1]) then redis.call('HSET', key, 'read', seq) end
+  if redis.call('HGET', key, 'epoch') ~= epoch then return end
+  local newest, before = position_of(key)
+  local read = tonumber(seq)
+  if read > before and read <= newest then redis.call('HSET', key, 'read', seq) end
 end
 for i = 2, #ARGV, 3 do
   local intact, fault = pcall(mark, ARGV[i], ARGV[i + 1], ARGV[i + 2])
