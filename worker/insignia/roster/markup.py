@@ -9,13 +9,14 @@ from xml.parsers import expat
 
 from worker.insignia.errors import RosterUnreadable
 from worker.insignia.messages import message
-from worker.insignia.roster.markup_table import MOST_COLUMNS, MarkupTable
-from worker.insignia.roster.page_text import PageText
+from worker.insignia.roster.markup_table import MOST_COLUMNS, Filled, MarkupTable
+from worker.insignia.roster.page_text import PageText, is_hidden
 from worker.insignia.roster.table import Sheet
 from worker.insignia.roster.text_encoding import decode
 
 _MOST_TITLES = 40
 """Rows of a table that may only be a title above the next one; a header stands among as many."""
+_PARTS = ("td", "th", "tr", "table")
 _DATE_1904 = re.compile(r"<(?:\w+:)?Date1904\s*/?>")
 _CLASS = re.compile(r"\.([\w-]+)")
 _SPREADSHEET = "urn:schemas-microsoft-com:office:spreadsheet"
@@ -39,7 +40,7 @@ def markup_sheets(name: str, data: bytes) -> list[Sheet]:
             marks=table.marks,
             drops_empty=is_workbook,
             counts_from_1904=is_workbook and _DATE_1904.search(text) is not None,
-            above=tuple(dict.fromkeys(table.above)),
+            above=tuple(table.above),
         )
         for table in tables
     ]
@@ -71,10 +72,13 @@ class _HtmlTables(HTMLParser):
         self._struck_classes: set[str] = set()
         self._is_row_struck = self._is_struck = False
         self._page = PageText()
+        self._filled = Filled()
+        self._said: list[str] = []
+        self._depth = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if self._text is None:
-            self._page.start(tag, dict(attrs))
+        self._meet(tag)
+        self._page.start(tag, dict(attrs))
         if tag == "table":
             self._start_table()
         elif tag in ("style", "script"):
@@ -82,35 +86,49 @@ class _HtmlTables(HTMLParser):
         elif not self._open:
             return
         elif tag == "tr":
-            self._end_cell()
             self._open[-1].start_row()
             self._is_row_struck = self._strikes(tag, dict(attrs))
-            if _is_hidden(dict(attrs)):
+            if is_hidden(dict(attrs)):
                 self._open[-1].hidden.add(self._open[-1].number)
         elif tag in ("td", "th"):
-            self._end_cell()
-            values = dict(attrs)
-            self._text, self._spans = [], (_span(values.get("colspan")), _span(values.get("rowspan")))
-            self._is_struck = self._is_row_struck or self._strikes(tag, values)
+            self._start_cell(tag, dict(attrs))
         elif tag == "col":
-            self._open[-1].describe_columns(_span(dict(attrs).get("span")), is_hidden=_is_hidden(dict(attrs)))
+            self._open[-1].describe_columns(_span(dict(attrs).get("span")), is_hidden=is_hidden(dict(attrs)))
         elif self._text is not None:
             self._is_struck |= self._strikes(tag, dict(attrs))
-            self._text += ["\n"] if tag == "br" else []
+            if tag == "br":
+                self._text.append("\n")
+                self._said.append("\n")
+
+    def _meet(self, tag: str) -> None:
+        self._tell_place()
+        if tag in _PARTS:
+            self._end_cell()  # its end may be missing
+
+    def _start_cell(self, tag: str, attributes: dict[str, str | None]) -> None:
+        self._text, self._said, self._depth = [], [], self._page.depth
+        self._spans = (_span(attributes.get("colspan")), _span(attributes.get("rowspan")))
+        self._is_struck = self._is_row_struck or self._strikes(tag, attributes)
 
     def _start_table(self) -> None:
-        self._end_cell()
         if self._open:
             self._tell_titles(self._open[-1])
-        self._open.append(MarkupTable(self.name, str(len(self.tables) + 1), above=[*self._page.take()]))
-        self.tables.append(self._open[-1])
+        table = MarkupTable(self.name, str(len(self.tables) + 1), self._filled, above=[*self._page.take()])
+        table.is_in_rows = self._page.is_among_rows
+        self._open.append(table)
+        self.tables.append(table)
 
     def _end_table(self) -> None:
         table = self._open.pop()
         table.end_row()
-        table.above += self._page.take()
-        if all(sum(map(bool, row.cells)) < 3 for row in table.rows[:_MOST_TITLES]):
+        table.above += self._page.own()
+        self._tell_place()
+        if not table.is_in_rows and table.is_of_titles(_MOST_TITLES):
             self._tell_titles(table)
+
+    def _tell_place(self) -> None:
+        """Tell whether text outside of the cells now stands among the rows of a table of officers."""
+        self._page.is_among_rows = bool(self._open) and (self._open[-1].is_wide or self._open[-1].is_in_rows)
 
     def _tell_titles(self, table: MarkupTable) -> None:
         for title in table.titles():
@@ -123,23 +141,23 @@ class _HtmlTables(HTMLParser):
         return tag in ("s", "strike", "del") or is_styled or not self._struck_classes.isdisjoint(classes)
 
     def handle_endtag(self, tag: str) -> None:
-        if self._text is None:
-            self._page.end(tag)
+        self._meet(tag)
+        self._page.end(tag)
         if tag in ("style", "script"):
             self._silent = max(0, self._silent - 1)
         elif not self._open:
             return
-        elif tag in ("td", "th", "tr", "table"):
-            self._end_cell()
-            if tag == "tr":
-                self._open[-1].end_row()
-            elif tag == "table":
-                self._end_table()
+        elif tag == "tr":
+            self._open[-1].end_row()
+        elif tag == "table":
+            self._end_table()
 
     def handle_data(self, data: str) -> None:
         if not self._silent:
             write = self._page.characters if self._text is None else self._text.append
             write(data)
+            if self._text is not None and self._page.says(self._depth):
+                self._said.append(data)
         elif "line-through" in data.lower():
             for text in data.split("}"):
                 selector, _, rule = text.rpartition("{")
@@ -156,13 +174,10 @@ class _HtmlTables(HTMLParser):
             text = "".join(self._text).strip()
             if self._is_struck and text:
                 self._open[-1].struck.add(self._open[-1].number)
-            self._open[-1].add(text, *self._spans)
+            is_whole = self._page.depth > self._depth or len(self._said) == len(self._text)
+            self._page.cut(self._depth)
+            self._open[-1].add(text, *self._spans, None if is_whole else "".join(self._said).strip())
         self._text = None
-
-
-def _is_hidden(attributes: dict[str, str | None]) -> bool:
-    style = (attributes.get("style") or "").replace(" ", "").lower()
-    return "hidden" in attributes or "display:none" in style
 
 
 def _span(text: str | None) -> int:
@@ -185,6 +200,7 @@ class _XmlTables:
     def __init__(self, name: str) -> None:
         self.name = name
         self.tables: list[MarkupTable] = []
+        self._filled = Filled()
         self._spans = (1, 1)
         self._kind = ""
         self._text: list[str] | None = None
@@ -200,7 +216,7 @@ class _XmlTables:
         plain = {key.rpartition(":")[2]: value for key, value in attributes.items()}
         match tag.rpartition(":")[2]:
             case "Worksheet":
-                self.tables.append(MarkupTable(self.name, plain.get("Name", "")))
+                self.tables.append(MarkupTable(self.name, plain.get("Name", ""), self._filled))
                 self._column_styles = {}
             case "Column" if self.tables:
                 self._describe_columns(plain)

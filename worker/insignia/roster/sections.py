@@ -39,8 +39,10 @@ class Title(NamedTuple):
 
 _BELOW = 5
 """Rows below a title among which its words are looked for."""
+_GAP = r"[^\w\u0e31-\u0e4e]"
+"""What stands between words; the marks over Thai letters belong to the word."""
 _PAGE_NUMBER = re.compile(
-    r"(?<!\W)\W*(?:(?:หน้า|แผ่น|page)(?:ที่)? ?\d+(?: ?(?:/|จาก|of) ?\d+)?|\(ต่อ\))\W*$", re.IGNORECASE
+    rf"(?<!{_GAP}){_GAP}*(?:(?:หน้า|แผ่น|page)(?:ที่)? ?\d+(?: ?(?:/|จาก|of) ?\d+)?|\(ต่อ\))\W*$", re.IGNORECASE
 )
 
 
@@ -92,7 +94,7 @@ class Sections:
             kind = judge(title)
             if kind in (TitleKind.EXCLUDED, TitleKind.INCLUDED) and not self._is_running(title, kind):
                 self._add(row.number, title, kind)
-            self.running.add(_of_any_page(title))
+            self.running.add(of_any_page(title))
 
     def meet(self, rows: Sequence[Row], place: int, persons: Sequence[str | None]) -> None:
         """Read a row that is not an officer's; `persons` has the officers of the rows before it."""
@@ -109,7 +111,7 @@ class Sections:
         if ends and not self._is_remark(row) and not self._is_running(title, kind):
             self._add(row.number, title, kind)
         if is_request(title):
-            self.running.add(_of_any_page(title))
+            self.running.add(of_any_page(title))
 
     def tell_above(self, rows: Sequence[Row], place: int, persons: Sequence[str | None]) -> None:
         """Note the officer above a row that is not an officer's, if it is, or may be, about that officer."""
@@ -141,7 +143,7 @@ class Sections:
 
     def _is_running(self, title: str, kind: TitleKind) -> bool:
         """Return whether a title only stands at the head of another page, so that it changes nothing."""
-        return kind is not TitleKind.EXCLUDED and _of_any_page(title) in self.running
+        return kind is not TitleKind.EXCLUDED and of_any_page(title) in self.running
 
     def _add(self, number: int, text: str, kind: TitleKind) -> None:
         if kind is TitleKind.EXCLUDED:
@@ -169,6 +171,6 @@ def _first_place(row: Row) -> int:
     return next(column for column, cell in enumerate(row.cells) if cell.strip() not in ("", UNKNOWN))
 
 
-def _of_any_page(title: str) -> str:
+def of_any_page(title: str) -> str:
     """Return a title without its page number."""
     return _PAGE_NUMBER.sub("", title)
