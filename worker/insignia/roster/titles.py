@@ -16,6 +16,7 @@ from worker.insignia.roster.title_words import (
     EXCEPT,
     EXCLUDING,
     FACT_APART,
+    HEADS,
     HOLDERS,
     INCLUDING,
     KNOWN_WORDS,
@@ -51,11 +52,13 @@ _EMPTY_LIST = re.compile(r"(?:.*[\s:(\[-])?(?:ไม่มี|none|nil)[\s)\]*.-
 _TOTAL = re.compile("รวม|ยอด|จำนวน|total|sum|ลงชื่อ|ลงนาม|หมายเหตุ|คำชี้แจง|คำอธิบาย", re.IGNORECASE)
 _SUM = re.compile(r"(?:รวม(?!รายชื่อ)|ยอด|total|sum)[^()]*?\d+ ?(?:คน|ราย|นาย|อัตรา|persons?|people)\W*", re.IGNORECASE)
 _SIGNATURE = re.compile(r"[(\[]*+(?:ลงชื่อ|ลงนาม)")
-_NAME = re.compile(rf"[(\[]*+(?>{PERSON})(?!และ|หรือ|ที่|ซึ่ง|ผู้)", re.IGNORECASE)
+_NAME = re.compile(rf"[(\[]*+(?>{PERSON})(?!และ|หรือ|ที่|ซึ่ง|ผู้|{HEADS})", re.IGNORECASE)
 _POST_LEFT = re.compile(f"{HOLDERS}(?:{LEAVING})", re.IGNORECASE)
 _REQUEST = re.compile("(?:บัญชี|แบบ|รายงาน|ตาราง|ทะเบียน|สรุป).*(?:ขอ|เสนอ)พระราชทาน")
 _PAGE = re.compile(r"\d+ ?(?:จาก|of|/) ?\d+", re.IGNORECASE)
-_PAGE_NUMBER = re.compile(r"\W*(?:หน้า|แผ่น|page)(?:ที่)? ?\d|\W*\(?(?:มี)?ต่อ\b", re.IGNORECASE)
+_LOG_OUT = re.compile(r"\W*ออกจากระบบ\W*")
+"""A control of a web page; in any longer title, these words say that officers have left."""
+_PAGE_NUMBER = re.compile(r"\W*(?:หน้า|แผ่น|page)(?:ที่)? ?\d|\W*\(?(?:มี)?ต่อ(?![\wก-๎])", re.IGNORECASE)
 _LETTER = re.compile(r"[^\W\d_]")
 _COUNT = re.compile(r"[(\[]*(?:รวม|จำนวน)?[\s:]*[(\[]*\d+ ?(?:คน|ราย|นาย|อัตรา)[\s)\].]*|\W*")
 
@@ -90,7 +93,7 @@ def excluding_cell(cells: Sequence[str], heads: Container[str]) -> str:
 @lru_cache(CACHE)
 def judge(title: str, birth: date | None = None) -> TitleKind:
     """Return what a title in canonical form says; `birth` is that of an officer below it."""
-    if not _LETTER.search(title) or _PAGE.fullmatch(title):
+    if not _LETTER.search(title) or _PAGE.fullmatch(title) or _LOG_OUT.fullmatch(title):
         return TitleKind.NEUTRAL
     plain = _NUMBERING.sub("", EXCEPT.sub(" ", title)).strip()
     if _is_name(plain) or _SIGNATURE.match(plain) or _is_sum(plain):
@@ -112,7 +115,7 @@ def judge(title: str, birth: date | None = None) -> TitleKind:
 def names_part(title: str) -> bool:
     """Return whether a neutral title begins another part of the roster; a page, a total or a signature does not."""
     plain = _NUMBERING.sub("", title).strip()
-    is_beside = any(pattern.match(plain) for pattern in (_SIGNATURE, _TOTAL, _PAGE, _PAGE_NUMBER))
+    is_beside = any(pattern.match(plain) for pattern in (_SIGNATURE, _TOTAL, _PAGE, _PAGE_NUMBER, _LOG_OUT))
     return _LETTER.search(title) is not None and not is_beside and not _is_name(plain)
 
 
