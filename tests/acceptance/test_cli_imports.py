@@ -27,6 +27,7 @@ HELP_MODULES = {
     "config.errors",
     "config.installed_unit",
     "config.paths",
+    "config.presence",
     "worker",
     "worker.__main__",
     "worker.cli",
