@@ -349,6 +349,7 @@ def prints(payload: Order) -> None:
     """Writes 20 MB to stdout, a line to stderr, and fails unless the text is `done`."""
     for _ in range(200):
         print("x" * 100_000)
+    sys.stdout.flush()  # its buffer is larger from Python 3.14, and would be written after the line
     print("the last line, 1234567890123", file=sys.stderr)
     if payload.text != "done":
         raise ValueError(payload.text)
