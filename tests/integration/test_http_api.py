@@ -294,8 +294,33 @@ async def test_header_that_is_not_utf_8_causes_no_server_error(api: ApiFixture, 
     answer = await reader.read()
     writer.close()
     await writer.wait_closed()
-    assert answer.split()[1] == (b"202" if b"Idempotency" in header else b"401")
+    assert answer.split()[1] == (b"422" if b"Idempotency" in header else b"401")
     assert api.errors == []
+
+
+@pytest.mark.parametrize(("key", "fault"), [("k" * 201, "at most 200"), ("", "at least 1"), ("   ", "at least 1")])
+async def test_idempotency_key_of_the_header_follows_the_rule_of_the_field(
+    api: ApiFixture, key: str, fault: str
+) -> None:
+    status, answer, _ = await api.ask("POST", "/api/v1/jobs", a_request(), Idempotency_Key=key)
+    assert (status, answer["parameter"]) == (422, "Idempotency-Key")
+    assert fault in answer["detail"]
+    status, answer, _ = await api.ask("POST", "/api/v1/jobs", a_request(id=key))
+    assert status == 422
+    assert fault in answer["detail"]
+
+
+async def test_same_idempotency_key_in_header_and_field_is_the_same_key(api: ApiFixture) -> None:
+    _, first, _ = await api.ask("POST", "/api/v1/jobs", a_request(), Idempotency_Key="k" * 200)
+    _, again, _ = await api.ask("POST", "/api/v1/jobs", a_request(id=" " + "k" * 200))
+    assert (again["jobId"], again["created"]) == (first["jobId"], False)
+
+
+async def test_idempotency_key_given_twice_is_rejected(api: ApiFixture) -> None:
+    headers = [("X-Api-Key", ADMIN), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    async with api.session.post(f"{api.url}/api/v1/jobs", data=orjson.dumps(a_request()), headers=headers) as response:
+        assert response.status == 422
+        assert "2 times" in (await response.json())["detail"]
 
 
 # -- looking -----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
 from worker import __version__
+from worker.api.request_values import IDEMPOTENCY_KEY
 from worker.api.routing import Route
 from worker.api.schemas import Problem
 from worker.net.path_base import link_to
@@ -240,8 +241,8 @@ def _header_parameters(route: Route) -> Iterator[dict[str, Any]]:
         described = (
             "Unique for the caller, task type and user: the same key with the same payload returns the first job"
         )
-        schema = {"type": "string", "maxLength": 200}
-        yield {"name": "Idempotency-Key", "in": "header", "required": False, "description": described, "schema": schema}
+        schema = {"type": "string", "minLength": 1, "maxLength": 200}
+        yield {"name": IDEMPOTENCY_KEY, "in": "header", "required": False, "description": described, "schema": schema}
 
 
 def _body(route: Route, model: type[BaseModel]) -> dict[str, Any]:

@@ -1,17 +1,18 @@
-"""Read a request's query as a model, and the types of values: every route accepts and rejects them in the same way."""
+"""Read the values of a request: its query as a model, and its idempotency key, by the same rules in every route."""
 
 import types
 import typing
 from typing import Annotated, Any, TypeVar
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from worker.core.plain_numbers import plain_integer, plain_number
 from worker.errors import WorkerError
 from worker.handler import fault_text
+from worker.runtime.job_request import Name
 
 QUERY = web.RequestKey("query", BaseModel)
 """Where a request keeps its query, as the route's model."""
@@ -88,6 +89,24 @@ def _is_tuple(annotation: Any) -> bool:
     if origin in (types.UnionType, typing.Union):
         return any(_is_tuple(part) for part in typing.get_args(annotation))
     return origin is tuple
+
+
+# -- headers ---------------------------------------------------------------------------------------------------------
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+_KEY: TypeAdapter[str] = TypeAdapter(Name)
+
+
+def idempotency_key(request: web.Request) -> str | None:
+    """Return the key in the header, None without one. Raises InvalidQuery for what the field `id` does not accept."""
+    sent = request.headers.getall(IDEMPOTENCY_KEY, [])
+    if len(sent) > 1:
+        raise InvalidQuery(IDEMPOTENCY_KEY, f"{IDEMPOTENCY_KEY} is given {len(sent)} times; send it once")
+    try:
+        return _KEY.validate_python(sent[0]) if sent else None
+    except ValidationError as exc:
+        fault = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise InvalidQuery(IDEMPOTENCY_KEY, f"{IDEMPOTENCY_KEY}: {fault_text(fault['msg'])}") from None
 
 
 # -- deprecated names ------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from worker.api.auth.authenticator import CALLER
 from worker.api.auth.ownership import narrowed, own_job
 from worker.api.errors import json_response
 from worker.api.request_body import read_json
-from worker.api.request_values import Limit, Query, Seconds, old_name, query_of, reject_both
+from worker.api.request_values import Limit, Query, Seconds, idempotency_key, old_name, query_of, reject_both
 from worker.api.routes.job_filter import JobFilterQuery
 from worker.api.routing import RequestHandler, Route
 from worker.api.schemas import AcceptedJob, AcceptedJobs, CancelAnswer, JobAnswer, JobCounts, JobList
@@ -144,7 +144,7 @@ class JobRoutes:
         """Answer 202 once the row is on disk; the same key and payload again return the first job."""
         caller = request[CALLER]
         job = await self._admission.admit(caller, parse_request(await read_json(request)))
-        result = await self._jobs.submit(job, scope=caller.name, key=request.headers.get("Idempotency-Key"))
+        result = await self._jobs.submit(job, scope=caller.name, key=idempotency_key(request))
         return accepted_response(accepted_job(result, link_to(request, JOBS)))
 
     async def submit_all(self, request: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ from worker.api.auth.admission import Admission
 from worker.api.auth.authenticator import CALLER
 from worker.api.errors import problem
 from worker.api.request_body import BODY_LIMITS, Pace, SlowestPace, decode_json
+from worker.api.request_values import idempotency_key
 from worker.api.routes.jobs import JOBS, accepted_response
 from worker.api.routing import Route
 from worker.api.schemas import AcceptedJob
@@ -80,11 +81,12 @@ class UploadRoutes:
             raise StoreFull(
                 "the store or its disk is full: make room (Queue:MaxBytes, Queue:Retention, the disk) before you submit"
             )
+        key = idempotency_key(request)
         try:
             async with self._uploads.draft() as draft:
                 job = await self._received(request, draft)
                 # Not cancelled when the caller disconnects: the job may be stored by then, and must keep its files.
-                result = await uncancellable(self._submit(request, job, draft))
+                result = await uncancellable(self._submit(request[CALLER].name, key, job, draft))
         except TimeoutError:
             rate = f", or less than {self._slowest.bytes_per_second:g} bytes a second" * bool(
                 self._slowest.bytes_per_second
@@ -125,11 +127,10 @@ class UploadRoutes:
             raise InvalidPayload(f"jobs of type {job.task_type} take no files: use POST /api/v1/jobs")
         return handler.files
 
-    async def _submit(self, request: web.Request, job: JobRequest, draft: PendingUpload) -> EnqueueResult:
+    async def _submit(self, scope: str, key: str | None, job: JobRequest, draft: PendingUpload) -> EnqueueResult:
         """Store the job under the id of its files. The same key, payload and files again return the first job."""
         job_id = new_job_id(self._jobs.clock.now())
         fingerprint = draft.fingerprint(job.payload)
-        scope, key = request[CALLER].name, request.headers.get("Idempotency-Key")
         owner = (self._jobs.user_of(job), organization_of(job.payload))
         payload: Mapping[str, Any] = job.payload | dict(draft.paths(job_id, owner))
         with self._uploads.protect(job_id):
