@@ -25,6 +25,18 @@ new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
 }).observe({ type: "layout-shift", buffered: true });
 """
+# The page hears of a new address after the script that sets it; its view comes later still, over the network.
+_GO = """
+(path) => new Promise((done) => {
+  if (location.hash === `#${path}`) return done();
+  addEventListener("hashchange", done, { once: true });
+  location.hash = path;
+})
+"""
+_SHOWN = """
+() => document.querySelector("main")?.dataset.path === (location.hash.slice(1).split("?")[0] || "/")
+  && document.querySelector("main h1") && !document.querySelector("[aria-busy=true]")
+"""
 _DROP = """
 ([files]) => {
   const transfer = new DataTransfer();
@@ -58,7 +70,8 @@ class Dashboard:
         await self.shown()
 
     async def shown(self) -> None:
-        await until(self.page, "() => document.querySelector('main h1') && !document.querySelector('[aria-busy=true]')")
+        """The view that stands in the page is the one of the address, and complete."""
+        await until(self.page, _SHOWN)
 
     async def sign_in(self, key: str) -> None:
         await self.page.goto(f"{self.url}/")
@@ -68,8 +81,7 @@ class Dashboard:
 
     async def go(self, path: str) -> None:
         """Go to another page without loading the document again."""
-        await self.page.evaluate("(path) => { location.hash = path; }", path)
-        await until(self.page, "(path) => location.hash.startsWith('#' + path)", path)
+        await self.page.evaluate(_GO, path)
         await self.shown()
 
     async def drop(self, *files: Path) -> None:

@@ -18,7 +18,11 @@ def before() -> float:
 
 @pytest.fixture
 def process(before: float) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+    """It runs its program: directly after its start the system knows no command line yet."""
+    program = [sys.executable, "-c", "input('ready')"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(5) == b"ready"
         yield process
         process.kill()
 
@@ -40,5 +44,5 @@ def test_ended_process_does_not_run(process: subprocess.Popen[bytes]) -> None:
 
 
 def test_description_of_a_process_shows_its_command_and_its_state(process: subprocess.Popen[bytes]) -> None:
-    assert "input()" in describe(process.pid)
+    assert "input('ready')" in describe(process.pid)
     assert "State:" in describe(process.pid)

@@ -35,7 +35,7 @@ class OpenFiles:
         try:
             self._verify()
         except FileNotFoundError as exc:
-            raise StoreReplaced(f"{self.path} was removed while it was open: restore a backup and restart") from exc
+            raise _replaced(self.path) from exc
         except OSError as exc:
             raise StoreUnwritable(
                 f"cannot look at {exc.filename or self.path}: {exc.strerror}; give this user the right to its folder"
@@ -44,7 +44,7 @@ class OpenFiles:
     def _verify(self) -> None:
         for file, identity in self.identities:
             if identity is not None and _identity(file) != identity:
-                raise StoreReplaced(f"{file} was removed or replaced while it was open: restore a backup and restart")
+                raise _replaced(file)
         size = self.path.stat().st_size
         if size < self.sizes[0]:
             raise StoreReplaced(
@@ -57,6 +57,10 @@ class OpenFiles:
             )
         if os.statvfs(self.path).f_flag & os.ST_RDONLY:
             raise StoreUnwritable(f"{self.path} is on a disk that is mounted read-only: see the system log")
+
+
+def _replaced(file: Path) -> StoreReplaced:
+    return StoreReplaced(f"{file} was removed or replaced while it was open: restore a backup and restart")
 
 
 def _identity(file: Path) -> Identity | None:

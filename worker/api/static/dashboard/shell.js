@@ -49,7 +49,9 @@ export function shell({ submit, help, leave, signal }) {
     main.focus();
   }
 
+  /** The view of this path is in place. */
   function mark(path, title) {
+    main.dataset.path = path;
     for (const one of [...links, ...tabs]) {
       const is = one.dataset.path === "/" ? path === "/" : path.startsWith(one.dataset.path ?? "-");
       if (is) one.setAttribute("aria-current", "page");
