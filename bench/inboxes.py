@@ -23,6 +23,7 @@ from redis.asyncio import Redis
 from tests.support.hub import EVENT, message
 from tests.support.redis_server import RedisServer
 from worker.core.clock import Clock
+from worker.hub.inbox import ResumePoint
 from worker.hub.inboxes.redis_scripts import APPEND, MARK, PAGE
 from worker.hub.inboxes.sqlite import SqliteInbox
 from worker.hub.messages import Message, read_message
@@ -86,6 +87,8 @@ class Store(Protocol):
 class InRedis:
     def __init__(self, redis: "Redis", sync: str) -> None:
         self.name = f"redis/{sync}"
+        self._redis = redis
+        self._epochs: dict[str, bytes | str] = {}
         self._append, self._page, self._mark = map(redis.register_script, (APPEND, PAGE, MARK))
 
     async def accept(self, batch: list[Message]) -> None:
@@ -99,7 +102,11 @@ class InRedis:
         return (len(found) - 3) // 2
 
     async def move(self, marks: dict[str, int]) -> None:
-        await self._mark(args=["bench:", *(part for mark in marks.items() for part in mark)])
+        for user in marks.keys() - self._epochs.keys():
+            self._epochs[user] = await self._redis.hget(f"bench:u:{user}", "epoch") or b""
+        await self._mark(
+            args=["bench:", *(part for user, seq in marks.items() for part in (user, self._epochs[user], seq))]
+        )
 
 
 class InPostgres:
@@ -124,6 +131,7 @@ class InFile:
 
     def __init__(self, inbox: SqliteInbox) -> None:
         self._inbox = inbox
+        self._epochs: dict[str, str] = {}
 
     async def accept(self, batch: list[Message]) -> None:
         await asyncio.gather(*(_result_of(partial(self._inbox.append, news)) for news in batch))
@@ -133,7 +141,9 @@ class InFile:
 
     async def move(self, marks: dict[str, int]) -> None:
         for user, seq in marks.items():
-            self._inbox.mark_read(user, seq)
+            if user not in self._epochs:
+                self._epochs[user] = (await _result_of(partial(self._inbox.read, user, seq))).epoch
+            self._inbox.mark_read(user, ResumePoint(self._epochs[user], seq))
         self._inbox.flush()
         await _result_of(lambda done: self._inbox.read("unknown", 0, done))
 

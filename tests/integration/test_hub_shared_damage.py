@@ -14,6 +14,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.shared_hubs import hubs, number_of
 from worker.core.events import LoopFailed
 from worker.hub.events import InboxDamaged, InboxFailed, SharedInboxRestored
+from worker.hub.inbox import ResumePoint
 
 
 @pytest.fixture
@@ -195,9 +196,10 @@ async def test_read_positions_of_others_are_stored_beside_a_damaged_inbox(server
             assert number_of(await browser.next()) == number
         inbox = hub.hub.hub.inbox
         with server.client() as redis:
+            of_ann, of_bob = (str(redis.hget(f"insignia-hub:3:u:{user}", "epoch")) for user in ("ann", "bob"))
             redis.set("insignia-hub:3:u:ann", "text")
-            inbox.mark_read("ann", 1)
-            inbox.mark_read("bob", 1)
+            inbox.mark_read("ann", ResumePoint(of_ann, 1))
+            inbox.mark_read("bob", ResumePoint(of_bob, 1))
             inbox.flush()
             await eventually(lambda: redis.hget("insignia-hub:3:u:bob", "read") == "1")
         named = await hub.wait_for_event(InboxDamaged)

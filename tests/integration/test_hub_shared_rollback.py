@@ -11,6 +11,7 @@ from tests.support.eventually import eventually
 from tests.support.hub import PATIENCE, Browser, RunningHub, message
 from tests.support.redis_server import RedisServer
 from tests.support.shared_hubs import hubs, number_of
+from worker.hub.inbox import ResumePoint
 
 USER = "insignia-hub:3:u:ann"
 
@@ -127,9 +128,28 @@ async def test_read_position_of_another_epoch_is_void(server: RedisServer, tmp_p
         await bob.next()
         inbox = hub.hub.hub.inbox
         with server.client() as redis:
+            of_ann, of_bob = (str(redis.hget(f"insignia-hub:3:u:{user}", "epoch")) for user in ("ann", "bob"))
             redis.hset(USER, mapping={"epoch": "ab12", "read": 0})
-            inbox.mark_read("ann", 3)
-            inbox.mark_read("bob", 1)
+            inbox.mark_read("ann", ResumePoint(of_ann, 3))
+            inbox.mark_read("bob", ResumePoint(of_bob, 1))
             inbox.flush()
             await eventually(lambda: redis.hget("insignia-hub:3:u:bob", "read") == "1")
             assert redis.hget(USER, "read") == "0"
+
+
+async def test_late_answer_of_a_client_marks_nothing_read_in_the_new_epoch(server: RedisServer, tmp_path: Path) -> None:
+    async with hubs(server, tmp_path, count=1) as [hub]:
+        publisher = await hub.publisher()
+        await hub.browser()
+        [before] = hub.hub.hub.clients_of("ann")
+        await published(publisher, 1, 2, 3)
+        with server.client() as redis:
+            lose_writes(redis)
+        await published(publisher, 4, 5, 6, 7)
+        await hub.wait_until_clients("ann", 0)
+        await hub.browser(lastSeq=None)  # of the new epoch; it does not say what it has read
+        before.last_read_seq = 0
+        hub.hub.hub.on_pong(before, 3)
+        hub.hub.hub.inbox.flush()
+        again = await hub.browser()
+        assert [number_of(await again.next()) for _ in range(4)] == [4, 5, 6, 7]

@@ -145,9 +145,15 @@ async def test_append_without_an_id_is_never_a_repetition(inbox):
     assert [one.seq for one in await put(inbox, nameless, nameless)] == [1, 2]
 
 
+async def mark_read(inbox, seq):
+    """Ann has read up to this number of her inbox."""
+    page = await ask(inbox.read, "ann", 0)
+    inbox.mark_read("ann", ResumePoint(page.epoch, seq))
+
+
 async def test_open_without_a_resume_point_returns_what_no_client_has_read(inbox):
     await put(inbox, news(1), news(2), news(3))
-    inbox.mark_read("ann", 2)
+    await mark_read(inbox, 2)
     page = await ask(inbox.open, "ann", None)
     assert seqs(page) == [3]
     assert not page.recovered
@@ -155,16 +161,16 @@ async def test_open_without_a_resume_point_returns_what_no_client_has_read(inbox
 
 async def test_mark_read_never_moves_backwards(inbox):
     await put(inbox, news(1), news(2), news(3))
-    inbox.mark_read("ann", 3)
-    inbox.mark_read("ann", 1)
+    await mark_read(inbox, 3)
+    await mark_read(inbox, 1)
     inbox.flush()
-    inbox.mark_read("ann", 2)
+    await mark_read(inbox, 2)
     assert seqs(await ask(inbox.open, "ann", None)) == []
 
 
 async def test_open_with_a_valid_resume_point_returns_what_came_after_it(inbox):
     await put(inbox, news(1), news(2), news(3))
-    inbox.mark_read("ann", 3)
+    await mark_read(inbox, 3)
     epoch = (await ask(inbox.open, "ann", None)).epoch
     page = await ask(inbox.open, "ann", ResumePoint(epoch, 1))
     assert seqs(page) == [2, 3]
@@ -175,7 +181,7 @@ async def test_open_with_a_valid_resume_point_returns_what_came_after_it(inbox):
 @pytest.mark.parametrize("seq", [0, 2, 5])
 async def test_open_with_a_resume_point_of_another_epoch_ignores_it(inbox, seq):
     await put(inbox, news(1), news(2))
-    inbox.mark_read("ann", 1)
+    await mark_read(inbox, 1)
     page = await ask(inbox.open, "ann", ResumePoint("other", seq))
     assert seqs(page) == [2]
     assert not page.recovered
@@ -256,7 +262,7 @@ async def test_messages_survive_a_restart(tmp_path):
     first = SqliteInbox(tmp_path / "hub.db", Clock())
     assert await first.start()
     await put(first, news(1), news(2))
-    first.mark_read("ann", 1)
+    await mark_read(first, 1)
     epoch = (await ask(first.open, "ann", None)).epoch
     await first.close()
     second = SqliteInbox(tmp_path / "hub.db", Clock())

@@ -22,6 +22,7 @@ from worker.hub.events import (
 )
 from worker.hub.inbox import AcceptedElsewhere, DamagedInbox, Inbox, InboxPage, ResumePoint
 from worker.hub.messages import MAX_ID, LatestMessages, Message, StoredMessage
+from worker.hub.read_positions import mark_read, note_sent, reported_seq, request_confirmation
 from worker.hub.rooms import Rooms, job_room, user_room
 from worker.hub.stats import ClientStats, HubCounters, HubStats
 from worker.hub.tokens import Identity
@@ -124,18 +125,15 @@ class Hub:
         client.record_pong()
         if client.send_ping is not None:
             client.ping_pending = False
-            self._mark_read(client, seq)
-            self._request_ack(client)
+            mark_read(self.inbox, client, seq)
+            request_confirmation(client)
 
     def on_read(self, client: Client, data: Any) -> bool:
         """The client reports that it has read everything up to here: {seq}. Return whether that is further than before.
 
         MalformedPacket: it was not sent that.
         """
-        seq = data.get("seq") if isinstance(data, dict) else None
-        if not isinstance(seq, int) or isinstance(seq, bool) or not 0 <= seq <= client.last_sent_seq:
-            raise MalformedPacket("malformed: seq is not a number that was sent to this client")
-        return self._mark_read(client, seq)
+        return mark_read(self.inbox, client, reported_seq(client, data))
 
     def on_shown(self, client: Client, data: Any) -> bool:
         """The page reports that it has shown a notification: {notificationId}. Return whether it was sent that one.
@@ -297,7 +295,7 @@ class Hub:
         client.sent += len(page.messages)
         self.counters.messages_out += len(page.messages)
         self.counters.replayed += len(page.messages)
-        self._set_last_sent(page.messages[-1].seq, [client])
+        note_sent(page.messages[-1].seq, [client])
 
     # -- delivery ----------------------------------------------------------------------------------------------------
 
@@ -314,7 +312,7 @@ class Hub:
         if position is not None:
             for client in receivers:
                 client.remember_sent(message.id)
-            self._set_last_sent(position[1], receivers)
+            note_sent(position[1], receivers)
         self.counters.messages_out += len(receivers)
 
     def _not_yet_sent(self, clients: list[Client], user: str, position: tuple[str, int]) -> list[Client]:
@@ -345,26 +343,6 @@ class Hub:
         ]
         deliver_to(watchers, message, None)
         self.counters.messages_out += len(watchers)
-
-    def _set_last_sent(self, seq: int, clients: Iterable[Client]) -> None:
-        for client in clients:
-            client.last_sent_seq = seq
-            self._request_ack(client)
-
-    def _request_ack(self, client: Client) -> None:
-        """Ping the client to learn that it has read what it was sent, one ping at a time."""
-        if client.send_ping is not None and not client.ping_pending and client.last_sent_seq > client.last_read_seq:
-            client.ping_pending = True
-            client.send_ping()
-
-    def _mark_read(self, client: Client, seq: int) -> bool:
-        """Move the client's read mark forward; return False if there is nothing to move."""
-        user = client.identity.user
-        if user is None or not client.last_read_seq < seq <= client.last_sent_seq:
-            return False
-        client.last_read_seq = seq
-        self.inbox.mark_read(user, seq)
-        return True
 
     def _remove_from_user(self, client: Client) -> None:
         user = client.identity.user

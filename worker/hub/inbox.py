@@ -28,7 +28,7 @@ class InboxLimits:
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """The position that a client says it has reached."""
+    """The position that a client has reached."""
 
     epoch: str
     seq: int
@@ -123,8 +123,11 @@ class Inbox(Protocol):
         """Give `done` the InboxPage after this number."""
         ...
 
-    def mark_read(self, user: str, seq: int) -> None:
-        """Note that a client of the user has read everything up to `seq`; written within a second."""
+    def mark_read(self, user: str, position: ResumePoint) -> None:
+        """Note that a client of the user has read everything up to there; written within a second.
+
+        Ignored if it is of another epoch than the inbox: its number is another message's.
+        """
         ...
 
     def forget(self, user: str) -> None:

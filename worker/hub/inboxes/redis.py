@@ -145,10 +145,10 @@ class RedisInbox:
         served = self._served.setdefault(user, _ServedUser())
         self._start(self._next_page(user, served, after, done))
 
-    def mark_read(self, user: str, seq: int) -> None:
+    def mark_read(self, user: str, position: ResumePoint) -> None:
         served = self._served.get(user)
-        if served is not None and served.seq is not None:
-            self._writer.mark_read(user, ResumePoint(served.epoch, seq))
+        if served is not None and served.epoch == position.epoch:
+            self._writer.mark_read(user, position)
 
     def forget(self, user: str) -> None:
         self._served.pop(user, None)

@@ -70,7 +70,7 @@ class _ReadPage:
 
 @dataclass(slots=True)
 class _MarkRead:
-    positions: dict[str, int]
+    positions: dict[tuple[str, str], int]
     done: Answer | None = None
 
     def apply(self, tables: "InboxTables") -> None:
@@ -112,7 +112,8 @@ class SqliteInbox:
         self._path = path
         self._batches = _InboxBatches(path, clock, limits or InboxLimits(), self._answer)
         self._thread: GroupCommit[_Operation] | None = None
-        self._read_positions: dict[str, int] = {}
+        self._read_positions: dict[tuple[str, str], int] = {}
+        """By user and epoch."""
         self._unwritten = 0
         self._failures = 0
         """Appends that the disk did not take, as far as the event loop knows."""
@@ -164,10 +165,10 @@ class SqliteInbox:
     def read(self, user: str, after: int, done: Answer) -> None:
         self._put(_ReadPage(user, after, done))
 
-    def mark_read(self, user: str, seq: int) -> None:
-        """Note that a client of the user has read everything up to `seq`; written with the next `flush`."""
-        if seq > self._read_positions.get(user, 0):
-            self._read_positions[user] = seq
+    def mark_read(self, user: str, position: ResumePoint) -> None:
+        """Note that a client of the user has read everything up to there; written with the next `flush`."""
+        at = (user, position.epoch)
+        self._read_positions[at] = max(position.seq, self._read_positions.get(at, 0))
 
     def forget(self, user: str) -> None:
         """Do nothing: nothing is kept for users without clients."""

@@ -160,11 +160,11 @@ class InboxTables:
         more = bool(messages) and messages[-1].seq < user.seq
         return InboxPage(user.epoch, user.seq, recovered, messages, more)
 
-    def mark_read(self, positions: dict[str, int]) -> None:
-        """Move the read positions of these users forward."""
-        for name, seq in positions.items():
+    def mark_read(self, positions: dict[tuple[str, str], int]) -> None:
+        """Move the read positions of these users, each in this epoch, forward; those of another epoch are void."""
+        for (name, epoch), seq in positions.items():
             user = self._user(name)
-            if user.read < seq <= user.seq:
+            if epoch == user.epoch and user.read < seq <= user.seq:
                 user.read = seq
                 self._change(user)
 
