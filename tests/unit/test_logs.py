@@ -168,6 +168,8 @@ SAMPLES: list[object] = [
     hub_events.SharedInboxLost("redis:6379", OSError()),
     hub_events.SharedInboxRestored("redis:6379", 1.5, 4),
     hub_events.InboxDamaged("redis:6379", "u1", "WRONGTYPE", "insignia-hub:0:u:u1"),
+    hub_events.RevocationsUnreadable("redis:6379", "insignia-hub:0:revoked", "WRONGTYPE"),
+    hub_events.RevocationsRead("redis:6379"),
     hub_events.InboxNotDurable("redis:6379", "appendonly is off"),
 ]
 

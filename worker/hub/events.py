@@ -120,6 +120,22 @@ class InboxDamaged:
 
 
 @dataclass(frozen=True, slots=True)
+class RevocationsUnreadable:
+    """It cannot be read from the hubs' Redis which tokens are revoked: none with an id is accepted until it can."""
+
+    where: str
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationsRead:
+    """It is known again which tokens are revoked."""
+
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
 class InboxNotDurable:
     """The hubs' Redis is configured in a way that may lose what was accepted."""
 

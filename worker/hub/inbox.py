@@ -80,6 +80,10 @@ class InboxListener(Protocol):
         """Some hub revoked a token."""
         ...
 
+    def on_revocations_unknown(self) -> None:
+        """It cannot be read which tokens are revoked; `Inbox.revocations_known` tells when it can again."""
+        ...
+
 
 class Inbox(Protocol):
     """All users' inboxes."""
@@ -90,6 +94,11 @@ class Inbox(Protocol):
     @property
     def where(self) -> str:
         """The inbox's file or URL, without secrets."""
+        ...
+
+    @property
+    def revocations_known(self) -> bool:
+        """Whether the tokens of `revoked_tokens` and `on_revoked` are all that are revoked."""
         ...
 
     async def start(self) -> bool:
@@ -135,7 +144,7 @@ class Inbox(Protocol):
         ...
 
     async def revoke(self, token_id: str) -> None:
-        """Store that this token id is revoked."""
+        """Store that this token id is revoked. StoreAway, StoreUnwritable: a shared inbox has not stored it yet."""
         ...
 
     async def revoked_tokens(self) -> list[str]:

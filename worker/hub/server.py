@@ -12,13 +12,13 @@ from config.webhook_secret import webhook_secret
 from worker.core.clock import Clock
 from worker.core.events import Emit, LoopFailed, StoreCreated
 from worker.core.loop_failures import LoopFailures
-from worker.hub.close_codes import GOING_AWAY, UNAUTHORIZED
+from worker.hub.close_codes import GOING_AWAY, INTERNAL_ERROR, UNAUTHORIZED
 from worker.hub.commands import CancelJob, ClientCommands
 from worker.hub.config import HubConfig
 from worker.hub.connection_limits import ConnectionLimiter
 from worker.hub.engineio.server import ENDPOINT, EngineIoOptions, EngineIoServer
 from worker.hub.events import ClientRejected, HubStarted, HubStopped, KeyCreated
-from worker.hub.hub import Hub
+from worker.hub.hub import INBOX_FAILED, Hub
 from worker.hub.inbox import Inbox, InboxListener
 from worker.hub.inboxes.sqlite import SqliteInbox
 from worker.hub.inboxes.sqlite_tables import MEMORY
@@ -66,6 +66,7 @@ class HubServer:
             emit(KeyCreated(str(created_key)))
         self.hub = Hub(clock, self._on_event)
         self._inbox = self.hub.inbox = _new_inbox(config, clock, emit, self)
+        self.tokens.revocations_known = lambda: self._inbox.revocations_known
         self._registry = self._new_registry()
         websockets = WebSocketServer(self._registry, config.send_limits)
         commands = ClientCommands(self.hub, _room_commands(config, self.hub), cancel_job)
@@ -182,6 +183,14 @@ class HubServer:
         if self._admin is not None:
             self._admin.on_revoked(token_id)
         return len(clients)
+
+    def on_revocations_unknown(self) -> None:
+        """Close the clients whose tokens may have been revoked: they reconnect, and are admitted once that is known."""
+        for client in tuple(self.hub.clients.values()):
+            if client.identity.user is not None and client.identity.token_id is not None:
+                client.close(INTERNAL_ERROR, INBOX_FAILED)
+        if self._admin is not None:
+            self._admin.on_revocations_unknown()
 
     # -- for operators -----------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ Knows no connection. Why a token was rejected is for the log; the client only ge
 
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -36,6 +36,10 @@ _REQUIRED: Final = ["exp", "sub", "aud", "iss"]
 
 class TokenRejected(Exception):
     """The token is not valid. The text says why, for the log."""
+
+
+class RevocationsUnknown(TokenRejected):
+    """The token may have been revoked: that cannot be read for now. Nothing is wrong with the token itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,8 @@ class TokenService:
     clock_skew: float | None = None
     """Seconds by which the clocks of issuers may differ from this one, for `exp` too; None: as `LEEWAY` says."""
     allow_anonymous: bool = False
+    revocations_known: Callable[[], bool] = lambda: True
+    """Returns whether all revocations are known; as long as not, no token is accepted that can be revoked."""
     """Whether clients without a token are admitted."""
     _worker_key: bytes = field(default_factory=lambda: secrets.token_bytes(MIN_KEY_BYTES))
     _revoked: set[str] = field(default_factory=set)
@@ -125,7 +131,7 @@ class TokenService:
         return self._sign("worker", [PUBLISH], 3650.0, self._worker_key, {}, WORKER_KID)
 
     def identify(self, token: object) -> Identity:
-        """Return the token's user and scopes. TokenRejected: it is not valid."""
+        """Return the token's user and scopes. TokenRejected: it is not valid; RevocationsUnknown: not for now."""
         if not isinstance(token, str) or not token:
             raise TokenRejected("no token")
         if len(token) > _MAX_TOKEN:
@@ -199,6 +205,8 @@ class TokenService:
             raise TokenRejected("the token has expired")
         if isinstance(token_id, str) and token_id in self._revoked:
             raise TokenRejected("the token is revoked")
+        if isinstance(token_id, str) and not in_process and not self.revocations_known():
+            raise RevocationsUnknown("it is not known which tokens are revoked: the hubs' Redis cannot be read")
         issued_to = claims.get(_KEY_CLAIM)
         if not self.accepts_key(issued_to if isinstance(issued_to, str) else None):
             raise TokenRejected("the API key that it was issued to has been removed or changed")

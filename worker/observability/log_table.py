@@ -359,6 +359,20 @@ _HUB: Final[Mapping[type, LogLine | Choice]] = {
         "are rejected until the key {event.key} is deleted; then send them again. Those that were accepted before are "
         "lost with it, and are taken for repetitions under the same id",
     ),
+    hub.RevocationsUnreadable: LogLine(
+        "ERROR",
+        "❌",
+        "revocations_unreadable",
+        "which tokens are revoked cannot be read from the key {event.key} in the hubs' Redis {event.where} "
+        "({event.reason}): tokens that can be revoked are rejected until it can; restore the key from a backup or "
+        "delete it: the hubs that run write what they know to be revoked again",
+    ),
+    hub.RevocationsRead: LogLine(
+        "INFO",
+        "✅",
+        "revocations_read",
+        "which tokens are revoked can be read from the hubs' Redis {event.where} again: tokens are accepted",
+    ),
     hub.InboxNotDurable: LogLine(
         "WARNING",
         "⚠️",

@@ -9,7 +9,7 @@ from aiohttp import web
 from config.cross_checks import is_loopback
 from worker.api.auth.api_keys import SCOPES, ApiKey, find_key
 from worker.api.auth.sessions import BrowserSession, BrowserSessions
-from worker.hub.tokens import TokenRejected, TokenService
+from worker.hub.tokens import RevocationsUnknown, TokenRejected, TokenService
 from worker.net.client_address import (
     Network,
     address_group,
@@ -197,6 +197,8 @@ class Authenticator:
             return None
         try:
             identity = self.authority.identify(sent)
+        except RevocationsUnknown as exc:
+            raise web.HTTPServiceUnavailable(text=f"{exc}; try again later") from None
         except TokenRejected:
             return None
         if identity.user is None:

@@ -102,9 +102,11 @@ class SessionRoutes:
         if session is None:
             request[UNCHANGED] = True
         else:
-            await self._sessions.end(session)
-            if self._hub is not None:
-                await self._hub.revoke(_token_id(session))
+            try:
+                await self._sessions.end(session)
+            finally:  # its tokens end even if the session could not be written
+                if self._hub is not None:
+                    await self._hub.revoke(_token_id(session))
         response.del_cookie(self._authenticator.session_cookie(request), **self._attributes(request))
         return response
 

@@ -29,6 +29,7 @@ from worker.hub.events import InboxNotDurable, SharedInboxLost, SharedInboxResto
 from worker.hub.inbox import Answer, DamagedInbox, InboxLimits, InboxListener, InboxPage, ResumePoint
 from worker.hub.inboxes.redis_damage import RedisDamage
 from worker.hub.inboxes.redis_reader import UNREADABLE, RedisReader, message_of
+from worker.hub.inboxes.redis_revocations import RedisRevocations
 from worker.hub.inboxes.redis_scripts import InboxPublication, decode_publication
 from worker.hub.inboxes.redis_writer import REDIS_ERRORS, RedisWriter
 from worker.hub.messages import Message, StoredMessage
@@ -88,6 +89,7 @@ class RedisInbox:
         self._damage = RedisDamage(self._where, self._prefix, clock, emit)
         self._reader = RedisReader(self._redis, self._prefix, self._damage)
         self._writer = RedisWriter(self._redis, self._prefix, limits or InboxLimits(), self._damage)
+        self._revocations = RedisRevocations(self._redis, self._prefix, self._damage, listener)
         self._served: dict[str, _ServedUser] = {}
         self._down_since: float | None = None
         self._subscribed = asyncio.Event()
@@ -110,6 +112,7 @@ class RedisInbox:
         self._loops = [
             asyncio.create_task(self._keep_listening(), name="hub-shared-listen"),
             asyncio.create_task(self._writer.run(), name="hub-shared-write"),
+            asyncio.create_task(self._revocations.run(), name="hub-shared-revocations"),
         ]
         if self._down_since is None:
             with contextlib.suppress(TimeoutError):
@@ -153,21 +156,16 @@ class RedisInbox:
     def forget(self, user: str) -> None:
         self._served.pop(user, None)
 
+    @property
+    def revocations_known(self) -> bool:
+        return self._revocations.known
+
     async def revoke(self, token_id: str) -> None:
-        """Store that this token id is revoked, and publish it to all hubs."""
-        encoded = token_id.encode()
-        await self._redis.sadd(f"{self._prefix}revoked", token_id)
-        await self._redis.publish(f"{self._prefix}news", b"%d -1 - 0\n%b" % (len(encoded), encoded))
+        await self._revocations.revoke(token_id)
 
     async def revoked_tokens(self) -> list[str]:
-        """Return the ids of the revoked tokens; none while Redis cannot be reached: `on_revoked` reports them later."""
-        try:
-            found: set[Any] = await self._redis.smembers(f"{self._prefix}revoked")
-        except REDIS_ERRORS as exc:
-            if isinstance(exc, ResponseError):
-                self._damage.report_unreadable(exc)
-            return []
-        return [token.decode() for token in found]
+        """Return the ids of the revoked tokens; those that Redis did not tell yet, `on_revoked` reports later."""
+        return sorted(self._revocations.tokens)
 
     def flush(self) -> None:
         self._writer.flush()
@@ -271,8 +269,7 @@ class RedisInbox:
 
     async def _on_subscribed(self) -> None:
         """From here on no publication is missed: fetch what was missed before."""
-        for token in await self.revoked_tokens():
-            self._listener.on_revoked(token)
+        await self._revocations.load()
         all_served = list(self._served.items())
         for start in range(0, len(all_served), _PARALLEL_REPAIRS):
             await asyncio.gather(
@@ -294,7 +291,7 @@ class RedisInbox:
 
     async def _receive(self, publication: InboxPublication, message: Message | None) -> None:
         if message is None:
-            self._listener.on_revoked(publication.user)
+            self._revocations.heard(publication.user)
             return
         served = self._served.get(publication.user)
         if publication.seq == 0:

@@ -4,7 +4,7 @@ from typing import Final
 
 from worker.core.clock import Clock
 from worker.core.events import Emit, LoopFailed
-from worker.hub.events import InboxDamaged
+from worker.hub.events import InboxDamaged, RevocationsRead, RevocationsUnreadable
 from worker.hub.inbox import DamagedInbox
 from worker.hub.inboxes.redis_scripts import is_about_content
 from worker.net.rate_limit import TokenBucket
@@ -25,11 +25,24 @@ class RedisDamage:
         self._unreadable = TokenBucket.full(1 / 60, 3, clock.monotonic())
         self._users = TokenBucket.full(1 / 60, 10, clock.monotonic())
         self._named: set[str] = set()
+        self._revocations_are_unreadable = False
 
     def report_unreadable(self, error: BaseException) -> None:
         """Report something that is not one user's inbox, or one message in it."""
         if self._unreadable.take(self._clock.monotonic()):
             self._emit(LoopFailed("hub: what Redis holds", error, 0.0))
+
+    def report_revocations(self, key: str, error: BaseException) -> None:
+        """Report that it cannot be read which tokens are revoked, once until it can."""
+        if not self._revocations_are_unreadable:
+            self._revocations_are_unreadable = True
+            self._emit(RevocationsUnreadable(self._where, key, str(error)))
+
+    def on_revocations_read(self) -> None:
+        """Note that it is known which tokens are revoked."""
+        if self._revocations_are_unreadable:
+            self._revocations_are_unreadable = False
+            self._emit(RevocationsRead(self._where))
 
     def report_user(self, user: str, fault: str) -> DamagedInbox:
         """Report a user's inbox, once until it works again; return what those that use it get."""

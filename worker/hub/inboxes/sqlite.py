@@ -106,6 +106,7 @@ class SqliteInbox:
     """All users' inboxes. All methods must be called in the event loop's thread."""
 
     shared = False
+    revocations_known = True
 
     def __init__(self, path: Path | None, clock: Clock, limits: InboxLimits | None = None) -> None:
         """`path` None: in memory only."""

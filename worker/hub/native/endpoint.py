@@ -11,18 +11,26 @@ from typing import Any, Final
 from aiohttp import web
 
 from worker.hub.client import Client, Encoder
-from worker.hub.close_codes import ABNORMAL, FORBIDDEN, NORMAL, TOO_MANY_CONNECTIONS, TOO_MANY_MESSAGES, UNAUTHORIZED
+from worker.hub.close_codes import (
+    ABNORMAL,
+    FORBIDDEN,
+    INTERNAL_ERROR,
+    NORMAL,
+    TOO_MANY_CONNECTIONS,
+    TOO_MANY_MESSAGES,
+    UNAUTHORIZED,
+)
 from worker.hub.commands import ClientCommands
 from worker.hub.connection_limits import Rejection
 from worker.hub.errors import MalformedPacket
 from worker.hub.handshake import auth_of_request, position_of, resume_point_of
-from worker.hub.hub import Hub
+from worker.hub.hub import INBOX_FAILED, Hub
 from worker.hub.inbox import InboxPage
 from worker.hub.native.commands import REPORTS, NativeCommands
 from worker.hub.native.messages import ENDPOINT, NativeConnection, NativeEncoder, decode_native
 from worker.hub.native.progress_merger import ProgressMerger
 from worker.hub.native.signing import SigningEncoder
-from worker.hub.tokens import Identity, TokenRejected, TokenService
+from worker.hub.tokens import Identity, RevocationsUnknown, TokenRejected, TokenService
 from worker.hub.transports.connections import Connection, ConnectionRegistry
 from worker.hub.transports.upgrade import invalid_upgrade, is_websocket_request
 from worker.hub.transports.websocket import WebSocketServer
@@ -171,6 +179,10 @@ class NativeEndpoint:
     def _authenticate(self, connection: NativeConnection, auth: dict[str, Any]) -> None:
         try:
             identity = self._tokens.admit(auth.get("token"))
+        except RevocationsUnknown as exc:
+            self._hub.emit_rejected(ENDPOINT, connection.address, str(exc))
+            connection.close(INTERNAL_ERROR, INBOX_FAILED)
+            return
         except TokenRejected as exc:
             connection.send_message("error", {"code": "unauthorized", "message": "unauthorized"})
             self._reject(connection, UNAUTHORIZED, str(exc))

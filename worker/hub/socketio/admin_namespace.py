@@ -14,11 +14,11 @@ import orjson
 
 from worker.core.clock import rfc3339
 from worker.hub.client import Client
-from worker.hub.close_codes import GOING_AWAY, TOO_MANY_CONNECTIONS, TOO_MANY_MESSAGES, UNAUTHORIZED
+from worker.hub.close_codes import GOING_AWAY, INTERNAL_ERROR, TOO_MANY_CONNECTIONS, TOO_MANY_MESSAGES, UNAUTHORIZED
 from worker.hub.engineio.server import ENDPOINT
 from worker.hub.errors import MalformedPacket
 from worker.hub.events import ClientConnected, ClientDisconnected, MessageRejected
-from worker.hub.hub import Hub
+from worker.hub.hub import INBOX_FAILED, Hub
 from worker.hub.socketio.admin_auth import AdminSession, AdminSessions
 from worker.hub.socketio.packets import Kind, Packet, encode
 from worker.hub.socketio.server import NamespaceSocket
@@ -121,6 +121,12 @@ class AdminNamespace:
         for socket in tuple(self._sockets):
             if socket.owner.token_id == token_id:
                 socket.session.close(UNAUTHORIZED, "the token is revoked")
+
+    def on_revocations_unknown(self) -> None:
+        """Close the pages that logged in with a token, which may have been revoked."""
+        for socket in tuple(self._sockets):
+            if socket.owner.token_id is not None:
+                socket.session.close(INTERNAL_ERROR, INBOX_FAILED)
 
     def _execute(self, session: AdminSession, data: list[Any]) -> None:
         name, *arguments = data

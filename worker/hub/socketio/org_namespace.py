@@ -17,7 +17,7 @@ from worker.hub.inbox import InboxPage
 from worker.hub.messages import Message, event_body, read_message
 from worker.hub.socketio.packets import Kind, Packet, encode
 from worker.hub.socketio.server import NamespaceSocket
-from worker.hub.tokens import Identity, TokenRejected, TokenService
+from worker.hub.tokens import Identity, RevocationsUnknown, TokenRejected, TokenService
 
 WELCOME: Final = "org-socket:welcome"
 """To clients that sent lastSeq: {epoch, seq, after, recovered}; comes before the first notification. `after` is where
@@ -85,6 +85,11 @@ class OrgNamespace:
         auth = auth if isinstance(auth, dict) else {}
         try:
             identity = self._tokens.admit(auth.get("token"))
+        except RevocationsUnknown as exc:
+            self._hub.emit_rejected(ENDPOINT, socket.session.address, str(exc))
+            # Not a CONNECT_ERROR: the token may be valid, so the client must try again by itself.
+            socket.session.close(INTERNAL_ERROR, INBOX_FAILED)
+            return
         except TokenRejected as exc:
             self._hub.emit_rejected(ENDPOINT, socket.session.address, str(exc))
             socket.reject("unauthorized", {"code": UNAUTHORIZED})

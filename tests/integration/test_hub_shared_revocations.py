@@ -1,0 +1,125 @@
+"""Revoked tokens of hubs that share a Redis: while a hub cannot tell which they are, it accepts none."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.hub import PATIENCE, Closed, RunningHub, message
+from tests.support.redis_server import RedisServer
+from tests.support.shared_hubs import hubs, number_of
+from worker.core.events import LoopFailed
+from worker.errors import StoreAway, StoreUnwritable
+from worker.hub.events import RevocationsRead, RevocationsUnreadable, SharedInboxRestored
+from worker.hub.tokens import RevocationsUnknown
+
+KEY = "insignia-hub:3:revoked"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    yield server
+    server.kill()
+
+
+async def is_closed_as_unavailable(hub: RunningHub) -> None:
+    """Both endpoints ask their clients to come again, since their tokens may be valid."""
+    page = await hub.raw()
+    with pytest.raises(Closed, match="1011"):
+        await page.connect_with({"token": hub.token()})
+    native = await hub.raw("/ws")
+    await native.send_native("auth", {"token": hub.token()})
+    assert await native.wait_for_close_code() == 1011
+    with pytest.raises(RevocationsUnknown):
+        hub.hub.tokens.identify(hub.token())
+
+
+async def test_hub_that_starts_with_unreadable_revocations_accepts_no_token_until_it_knows(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    with server.client() as redis:
+        redis.set(KEY, "text")
+        async with hubs(server, tmp_path, count=1) as [hub]:
+            await is_closed_as_unavailable(hub)
+            publisher = await hub.publisher()  # the worker in this process: its token cannot be revoked
+            assert await publisher.publish(message(1)) == {"ok": True}
+            redis.delete(KEY)
+            redis.sadd(KEY, "lost")
+            await hub.wait_for_event(RevocationsRead)
+            browser = await hub.browser()
+            assert number_of(await browser.next()) == 1
+            raw = await hub.raw()
+            assert "unauthorized" in await raw.connect_with({"token": hub.token(token_id="lost")})
+            [told] = [event for event in hub.events if isinstance(event, RevocationsUnreadable)]
+            assert told.key == KEY
+
+
+async def test_revocations_that_become_unreadable_close_who_may_be_revoked(server: RedisServer, tmp_path: Path) -> None:
+    """After a lost connection: what was revoked since then cannot be told. What hubs know is stored again."""
+    async with hubs(server, tmp_path) as (one, two):
+        await one.hub.revoke("lost")
+        browser = await two.browser()
+        with server.client() as redis:
+            redis.set(KEY, "text")
+            redis.client_kill_filter(_type="pubsub")
+            await asyncio.wait_for(browser.gone.wait(), PATIENCE)
+            await is_closed_as_unavailable(two)
+            redis.delete(KEY)
+            await two.wait_for_event(RevocationsRead)
+            await two.browser()
+            await eventually(lambda: redis.smembers(KEY) == {"lost"})
+
+
+async def test_token_that_cannot_be_stored_as_revoked_is_rejected_by_all_hubs_that_listen(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    async with hubs(server, tmp_path) as (one, two):
+        browser = await two.browser(token=one.token(token_id="lost"))
+        with server.client() as redis:
+            redis.set(KEY, "text")
+            with pytest.raises(StoreUnwritable, match="is revoked, but the hubs' Redis has not stored it yet"):
+                await one.hub.revoke("lost")
+            await asyncio.wait_for(browser.gone.wait(), PATIENCE)
+            redis.delete(KEY)
+            await eventually(lambda: redis.smembers(KEY) == {"lost"})
+
+
+async def test_token_that_is_revoked_while_redis_is_away_is_stored_when_it_is_back(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    async with hubs(server, tmp_path) as (one, two):
+        server.kill()
+        with pytest.raises(StoreAway):
+            await one.hub.revoke("lost")
+        server.start()
+        for hub in (one, two):
+            await hub.wait_for_event(SharedInboxRestored)
+        token = one.token(token_id="lost")
+        with server.client() as redis:
+            await eventually(lambda: redis.smembers(KEY) == {"lost"})
+    async with hubs(server, tmp_path, count=1) as [later]:
+        raw = await later.raw()
+        assert "unauthorized" in await raw.connect_with({"token": token})
+
+
+async def test_hub_that_never_reached_redis_accepts_no_token(server: RedisServer, tmp_path: Path) -> None:
+    server.kill()
+    async with hubs(server, tmp_path, count=1) as [hub]:
+        await is_closed_as_unavailable(hub)
+        server.start()
+        await hub.wait_for_event(SharedInboxRestored)
+        await hub.browser()
+
+
+async def test_revoked_id_in_another_encoding_hides_no_other(server: RedisServer, tmp_path: Path) -> None:
+    with server.client() as redis:
+        redis.sadd(KEY, b"\xff", "lost")
+    async with hubs(server, tmp_path, count=1) as [hub]:
+        raw = await hub.raw()
+        assert "unauthorized" in await raw.connect_with({"token": hub.token(token_id="lost")})
+        await hub.browser()
+        assert [event for event in hub.events if isinstance(event, LoopFailed)]
