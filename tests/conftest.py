@@ -15,11 +15,17 @@ import hypothesis
 import pytest
 
 from tests.support.chosen_store import services_use, split_by_store
+from tests.support.ports import free_port
 from tests.support.postgres import PostgresPlace, place_for
 from tests.support.postgres_server import PostgresServer, postgres_server
+from worker.stores.postgres import find as find_in_postgres
+from worker.stores.sqlite.search import find as find_in_sqlite
 
-# An example that waits for the processor on a busy machine is not a fault of the code.
-hypothesis.settings.register_profile("project", deadline=None, print_blob=True)
+# An example that waits for the processor on a busy machine is not a fault of the code, neither where it is drawn nor
+# where it is tried.
+hypothesis.settings.register_profile(
+    "project", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("project")
 
 LONGEST_FIRST = ("acceptance", "interop", "simulation", "fuzz", "browser", "contract", "integration", "unit", "lint")
@@ -34,7 +40,7 @@ GRACE = 60.0
 LASTING_THREADS = ("asyncio_", "log")
 """Names of threads that live as long as their event loop, or as long as the process that writes a log."""
 
-THREAD_LIMIT = 20.0
+THREAD_LIMIT = 60.0
 """Seconds for the threads of a test to end after it; generous, for a machine that does much else."""
 
 STDERR = pytest.StashKey[TextIO]()
@@ -91,6 +97,19 @@ def processes_of_repetitions_are_not_measured(request: pytest.FixtureRequest, mo
     """Measure no coverage in what the long tests start: they repeat what other tests run, or are killed first."""
     if _repeats(request.node) and "COVERAGE_PROCESS_CONFIG" in os.environ:
         monkeypatch.delenv("COVERAGE_PROCESS_CONFIG")
+
+
+@pytest.fixture(autouse=True)
+def searches_have_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a search on a busy machine return whole pages; tests of short ones say how long a search may take."""
+    for module in (find_in_sqlite, find_in_postgres):
+        monkeypatch.setattr(module, "SEARCH_SECONDS", 60.0)
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """Return a port that no connection and no other server gets while the test expects nothing there."""
+    return free_port()
 
 
 @pytest.fixture(autouse=True)

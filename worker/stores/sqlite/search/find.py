@@ -35,9 +35,12 @@ _MOST_UNINDEXED = 10_000
 """Up to this number, jobs that ended since the index was updated are searched in addition to it."""
 
 
-def find(connection: Connection, search: SearchFile, query: JobQuery, seconds: float = SEARCH_SECONDS) -> JobPage:
-    """Return a page, newest first. It may be short and still have a cursor, which continues the search."""
-    deadline = monotonic() + seconds
+def find(connection: Connection, search: SearchFile, query: JobQuery, seconds: float | None = None) -> JobPage:
+    """Return a page, newest first. It may be short and still have a cursor, which continues the search.
+
+    `seconds`: how long it may take; None: SEARCH_SECONDS.
+    """
+    deadline = monotonic() + (SEARCH_SECONDS if seconds is None else seconds)
     return search.with_snapshot(connection, lambda snapshot: _find(connection, snapshot, query, deadline))
 
 
