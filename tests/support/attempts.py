@@ -87,7 +87,7 @@ async def a_bench(*, size: int = 1, **options: Any) -> AsyncIterator[Bench]:
         redact=Redactor.of(["hush-hush"]),
         emit=events.append,
         **{
-            "timeout": 30.0,
+            "timeout": 300.0,
             "grace": 1.0,
             "on_progress": lambda job, percent, note: progress.append((job.id, percent, note)),
             **options,

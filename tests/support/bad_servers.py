@@ -79,7 +79,7 @@ class BadServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def until_connections(self, count: int, seconds: float = 30.0) -> None:
+    async def until_connections(self, count: int, seconds: float = 120.0) -> None:
         async with asyncio.timeout(seconds):
             while self.connections < count:
                 self.connected.clear()

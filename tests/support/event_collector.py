@@ -30,7 +30,7 @@ class EventCollector:
         """Return the class name of every event so far."""
         return [type(event).__name__ for event in self.events]
 
-    async def until(self, kind: type[Event], count: int = 1, *, timeout: float = 30.0) -> list[Event]:
+    async def until(self, kind: type[Event], count: int = 1, *, timeout: float = 120.0) -> list[Event]:
         """Wait for `count` events of this kind and return the first ones. Raises TimeoutError."""
         await self.when(lambda: len(self.of(kind)) >= count, timeout=timeout)
         return self.of(kind)[:count]
@@ -40,7 +40,7 @@ class EventCollector:
         kind: type[Event],
         *,
         count: int = 1,
-        seconds: float = 30.0,
+        seconds: float = 120.0,
         where: Callable[[Event], bool] = lambda _: True,
     ) -> Event:
         """Wait for the `count`-th event of this kind for which `where` holds, and return it. Raises TimeoutError."""
@@ -51,7 +51,7 @@ class EventCollector:
         await self.when(lambda: len(found()) >= count, timeout=seconds)
         return found()[count - 1]
 
-    async def when(self, holds: Callable[[], bool], *, timeout: float = 30.0) -> None:
+    async def when(self, holds: Callable[[], bool], *, timeout: float = 120.0) -> None:
         """Wait until `holds()`, which is checked after every event. Raises TimeoutError."""
         async with asyncio.timeout(timeout):
             while not holds():

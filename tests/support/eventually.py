@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def eventually(holds: Callable[[], object], *, timeout: float = 30.0) -> None:
+async def eventually(holds: Callable[[], object], *, timeout: float = 120.0) -> None:
     """Wait until `holds()` is true. Raises TimeoutError after `timeout` seconds."""
     async with asyncio.timeout(timeout):
         while not holds():

@@ -19,7 +19,7 @@ from worker.handler import Context, handler
 
 class Order(BaseModel):
     text: str = "done"
-    seconds: float = 30.0
+    seconds: float = 300.0
     mark: str = ""
     """A file that the handler creates when it begins."""
 

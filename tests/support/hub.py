@@ -27,7 +27,7 @@ from worker.net.client_address import networks_of
 
 PATH = "/api/v1/org-socket"
 EVENT = "socket-notification"
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds after which a wait fails the test."""
 
 UNHURRIED = Timing(ping_timeout=120.0, authentication=120.0)
@@ -151,7 +151,7 @@ class Browser:
 
     async def connect(self, url: str, auth: dict[str, Any] | None) -> None:
         # By default a busy machine has one second for the namespace.
-        await self.client.connect(url, socketio_path=PATH, transports=["websocket"], auth=auth, wait_timeout=10)
+        await self.client.connect(url, socketio_path=PATH, transports=["websocket"], auth=auth, wait_timeout=60)
 
     def _keep(self, name: str, *arguments: Any) -> None:
         self.received.put_nowait((name, *arguments))

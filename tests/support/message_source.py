@@ -75,7 +75,7 @@ class ListSource:
     def _settled(self, message_id: int) -> bool:
         return message_id <= self.watermark or message_id in self.rejections
 
-    async def until(self, up_to: int, seconds: float = 30.0) -> None:
+    async def until(self, up_to: int, seconds: float = 120.0) -> None:
         """Wait until everything up to this id is settled."""
         async with asyncio.timeout(seconds):
             while not self._is_settled_up_to(up_to):

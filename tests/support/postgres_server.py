@@ -21,6 +21,8 @@ from tests.support.needs import skip_without
 from tests.support.ports import free_port
 from tests.support.processes import children_of, is_running
 
+_SECONDS = "240"
+"""How long the server may take to start or to stop; a guard against a hang, as a busy machine takes its time."""
 _USER = "postgres"
 """Who runs the server where the tests run as root, which PostgreSQL does not allow."""
 
@@ -94,11 +96,12 @@ class PostgresServer:
 
     def start(self) -> None:
         options = f"-p {self.port} -h 127.0.0.1 -k {self.folder} {self.options}"
-        self._run("pg_ctl", "-w", "-D", self._data, "-l", str(self.folder / "log"), "-o", options, "start")
+        log = str(self.folder / "log")
+        self._run("pg_ctl", "-w", "-t", _SECONDS, "-D", self._data, "-l", log, "-o", options, "start")
 
     def stop(self, mode: str = "immediate") -> None:
         """Stop it; `immediate` as a crash would, `fast` in order."""
-        self._run("pg_ctl", "-w", "-D", self._data, "-m", mode, "stop")
+        self._run("pg_ctl", "-w", "-t", _SECONDS, "-D", self._data, "-m", mode, "stop")
 
     @property
     def _data(self) -> str:

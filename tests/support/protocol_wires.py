@@ -10,7 +10,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from tests.support.echo_hub import ENGINE_PATH, PATH
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 QUERY = "EIO=4&transport=websocket"
 
 

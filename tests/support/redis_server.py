@@ -52,7 +52,7 @@ class RedisServer:
             command += [f"--{name}", value]
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120  # a guard against a hang
         with self.client() as client:
             while True:
                 try:

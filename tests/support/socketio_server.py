@@ -11,6 +11,7 @@ from aiohttp import web
 
 from tests.support.history.events import Received
 from tests.support.history.runs import note_server
+from tests.support.ports import free_port
 
 PATH = "/api/v1/org-socket"
 
@@ -24,7 +25,8 @@ class SocketIoServer:
     ping_interval: int = 25
     ping_timeout: int = 20
     max_payload: int = 1_000_000
-    port: int = 0
+    port: int = field(default_factory=free_port)
+    """The same after each start: not one that a connection may get while the server is away."""
     received: list[tuple[Any, Any]] = field(default_factory=list)
     connections: list[str] = field(default_factory=list)
     """On which connection each of those came."""
