@@ -22,6 +22,7 @@ from tests.support.bad_servers import (
     mute_server,
     note_in,
 )
+from tests.support.event_collector import EventCollector
 from tests.support.eventually import eventually
 from tests.support.message_source import ListSource, message
 from tests.support.notifiers import fast_settings, running_notifier
@@ -97,7 +98,7 @@ async def test_attempt_fails_on_an_invalid_open_packet(opening: str) -> None:
             await acking(stage)
 
     source = ListSource([message(1)])
-    async with bad_server(script) as server, running_notifier(fast_settings(server.url, timeout=5000), source) as link:
+    async with bad_server(script) as server, running_notifier(fast_settings(server.url), source) as link:
         await source.until(1)
         assert len(link.events.of(ConnectError)) == 1
 
@@ -111,7 +112,7 @@ async def test_attempt_fails_on_a_binary_open_packet() -> None:
             await acking(stage)
 
     source = ListSource([message(1)])
-    async with bad_server(script) as server, running_notifier(fast_settings(server.url, timeout=300), source):
+    async with bad_server(script) as server, running_notifier(fast_settings(server.url, timeout=2000), source):
         await source.until(1)
 
 
@@ -120,7 +121,7 @@ async def test_attempt_waits_for_slow_authentication_every_time() -> None:
         await asyncio.sleep(1.2)  # longer than the one second the library waits on a reconnect
         await acking(stage)
 
-    async with bad_server(script) as server, running_notifier(fast_settings(server.url, timeout=5000)) as link:
+    async with bad_server(script) as server, running_notifier(fast_settings(server.url)) as link:
         await link.events.one(Connect)
         link.notifier.reconnect()
         await link.events.one(Connect, count=2)
@@ -187,6 +188,13 @@ async def test_attempt_fails_and_names_a_missing_token_file() -> None:
     assert "/nowhere/token" in failed.cause
 
 
+def _seconds_between(events: EventCollector, first: type, second: type) -> float:
+    """Return the time between the first event of one kind and the next one of the other, as both were reported."""
+    begun = next(place for place, event in enumerate(events.events) if isinstance(event, first))
+    ended = next(place for place, event in enumerate(events.events) if place > begun and isinstance(event, second))
+    return events.times[ended] - events.times[begun]
+
+
 # -- rejections--------------------------------------------------------------------------------------------------------
 
 
@@ -201,11 +209,10 @@ async def test_rejected_token_is_retried_slowly_with_an_alarm() -> None:
 
     async with bad_server(script) as server, running_notifier(fast_settings(server.url, slow_retry_delay=300)) as link:
         alarm = await link.events.one(ServerError)
-        began = asyncio.get_running_loop().time()
         await link.events.one(Connect)
         assert alarm.alarm
         assert "CONNECT_ERROR: not authorized" in alarm.detail
-        assert asyncio.get_running_loop().time() - began > 0.25
+        assert _seconds_between(link.events, ServerError, Connect) > 0.25
 
 
 async def test_reconnect_ends_the_slow_retry_delay() -> None:
@@ -248,9 +255,8 @@ async def test_session_closed_with_a_rejection_code_is_retried_slowly_with_an_al
 
     async with bad_server(script) as server, running_notifier(fast_settings(server.url, slow_retry_delay=200)) as link:
         assert (await link.events.one(Disconnect)).code == code
-        began = asyncio.get_running_loop().time()
         await link.events.one(Connect, count=2)
-        assert asyncio.get_running_loop().time() - began > 0.15
+        assert _seconds_between(link.events, Disconnect, Connect) > 0.15
         assert [event.alarm for event in link.events.of(ServerError)] == [True]
         assert link.notifier.status().last_close_code == code
 
@@ -370,7 +376,8 @@ async def test_unacknowledged_messages_end_the_session_and_are_sent_again_in_ord
                 await stage.send(f"43{ack}[]")
 
     source = ListSource([message(number) for number in range(1, 6)])
-    settings = {"ack_timeout": 200, "confirmation": "ack"}
+    # Long enough for the other acknowledgements on a busy machine: they decide what is sent again.
+    settings = {"ack_timeout": 2000, "confirmation": "ack"}
     async with bad_server(script) as server, running_notifier(fast_settings(server.url, **settings), source) as link:
         await source.until(5)
         assert server.seen == [1, 2, 3, 4, 5, 3], "what was acknowledged above the gap is not sent again"

@@ -39,10 +39,10 @@ async def test_messages_arrive_complete_and_in_order_over_a_faulty_network(seed:
             for start in range(1, MANY, 50):
                 source.add(*[message(number) for number in range(start, start + 50)])
                 await asyncio.sleep(0.02)
+            await link.events.until(Disconnect, 3)
             trouble.cancel()
             proxy.refusing, proxy.delay = False, 0.0
-            await source.until(MANY, seconds=60)
-            assert len(link.events.of(Disconnect)) >= 3
+            await source.until(MANY, seconds=120)
         assert_nothing_lost(server.numbers, source)
 
 
@@ -85,7 +85,7 @@ async def test_messages_taken_stay_within_the_window_when_the_server_does_not_re
             await asyncio.sleep(0.2)
             assert source.taken == taken
             proxy.resume()
-            await source.until(2000, seconds=60)
+            await source.until(2000, seconds=120)
         assert_nothing_lost(server.numbers, source)
 
 
@@ -98,7 +98,7 @@ async def test_sessions_leave_no_tasks_behind() -> None:
                 one_session = one_session or len(asyncio.all_tasks())
                 link.notifier.reconnect()
             await link.events.one(Connect, count=31)
-            assert len(asyncio.all_tasks()) <= one_session
+            await eventually(lambda: len(asyncio.all_tasks()) <= one_session)  # the last one but one is still ending
         await eventually(lambda: len(asyncio.all_tasks()) <= before)
 
 

@@ -65,7 +65,7 @@ async def test_notification_that_is_never_acknowledged_is_set_aside_and_the_rest
 async def test_notification_of_the_only_user_is_set_aside_as_soon_as_a_newer_one_is_confirmed() -> None:
     source = ListSource([message(number) for number in range(1, 6)])
     async with socketio_server(answer=fails_for({5})) as server, running_notifier(fast_retries(server.url), source):
-        await eventually(lambda: Counter(server.ids)["note-5"] >= 6)
+        await eventually(lambda: Counter(server.ids)["note-5"] >= 6, timeout=120)
         assert source.rejections == {}, "nothing else shows that the server is well"
         source.add(message(6))
         await source.until(6)
@@ -83,7 +83,7 @@ async def test_server_that_acknowledges_nothing_costs_no_notification() -> None:
         socketio_server(answer=lambda *_: ... if deaf else None) as server,
         running_notifier(fast_retries(server.url, confirmation="ack"), source, keep_alive=5.0),
     ):
-        await eventually(lambda: len(server.ids) >= 30, timeout=30)
+        await eventually(lambda: len(server.ids) >= 30, timeout=120)
         assert source.rejections == {}
         deaf = False
         await source.until(4)

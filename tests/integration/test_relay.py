@@ -18,6 +18,9 @@ from worker.core.store import OutboxMessage
 from worker.runtime.relay import READ_AHEAD, Relay
 from worker.stores.sqlite.store import SqliteStore
 
+PATIENCE = (60.0, 60.0)
+"""Seconds for all messages, and without progress: guards against a hang."""
+
 
 @dataclass
 class Channel:
@@ -341,7 +344,7 @@ async def test_recording_continues_after_an_error(store: SqliteStore, method: st
 
 async def test_flush_of_an_empty_outbox_returns_at_once(store: SqliteStore) -> None:
     async with relaying(store) as (relay, _, _):
-        assert await relay.flush(5)
+        assert await relay.flush(*PATIENCE)
 
 
 async def test_flush_waits_for_the_last_confirmation(store: SqliteStore) -> None:
@@ -350,7 +353,7 @@ async def test_flush_waits_for_the_last_confirmation(store: SqliteStore) -> None
         await taken(feed, 10)
         feed.confirmed(ids[0])
         await collector.until(NotificationsDelivered)
-        flushed = asyncio.ensure_future(relay.flush(10))
+        flushed = asyncio.ensure_future(relay.flush(*PATIENCE))
         done, _ = await asyncio.wait([flushed], timeout=0.1)
         assert not done  # it has looked, and is waiting
         feed.confirmed(ids[1])
@@ -364,7 +367,7 @@ async def test_flush_waits_until_rejections_are_recorded(store: SqliteStore) -> 
     ids = await add_notifications(store, 1)
     async with relaying(store) as (relay, feed, _):
         await taken(feed, 10)
-        flushed = asyncio.ensure_future(relay.flush(10, idle_timeout=5))
+        flushed = asyncio.ensure_future(relay.flush(*PATIENCE))
         feed.rejected(ids[0], "no")
         async with asyncio.timeout(30):
             assert await flushed
