@@ -198,6 +198,7 @@ async def test_jobs_of_a_worker_that_is_not_seen_any_more_are_orphans(open_one: 
     assert await two.orphans() == []
     assert one._listening is not None
     one._listening.cancel()  # as a process that hangs
+    await asyncio.gather(one._listening, return_exceptions=True)  # a sign of life that was under way is over
     await sql(place, "UPDATE workers SET seen_at = now() - make_interval(secs => $1) WHERE owner = 'one'",
               LEASE_SECONDS + 1)  # fmt: skip
     assert job in await two.orphans()
@@ -248,9 +249,10 @@ async def test_work_goes_on_after_the_server_ended_all_connections(open_one: Ope
 
 
 async def _end_connections(store: PostgresStore, place: PostgresPlace) -> None:
-    pid = store._writer.transaction.connection.get_server_pid()
-    listener = store._listener._connection
-    pids = [pid] if listener is None else [pid, listener.get_server_pid()]
+    listener = store._listener
+    # Signs of life that fail twice in a row would be reported: each time they have gone on since the last time.
+    await eventually(lambda: listener._connection is not None and not listener._failures)
+    pids = [one.get_server_pid() for one in (store._writer.transaction.connection, listener._connection)]
     await sql(place, "SELECT count(pg_terminate_backend(pid)) FROM unnest($1::int[]) AS pid", pids)
 
 

@@ -172,8 +172,11 @@ async def test_session_that_stopped_between_the_messages_of_a_statement_is_ended
     """As of a worker that was suspended, or cut off, at the first use of a statement in a transaction."""
     monkeypatch.setattr("worker.stores.postgres.listener.BEAT_SECONDS", 0.05)
     monkeypatch.setattr("worker.stores.postgres.stalled.STALLED_SECONDS", 0.2)
+    # Other tests use the same database, and a busy machine suspends them for longer.
+    monkeypatch.setattr("worker.stores.postgres.stalled.APPLICATION", place.target.schema)
     store = await open_one()
     suspended = await place.target.connect()
+    await suspended.execute(f"SET application_name = '{place.target.schema}'")
     await suspended.execute("BEGIN; UPDATE outbox_state SET pending = pending")
     await suspended.prepare("UPDATE outbox_state SET pending = pending + $1")  # the parameters are never sent
     await store.enqueue([a_job()])
