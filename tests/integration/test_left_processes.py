@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import orjson
@@ -39,6 +40,12 @@ def escaping(folder: Path, end: str = "") -> str:
     return script(folder, ESCAPES.format(how=end or "nothing else", end=end))
 
 
+async def until_ended(pids: Iterable[int]) -> None:
+    """Wait until all of these processes, which exist by now, have ended; a killed one needs its turn to end."""
+    known, before = list(pids), time.monotonic()
+    await eventually(lambda: not any(is_running(pid, since=before) for pid in known))
+
+
 async def run(settings: HandlersSettings, *args: str) -> None:
     context = StandIn()
     context.settings = settings
@@ -49,7 +56,7 @@ async def test_program_that_kills_its_supervisor_leaves_nothing_running(tmp_path
     path = escaping(tmp_path, "os.kill(supervisor, signal.SIGKILL)")
     with pytest.raises(Crashed, match="the program with it"):
         await run(allowing(path), str(tmp_path / "mark"))
-    await eventually(lambda: not any(is_running(pid) for pid in pids_in(tmp_path / "mark")))
+    await until_ended(pids_in(tmp_path / "mark"))
 
 
 async def test_supervisor_that_is_killed_from_outside_leaves_nothing_running(tmp_path: Path) -> None:
@@ -59,7 +66,7 @@ async def test_supervisor_that_is_killed_from_outside_leaves_nothing_running(tmp
     os.kill(supervisor, signal.SIGKILL)
     with pytest.raises(Crashed, match="the program with it"):
         await running
-    await eventually(lambda: not any(is_running(pid) for pid in others))
+    await until_ended(others)
 
 
 async def started_program(service: WorkerProcess) -> list[int]:
@@ -89,7 +96,7 @@ async def test_guard_ends_what_is_left_when_service_and_supervisor_are_killed_at
         os.kill(service.pid, signal.SIGSTOP)  # so that it does not see the end of the supervisor
         os.kill(supervisor, signal.SIGKILL)
         service.kill()
-    await eventually(lambda: not any(is_running(pid) for pid in others))
+    await until_ended(others)
 
 
 async def test_start_ends_what_is_left_when_everything_that_could_end_it_was_killed(tmp_path: Path) -> None:
@@ -107,7 +114,7 @@ async def test_start_ends_what_is_left_when_everything_that_could_end_it_was_kil
         [record] = (tmp_path / "state").glob("processes-*")
         assert record.stat().st_mode & 0o777 == 0o600
         async with running_worker(tmp_path):
-            assert not any(is_running(pid) for pid in escaped)
+            await until_ended(escaped)
             assert not record.exists()
         assert innocent.poll() is None
 

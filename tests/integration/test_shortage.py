@@ -137,7 +137,7 @@ def test_limit_is_named_by_the_error(error: BaseException, part: str | None) -> 
 
 async def _shown(worker: WorkerProcess, job_id: str) -> dict[str, Any]:
     """Return the ended job; while no descriptor is free, the service cannot answer either."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         while True:
             with contextlib.suppress(WorkerError):
                 job: dict[str, Any] = await asyncio.to_thread(
@@ -150,7 +150,7 @@ async def _shown(worker: WorkerProcess, job_id: str) -> dict[str, Any]:
 
 async def _resources(worker: WorkerProcess) -> str:
     """Return what health says about resources, once the service has a descriptor to answer with."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         while True:
             with contextlib.suppress(WorkerError):
                 health = await asyncio.to_thread(worker.client.request, "GET", "/health")

@@ -133,13 +133,14 @@ async def finish(path: Path) -> None:
 async def _kill_many_times(path: Path, kills: int) -> None:
     history = History()
     luck = random.Random(kills)
-    for _ in range(kills):
-        history.read(run_and_kill(path, luck.uniform(0.0, 0.15)))
+    done, longest = 0, 0.15
+    while done < kills or len(history.accepted) <= kills or not history.settled:
+        history.read(run_and_kill(path, luck.uniform(0.0, longest)))
         await check(path, history)
+        done += 1
+        longest *= 1 if done < kills else 2  # a busy disk or machine settles no job within so short a time
     await finish(path)
     await check(path, history)
-    assert len(history.accepted) > kills
-    assert history.settled
 
 
 async def test_kill_of_the_process_loses_nothing_that_was_confirmed(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from tests.support.stores import START, ManualClock, a_job, retried, run_one, su
 from worker.core.clock import Clock
 from worker.core.job import JobState
 from worker.core.store import ClaimResult, JobQuery
+from worker.disk import group_commit
 from worker.disk.group_commit import SOON_SECONDS
 from worker.errors import (
     SchemaTooNew,
@@ -172,7 +173,7 @@ def _open_in_another_process(path: Path, *, user: int | None = None) -> "subproc
     environ = clean_environment()
     environ.pop("COVERAGE_PROCESS_CONFIG", None)  # another user cannot write the data of coverage.py
     return subprocess.run(
-        [sys.executable, "-c", _OPEN, str(path), *arguments], capture_output=True, timeout=30, check=True, env=environ
+        [sys.executable, "-c", _OPEN, str(path), *arguments], capture_output=True, timeout=300, check=True, env=environ
     )
 
 
@@ -379,7 +380,6 @@ async def test_commit_that_fails_raises_in_every_call_and_stores_nothing(path: P
     assert await store.examine() == []
 
 
-@pytest.mark.timeout(60)
 async def test_write_to_a_locked_file_waits_and_then_names_the_other_program(path: Path, opened: OpenedStores) -> None:
     store = await opened()
     program = (
@@ -511,9 +511,9 @@ async def test_full_disk_is_reported_and_work_continues_when_there_is_space(tmp_
 
 async def test_enqueue_that_would_fill_the_disk_raises_store_full(tmp_path: Path, opened: OpenedStores) -> None:
     state = os.statvfs(tmp_path)
-    free = state.f_bavail * state.f_frsize
+    size = state.f_blocks * state.f_frsize  # of the whole disk: others free space in the meantime
     store = await opened(max_bytes=1 << 60)
-    huge = a_job()._replace(payload=_Vast(free))
+    huge = a_job()._replace(payload=_Vast(size))
     with pytest.raises(StoreFull, match="free some space"):
         await store.enqueue([huge])
 
@@ -544,7 +544,8 @@ async def test_concurrent_calls_share_their_commits(opened: OpenedStores) -> Non
     assert (await store.stats()).jobs["queued"] == 200
 
 
-async def test_delivered_shares_the_next_commit(opened: OpenedStores) -> None:
+async def test_delivered_shares_the_next_commit(opened: OpenedStores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "SOON_SECONDS", 60.0)  # however late a busy machine comes with the other call
     store = await opened()
     for _ in range(3):
         await run_one(store, a_job())
@@ -651,7 +652,8 @@ async def test_close_leaves_only_the_database_and_the_lock_file(path: Path, open
     assert sorted(file.name for file in path.parent.iterdir()) == ["queue.db", "queue.db.commits", "queue.db.lock"]
 
 
-async def test_prune_yields_to_calls_that_come_later(opened: OpenedStores) -> None:
+async def test_prune_yields_to_calls_that_come_later(opened: OpenedStores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "IDLE_SECONDS", 60.0)  # it is not overdue, however long a busy machine takes
     store = await opened()
     await run_one(store, a_job(), START - 100)
     await store.delivered(1)

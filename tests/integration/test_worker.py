@@ -157,6 +157,14 @@ async def test_worker_claims_no_more_while_many_ended_attempts_are_unsettled(sto
 # -- claiming ahead, while jobs are short ----------------------------------------------------------------------
 
 
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Let no pause of a busy machine make a job long, or a job that was claimed ahead wait for too long."""
+    monkeypatch.setattr("worker.runtime.worker._SHORT_JOB", 10.0)
+    monkeypatch.setattr("worker.runtime.worker._MAX_WAIT_FOR_SLOT", 600.0)
+    return monkeypatch
+
+
 @contextlib.asynccontextmanager
 async def with_jobs_claimed_ahead(store: SqliteStore, mark: Path) -> AsyncIterator[tuple[Working, list[str]]]:
     """Two slots that had short jobs are held by long ones, and two more jobs have been claimed for them."""
@@ -169,6 +177,7 @@ async def with_jobs_claimed_ahead(store: SqliteStore, mark: Path) -> AsyncIterat
         yield work, long
 
 
+@pytest.mark.usefixtures("patience")
 async def test_jobs_claimed_ahead_are_released_uncounted_at_a_stop(store: SqliteStore, mark: Path) -> None:
     async with with_jobs_claimed_ahead(store, mark) as (work, long):
         work.worker.force_stop()
@@ -178,6 +187,7 @@ async def test_jobs_claimed_ahead_are_released_uncounted_at_a_stop(store: Sqlite
     assert len(work.collector.of(JobStarted)) == 6
 
 
+@pytest.mark.usefixtures("patience")
 async def test_stop_on_a_full_disk_leaves_the_jobs_to_the_next_start(
     store: SqliteStore, mark: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +203,7 @@ async def test_stop_on_a_full_disk_leaves_the_jobs_to_the_next_start(
     assert warned.text == "4 jobs are not released: the disk is full; the next start takes them over"
 
 
+@pytest.mark.usefixtures("patience")
 async def test_cancel_of_a_job_claimed_ahead_ends_it_before_it_starts(store: SqliteStore, mark: Path) -> None:
     async with with_jobs_claimed_ahead(store, mark) as (work, long):
         assert work.worker.cancel(long[3])
@@ -203,8 +214,12 @@ async def test_cancel_of_a_job_claimed_ahead_ends_it_before_it_starts(store: Sql
         assert not Path(f"{mark}3").exists()
 
 
-async def test_jobs_claimed_ahead_of_long_jobs_are_released(store: SqliteStore, mark: Path) -> None:
+async def test_jobs_claimed_ahead_of_long_jobs_are_released(
+    store: SqliteStore, mark: Path, patience: pytest.MonkeyPatch
+) -> None:
     async with with_jobs_claimed_ahead(store, mark) as (work, long):
+        patience.setattr("worker.runtime.worker._MAX_WAIT_FOR_SLOT", 0.2)
+        work.worker.set_quiet(False)  # begins another wait
         await eventually(lambda: not work.worker._claimed_ahead)
         async with asyncio.timeout(30):
             while (record := await store.get(long[3])) is None or record.state is not JobState.QUEUED:

@@ -72,7 +72,10 @@ async def test_batch_ends_when_its_weight_is_reached(recorder: Recorder) -> None
     assert recorder.batches == [["first"], ["a", "b"], ["c", "d"]]
 
 
-async def test_idle_items_are_overtaken_and_get_batches_of_their_own(recorder: Recorder) -> None:
+async def test_idle_items_are_overtaken_and_get_batches_of_their_own(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "IDLE_SECONDS", 60.0)  # none is overdue, however long a busy machine takes
     thread = await busy(recorder)
     thread.put("idle 1", urgency="idle")
     thread.put("a")

@@ -6,6 +6,7 @@ import errno
 import os
 import sqlite3
 import stat
+import threading
 
 import orjson
 import pytest
@@ -247,13 +248,22 @@ async def test_operation_that_fails_does_not_fail_the_others_of_its_batch(inbox)
     assert [one.seq for one in await put(inbox, news(2))] == [3]
 
 
-async def test_wait_for_capacity_blocks_while_too_much_is_unwritten(inbox):
+async def test_wait_for_capacity_blocks_while_too_much_is_unwritten(inbox, monkeypatch):
+    tables, may_write = inbox._batches._tables, threading.Event()
+    append = tables.append
+
+    def append_later(message):
+        assert may_write.wait(60)
+        return append(message)
+
+    monkeypatch.setattr(tables, "append", append_later)
     big = news(1, error="x" * 1_000_000)
     answers = [asyncio.ensure_future(ask(inbox.append, big._replace(id=f"b{n}"))) for n in range(9)]
     await asyncio.sleep(0)
     waiting = asyncio.ensure_future(inbox.wait_for_capacity())
     await asyncio.sleep(0)
     assert not waiting.done()
+    may_write.set()
     await asyncio.gather(*answers)
     await waiting
 

@@ -176,7 +176,7 @@ def test_connect_packet_carries_the_credentials() -> None:
 async def test_keep_alive_answers_each_heartbeat_and_returns_when_none_comes() -> None:
     recorder, sent = FrameRecorder(), asyncio.Queue[str]()
     protocol = ProtocolV4(recorder, recorder)
-    protocol.read('0{"sid":"a","pingInterval":100,"pingTimeout":100}')
+    protocol.read('0{"sid":"a","pingInterval":500,"pingTimeout":500}')
     running = asyncio.create_task(protocol.keep_alive(sent.put, lambda: 7))
     for _ in range(2):
         protocol.read("2")
