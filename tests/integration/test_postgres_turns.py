@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.support.postgres import PostgresPlace, connected
+from tests.support.postgres_server import PostgresServer
 from tests.support.stores import START, ManualClock, a_job, cancel_notification, record_of, success
 from worker.core.claim_rules import ClaimRules
 from worker.core.clock import Clock
@@ -72,7 +74,19 @@ async def test_claim_does_not_read_owners_of_kinds_that_may_not_run(place: Postg
     await store.close()
 
 
-async def test_claim_does_not_read_what_earlier_claims_left_dead(place: PostgresPlace) -> None:
+@pytest.fixture
+async def place_apart(own_postgres: PostgresServer) -> AsyncIterator[PostgresPlace]:
+    """A place that no other test has in its database.
+
+    A transaction of another session, open for as long as a test needs, keeps all that is deleted in the database.
+    """
+    place = PostgresPlace(f"{own_postgres.url}?schema=apart")
+    yield place
+    await place.destroy()
+
+
+async def test_claim_does_not_read_what_earlier_claims_left_dead(place_apart: PostgresPlace) -> None:
+    place = place_apart
     store = await opened(place)
     await store.enqueue([a_job(user=f"user-{number % 50}", organization=f"o-{number % 5}") for number in range(500)])
     await store.claim(0)
