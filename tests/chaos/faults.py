@@ -145,8 +145,15 @@ class Faults(FaultRunner):
 
 def guards_of(service: WorkerProcess) -> list[int]:
     """Return the guard processes of the service."""
-    commands = ((child, Path(f"/proc/{child}/cmdline").read_bytes()) for child in children_of(service.pid))
-    return [child for child, command in commands if b"guard_process" in command]
+    return [child for child in children_of(service.pid) if b"guard_process" in _command_of(child)]
+
+
+def _command_of(process: int) -> bytes:
+    """Return the arguments of a process; nothing of one that has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 async def _first_child(service: ChaosService) -> int | None:

@@ -17,7 +17,7 @@ from tests.support.debian import commands_of, copy_sources, debian, overlay, pip
 from tests.support.needs import needed_program
 from tests.support.processes import children_of
 
-PATIENCE = 120.0
+PATIENCE = 240.0
 """Seconds for anything that a machine does, such as booting."""
 _ENVIRON = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 
@@ -211,6 +211,10 @@ class Unit:
     def log(self, *options: str) -> str:
         """Return the lines of the service's own processes."""
         return self.machine.ask("journalctl", "-u", self.name, "-o", "cat", *options)
+
+    def until_logged(self, text: str, *options: str) -> None:
+        """Wait until those lines have the text: they pass through a thread of the service, and through the journal."""
+        self.machine.until(lambda: text in self.log(*options), f"the log has {text!r}")
 
     def command(self, *argv: str) -> Any:
         """Return the JSON that a command prints, as the operator types it on the machine."""

@@ -139,14 +139,18 @@ def test_replaced_config_map_is_read_without_a_signal(site: Path, tmp_path: Path
         settings.replace({"Worker": {"Concurrency": 6}})
         made.until(lambda: concurrency(made) == 6, "the new settings apply")
         settings.replace({"Worker": {"Concurency": 7}})
-        made.until(lambda: made.command("health")["entries"]["settings"]["status"] == "Degraded", "they are refused")
+        made.until(
+            lambda: made.command("health", "--timeout", "60")["entries"]["settings"]["status"] == "Degraded",
+            "they are refused",
+        )
 
         assert concurrency(made) == 6
+        made.until(lambda: "settings not reloaded" in made.log, "the log says so")
         assert made.log.count("settings not reloaded") == 1
 
 
 def concurrency(made: Container) -> int:
-    return int(made.command("health")["entries"]["queue"]["data"]["concurrency"])
+    return int(made.command("health", "--timeout", "60")["entries"]["queue"]["data"]["concurrency"])
 
 
 class ConfigMap:

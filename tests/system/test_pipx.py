@@ -65,13 +65,13 @@ class Host:
                 ["insignia-worker", "run"], cwd=self.folder / "checkout", env=self.environ, stdout=log, stderr=log
             )
         try:
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(300):
                 while "Healthy" not in await asyncio.to_thread(self.run, "insignia-worker health || true"):
                     assert running.poll() is None, (self.folder / "log").read_text(encoding="utf-8")
             yield
         finally:
             running.terminate()
-            assert await asyncio.to_thread(running.wait, 60) == 0
+            assert await asyncio.to_thread(running.wait, 240) == 0
 
 
 @pytest.mark.timeout(900)

@@ -38,7 +38,7 @@ def test_job_is_done_and_kept_over_a_restart(unit: Unit) -> None:
     unit.machine.must("systemctl", "restart", unit.name)
 
     assert unit.command("jobs", "show", done)["status"] == "succeeded"
-    assert unit.command("health")["status"] in ("Healthy", "Degraded")
+    assert unit.command("health", "--timeout", "60")["status"] in ("Healthy", "Degraded")
 
 
 def test_reload_applies_good_settings_and_refuses_bad_ones(unit: Unit) -> None:
@@ -47,17 +47,17 @@ def test_reload_applies_good_settings_and_refuses_bad_ones(unit: Unit) -> None:
     unit.settings({"Worker": {"Concurrency": 17}})
     unit.machine.must("systemctl", "reload", unit.name)
     unit.until(StatusText="settings reloaded")
-    assert unit.command("health")["entries"]["queue"]["data"]["concurrency"] == 17
+    assert unit.command("health", "--timeout", "60")["entries"]["queue"]["data"]["concurrency"] == 17
 
     unit.settings({"Worker": {"Concurency": 18}})
     unit.machine.must("systemctl", "reload", unit.name)
 
     unit.machine.until(lambda: unit.properties()["StatusText"].startswith("reload failed: "), "the reload failed")
-    health = unit.command("health")
+    health = unit.command("health", "--timeout", "60")
     assert (health["status"], health["entries"]["settings"]["status"]) == ("Degraded", "Degraded")
     assert health["entries"]["queue"]["data"]["concurrency"] == 17
     assert unit.is_at(ActiveState="active", ExecMainPID=main, NRestarts="0")
-    assert "Worker:Concurrency" in unit.log("-p", "err")
+    unit.until_logged("Worker:Concurrency", "-p", "err")
 
 
 def test_watchdog_restarts_a_service_whose_event_loop_is_blocked(unit: Unit) -> None:
@@ -71,7 +71,7 @@ def test_watchdog_restarts_a_service_whose_event_loop_is_blocked(unit: Unit) -> 
     unit.mark("go").touch()
 
     unit.until(ActiveState="active", SubState="running")
-    assert "Watchdog timeout" in unit.log()
+    unit.until_logged("Watchdog timeout")
     assert re.search(r"unit_handlers\.py\", line \d+ in blocks", unit.log()), "the log names what blocked"
     unit.until_job(blocker, "succeeded")
 
@@ -115,7 +115,7 @@ def test_faulty_settings_end_the_service_once(unit: Unit) -> None:
     assert unit.machine.run("systemctl", "start", unit.name).returncode != 0
 
     assert unit.is_at(ActiveState="failed", Result="exit-code", ExecMainStatus="78", NRestarts="0")
-    assert "did you mean 'Worker:Concurrency'?" in unit.log("-p", "err")
+    unit.until_logged("did you mean 'Worker:Concurrency'?", "-p", "err")
 
 
 def test_service_that_is_killed_is_started_again(unit: Unit) -> None:
@@ -169,7 +169,7 @@ def test_journal_has_a_priority_for_each_level(unit: Unit) -> None:
     unit.mark("go").touch()
     for kind, end in (("waits", "succeeded"), ("fails", "failed")):
         unit.until_job(unit.enqueue(kind), end)
-    unit.machine.must("journalctl", "--sync")
+    unit.until_logged("fails on purpose")
 
     lines = unit.machine.ask("journalctl", "-u", unit.name, "-o", "json", "_COMM=insignia-worker").splitlines()
     found = [orjson.loads(line) for line in lines]
