@@ -94,7 +94,7 @@ async def test_commands_with_a_running_service_import_only_the_client(tmp_path: 
     async with running_worker(
         tmp_path, "--Worker:Handlers:0=tests.support.jobs", f"--Http:Url=http://127.0.0.1:{free_port()}"
     ):
-        for arguments in (("jobs", "list"), enqueue, ("health",)):
+        for arguments in (("jobs", "list"), enqueue, ("health", "--timeout", "60")):
             check(imported(tmp_path, *arguments), CLIENT_MODULES, CLIENT_PACKAGES)
 
 

@@ -39,6 +39,7 @@ def _write(folder: Path, port: int, transports: Sequence[str]) -> None:
         "WebSocket": {"Url": url, "ReconnectionDelay": 50, "Transports": transports},
         "Hub": {"Enabled": True, "AllowEio3": True},
         "Worker": {"Handlers": ["tests.support.jobs"]},
+        "HostOptions": {"ReloadOnChange": False},  # else a file may be reloaded before the signal
     }
     (folder / "appsettings.json").write_text(json.dumps(settings), encoding="utf-8")
 

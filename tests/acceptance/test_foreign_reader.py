@@ -25,8 +25,7 @@ _JOB = {"taskType": "noop", "userId": "user-1", "payload": {"filler": "x" * 100_
 
 
 async def _log_entry(worker: WorkerProcess) -> dict[str, Any]:
-    health = await asyncio.to_thread(worker.client.request, "GET", "/health")
-    entry: dict[str, Any] = health["entries"]["storeLog"]
+    entry: dict[str, Any] = (await worker.health())["storeLog"]
     return entry
 
 
@@ -39,7 +38,7 @@ async def _is_kept(worker: WorkerProcess) -> bool:
         return "insignia_worker_store_log_kept 1.0" in await answer.text()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_reader_that_does_not_stop_is_named_until_it_ends(tmp_path: Path) -> None:
     settings = [f"--Http:Url=http://127.0.0.1:{free_port()}", "--Hub:Enabled=false"]
     settings += ["--Queue:MaxBytes=100000000", "--Worker:Handlers:0=tests.support.jobs"]

@@ -27,12 +27,13 @@ async def _submit(worker: WorkerProcess, users: list[str]) -> None:
 
 
 async def _all_have(count: int, received: list[list[int]]) -> None:
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(300):
         while not all(len(numbers) == count for numbers in received):
             await asyncio.sleep(0.1)
 
 
 @pytest.mark.kill
+@pytest.mark.timeout(1200)
 async def test_two_hundred_clients_come_back_after_a_restart_of_the_hub(tmp_path: Path) -> None:
     url, users = f"http://127.0.0.1:{free_port()}", [f"user-{n}" for n in range(USERS)]
     settings = ["--Worker:Handlers:0=tests.support.jobs", f"--Http:Url={url}", f"--WebSocket:Url={url}"]

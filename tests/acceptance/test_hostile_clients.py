@@ -172,32 +172,34 @@ async def withstands(folder: Path, seconds: float, kinds: Sequence[str]) -> str:
         tokens = [command(folder, "token", "--user", "ann", *more).stdout.strip() for more in (("--publish",), ())]
         seen, stopwatch = Seen(), Stopwatch(worker.pid)
         before, lines = resident_bytes(worker.pid) / 1e6, len(worker.text().splitlines())
-        until = time.monotonic() + seconds
+        began = time.monotonic()
+        until = began + seconds
         with hostile(int(url.rpartition(":")[2]), seconds, kinds), on_the_core_of_the_service():
             await asyncio.gather(probe(url, stopwatch, seen, until), listen(url, stopwatch, tokens, seen, until))
         grown, written = resident_bytes(worker.pid) / 1e6 - before, len(worker.text().splitlines()) - lines
+        lines_per_second = written / (time.monotonic() - began)
     figures = (
         f"{seconds:g} s: {seen}, notifications p99 {_p99(seen.news_ms):.0f} ms ({_p99(seen.news_cpu_ms):.0f} ms of CPU "
-        f"time; n={len(seen.news_ms):,}), RSS +{grown:.0f} MB, log {written / seconds:.1f} lines/s"
+        f"time; n={len(seen.news_ms):,}), RSS +{grown:.0f} MB, log {lines_per_second:.1f} lines/s"
     )
     assert seen.lost == 0, figures
     # Generous: the less of its core the service gets, the more waits for it whenever it runs.
     assert _p99(seen.probes_cpu_ms) < 400, figures
     assert _p99(seen.news_cpu_ms) < 400, figures
     assert grown < 100, figures
-    assert written / seconds < 100, figures
+    assert lines_per_second < 100, figures
     return figures
 
 
 @pytest.mark.alters_store  # the notifications come from a publisher, whose jobs no store has
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_service_withstands_five_hostile_clients_for_a_moment(tmp_path: Path) -> None:
     print(await withstands(tmp_path, _TRIED, list(KINDS)))
 
 
 @pytest.mark.kill
 @pytest.mark.alters_store  # the notifications come from a publisher, whose jobs no store has
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_service_withstands_hostile_clients_for_a_minute(tmp_path: Path) -> None:
     print(await withstands(tmp_path, 60.0, list(KINDS)))
     print("plain aiohttp:", await seen_at_a_plain_server(60.0, list(KINDS)))

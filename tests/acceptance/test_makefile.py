@@ -69,7 +69,7 @@ class Checkout:
         environ = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
         environ["PATH"] = f"{self.programs}:/usr/bin:/bin"
         return subprocess.run(
-            ["make", *arguments], cwd=self.folder / "checkout", env=environ, capture_output=True, text=True, timeout=60
+            ["make", *arguments], cwd=self.folder / "checkout", env=environ, capture_output=True, text=True, timeout=250
         )
 
 
@@ -175,6 +175,6 @@ def test_pytest_lists_each_reason_for_skipped_tests_once(tmp_path: Path) -> None
         "def test_b(): pass\n"
     )
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", ".", "."]
-    output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60).stdout
+    output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=250).stdout
     assert "= 4 tests skipped =" in output
     assert "    3  gears is needed: apt install gears\n    1  root is needed\n" in output

@@ -60,7 +60,7 @@ async def a_job(url: str) -> str:
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session:
         async with session.post(f"{url}/api/v1/jobs", json=body) as response:
             job_id: str = (await response.json())["jobId"]
-        async with session.get(f"{url}/api/v1/jobs/{job_id}?wait=20") as response:
+        async with session.get(f"{url}/api/v1/jobs/{job_id}?wait=60") as response:
             assert (await response.json())["status"] in ("succeeded", "failed")
     return job_id
 
@@ -84,7 +84,7 @@ def asked(service: WorkerProcess, seconds: int, key: str, *options: str) -> "sub
             # More threads may parse Python source at once, which fails now and then on Python 3.11 (SystemError: AST
             # constructor recursion depth mismatch).
             "--workers=1",
-            "--request-timeout=20",
+            "--request-timeout=120",
             f"--max-time={seconds}",
             f"--seed={random.randrange(2**32)}",
             *options,
@@ -208,6 +208,6 @@ def _token(service: WorkerProcess) -> str:
         text=True,
         cwd=Path(__file__).resolve().parents[2],
         check=True,
-        timeout=30,
+        timeout=250,
     )
     return str(made.stdout).strip()

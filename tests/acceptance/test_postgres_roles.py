@@ -31,7 +31,7 @@ async def run_script(url: str) -> None:
         await connection.execute(ROLES)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_service_and_producer_work_with_the_rights_of_their_roles_and_no_more(tmp_path: Path) -> None:
     with postgres_server() as server:
         owner, service, producer = (

@@ -49,7 +49,7 @@ async def moved(folder: Path, *arguments: str, **environ: str) -> None:
 
 
 @pytest.mark.alters_store
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_service_goes_on_after_a_move_to_postgres_and_back(tmp_path: Path, place: PostgresPlace) -> None:
     environ = in_postgres(place)
     async with socketio_server() as server:
@@ -77,7 +77,7 @@ async def test_service_goes_on_after_a_move_to_postgres_and_back(tmp_path: Path,
 
 
 @pytest.mark.alters_store
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_move_that_was_killed_changes_nothing_and_is_repeated(tmp_path: Path, place: PostgresPlace) -> None:
     environ = in_postgres(place)
     async with socketio_server() as server:

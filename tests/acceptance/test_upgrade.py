@@ -63,7 +63,7 @@ async def _submit(worker: WorkerProcess, **more: Any) -> str:
 
 
 async def _job(worker: WorkerProcess, job: str) -> Any:
-    return await asyncio.to_thread(worker.client.request, "GET", f"/api/v1/jobs/{job}?wait=30")
+    return await asyncio.to_thread(worker.client.request, "GET", f"/api/v1/jobs/{job}?wait=60")
 
 
 @pytest.mark.alters_store

@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.chosen_store import store_environment
+from tests.support.eventually import eventually
 from tests.support.history.recorder import Recorder
 from tests.support.history.runs import note_service
 from worker.cli.api_client import ApiClient
 from worker.core.clock import Clock
-from worker.errors import WorkerError
+from worker.errors import Unavailable, WorkerError
 from worker.net.unix_socket import SOCKET_NAME
 from worker.stores.postgres.database import DatabaseTarget
 from worker.stores.postgres.opening import migrate_target
 from worker.stores.sqlite.store import open_store
 
-START_SECONDS = 120.0
+START_SECONDS = 240.0
 """A guard against a hang; on a busy machine a start takes long."""
 
 
@@ -149,21 +150,42 @@ class WorkerProcess:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 60.0) -> int:
+    async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 120.0) -> int:
         """The exit code after a polite signal."""
         assert self.process is not None
         self.process.send_signal(number)
         return await asyncio.to_thread(self.process.wait, seconds)
 
-    async def until_idle(self, seconds: float = 120.0) -> None:
+    async def health(self) -> dict[str, Any]:
+        """Return the parts that /health lists.
+
+        It answers 503 where the event loop has just had no heartbeat for seconds, as on a busy machine.
+        """
+        async with asyncio.timeout(120):
+            while True:
+                try:
+                    entries: dict[str, Any] = (await asyncio.to_thread(self.client.request, "GET", "/health"))[
+                        "entries"
+                    ]
+                except Unavailable:
+                    assert self.is_running, f"ended:\n{self.text()}"
+                    await asyncio.sleep(0.05)
+                else:
+                    return entries
+
+    async def until_idle(self, seconds: float = 240.0) -> None:
         """Wait until every job has ended and every notification is confirmed."""
         async with asyncio.timeout(seconds):
             while True:
-                entries = (await asyncio.to_thread(self.client.request, "GET", "/health"))["entries"]
+                entries = await self.health()
                 jobs = entries["queue"]["data"]["jobs"]
                 if not (jobs.get("queued") or jobs.get("running") or entries["outbox"]["data"]["depth"]):
                     return
                 await asyncio.sleep(0.05)
+
+    async def until_logged(self, text: str, count: int = 1) -> None:
+        """Wait until the log has the text so many times: the service writes its lines in a thread of its own."""
+        await eventually(lambda: self.text().count(text) >= count)
 
     def text(self) -> str:
         return self.log.read_text(encoding="utf-8") if self.log.exists() else ""

@@ -1,5 +1,6 @@
 """What the system knows about processes."""
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -45,10 +46,12 @@ def children_of(pid: int) -> list[int]:
 
 def _children(pid: int) -> Iterator[int]:
     try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            yield from map(int, (task / "children").read_text(encoding="ascii").split())
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
     except (FileNotFoundError, ProcessLookupError):
         return
+    for task in tasks:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread has ended; the others go on
+            yield from map(int, (task / "children").read_text(encoding="ascii").split())
 
 
 def resident_bytes(pid: int) -> int:

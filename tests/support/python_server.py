@@ -29,9 +29,9 @@ def python_of(requirements: str) -> str:
 
 
 def _install(python: Any, arguments: list[str], folder: str) -> None:
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=600)
     done = subprocess.run(
-        [str(python), "-m", "pip", "install", *arguments], capture_output=True, text=True, timeout=300, check=False
+        [str(python), "-m", "pip", "install", *arguments], capture_output=True, text=True, timeout=600, check=False
     )
     if done.returncode:
         remedy = f"pip failed: {done.stderr.strip()[-300:]}"

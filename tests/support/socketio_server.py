@@ -59,6 +59,18 @@ class SocketIoServer:
         found = [message["payload"]["sequence"] for message, _ in self.received if "sequence" in message["payload"]]
         return list(dict.fromkeys(found))
 
+    @property
+    def payloads(self) -> list[dict[str, Any]]:
+        """What the notifications hold, in order of first arrival."""
+        first: dict[str, dict[str, Any]] = {}
+        for message, _ in self.received:
+            first.setdefault(message["payload"]["notificationId"], message["payload"])
+        return list(first.values())
+
+    def has_no_repeats(self, connections: int = 1) -> bool:
+        """Whether no notification came twice. On a connection beyond those, the link sends again what it must."""
+        return len(self.ids) == len(set(self.ids)) or len(self.sids) > connections
+
     def receptions(self) -> Iterator[Received]:
         """Return what was received, for the judge of histories."""
         for (message, user), connection in zip(self.received, self.connections, strict=True):
