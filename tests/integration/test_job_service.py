@@ -111,7 +111,8 @@ async def test_submit_all_stores_nothing_when_one_job_is_invalid(jobs: JobServic
     [
         (b"{", "not valid JSON"),
         (b"\xff", "not valid JSON"),
-        (b"[]", "job: payload: "),
+        (b"[]", "job: send it as a JSON object$"),
+        (b'"{}"', "job: send it as a JSON object, not as a text that holds one"),
         (b"{}", "job: taskType: Field required"),
         (b'{"taskType":"echo","usreId":"x"}', "job: usreId: Extra inputs are not permitted"),
         (b'{"taskType":"echo","payload":[]}', "job: payload: "),

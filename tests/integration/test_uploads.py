@@ -278,6 +278,16 @@ async def test_upload_with_a_known_key_and_anything_else_is_a_conflict(upload_si
     assert upload_site.left() == before
 
 
+async def test_upload_with_one_key_in_the_header_and_another_in_the_job_is_rejected(upload_site: UploadSite) -> None:
+    sent, job = ("roster", "r.csv", ROSTER.encode()), {**JOB, "id": "a"}
+    status, answer, _ = await upload_site.send(sent, job=job, Idempotency_Key="b")
+    assert (status, "give one of them" in answer["detail"]) == (422, True)
+    assert (upload_site.left(), await upload_site.jobs()) == ([], 0)
+    _, first, _ = await upload_site.send(sent, job=job, Idempotency_Key="a")
+    _, again, _ = await upload_site.send(sent, Idempotency_Key="a")
+    assert (again["jobId"], again["created"]) == (first["jobId"], False)
+
+
 async def test_concurrent_uploads_with_one_key_create_one_job(upload_site: UploadSite) -> None:
     sent = ("roster", "r.csv", ROSTER.encode() * 1000)
     answers = await asyncio.gather(*(upload_site.send(sent, Idempotency_Key="k") for _ in range(5)))
@@ -346,6 +356,7 @@ def body(*parts: bytes, end: bytes = b"--b--\r\n") -> bytes:
 
 
 JOB_PART = b'Content-Disposition: form-data; name="job"\r\n\r\n' + orjson.dumps(JOB)
+JOB_AS_TEXT = b'Content-Disposition: form-data; name="job"\r\n\r\n' + orjson.dumps(orjson.dumps(JOB).decode())
 FILE_PART = b'Content-Disposition: form-data; name="roster"; filename="r.csv"\r\n\r\nperson_id\n1\n'
 
 
@@ -372,6 +383,8 @@ async def test_upload_with_a_job_above_1_mib_returns_413(upload_site: UploadSite
         (body(JOB_PART, FILE_PART, end=b""), "multipart/form-data; boundary=b", 422),
         (body(JOB_PART, FILE_PART)[:-40], "multipart/form-data; boundary=b", 422),
         (body(JOB_PART, b"Content-Transfer-Encoding: base64\r\n" + FILE_PART), "multipart/form-data; boundary=b", 422),
+        (body(JOB_PART, b"Content-Encoding: gzip\r\n" + FILE_PART), "multipart/form-data; boundary=b", 415),
+        (body(JOB_AS_TEXT, FILE_PART), "multipart/form-data; boundary=b", 422),
         (
             body(JOB_PART, b"Content-Type: multipart/mixed; boundary=c\r\n\r\n--c--"),
             "multipart/form-data; boundary=b",

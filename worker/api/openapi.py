@@ -20,7 +20,12 @@ _REF: Final = "#/components/schemas/{model}"
 _KEYS: Final[tuple[dict[str, list[str]], ...]] = ({"bearer": []}, {"apiKey": []}, {"session": []})
 _SCHEMES: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key of Http:ApiKeys"},
-    "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "The same key in its own header"},
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Api-Key",
+        "description": "The same key in its own header; Authorization counts when both are sent",
+    },
     "session": {
         "type": "apiKey",
         "in": "cookie",
@@ -41,16 +46,22 @@ _PROBLEMS: Final = {
     403: "Not allowed: the scope is missing, or the key is bound to other users or organisations",
     404: "It does not exist, or it belongs to another owner",
     405: "The path does not support the method; Allow names those it supports",
-    408: "No data was received for a minute, in the middle of a file",
+    408: "The body arrives too slowly",
     409: "Not possible in its present state; or the idempotency key belongs to another payload",
     413: "The body is larger than Http:MaxBody, or the files than Uploads:MaxBytes",
-    415: "A file has the wrong content",
+    415: "The body, or a part of it, has a Content-Encoding; or a file has the wrong content",
     421: "Http:AllowedHosts does not name the host of the request",
-    422: "A value is not valid; `detail` names it, and `parameter` when it is in the query",
+    422: "A value is not valid; `detail` names it, and `parameter` when it is in the query or a header",
     429: "Too many requests or unknown keys; Retry-After gives the seconds to wait",
     500: "Unexpected error; the log has the details under errorId",
     503: "The service is stopping, or its store is not available",
     507: "The store is full",
+}
+_WITHOUT_BODY: Final = {
+    204: "Done",
+    304: "Not changed since If-None-Match or If-Modified-Since",
+    412: "Changed since If-Match or If-Unmodified-Since",
+    416: "The Range is not within the file",
 }
 _NAMES: Final = {"id": "The job's id", "taskType": "The task type", "kind": "The task type", "name": "The file's name"}
 
@@ -162,8 +173,8 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 def _answers(route: Route) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     for status, model in route.answers.items():
-        answer: dict[str, Any] = {"description": route.summary}
-        if status not in (204, 304):
+        answer: dict[str, Any] = {"description": _WITHOUT_BODY.get(status, route.summary)}
+        if status not in _WITHOUT_BODY:
             schema = {} if model is None else {"$ref": _REF.format(model=model.__name__)}
             answer["content"] = {route.content: {"schema": schema}}
         answers[str(status)] = answer
@@ -194,17 +205,15 @@ def _possible(route: Route) -> Iterator[int]:
     if route.path.startswith("/api/"):
         yield from (503, 421)
     if route.scope is not None:
-        yield from (401, 403, 429)
+        yield from (401, 403, 421, 429)
     if route.path.endswith("/session"):
         yield from (401, 403, 429)
     if route.parameters:
         yield 404
     if route.body is not None:
-        yield 413
+        yield from (408, 413, 415)
     if route.method != "GET":
         yield from (409, 507)
-    if route.takes != "application/json":
-        yield from (408, 415)
 
 
 def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:

@@ -8,8 +8,9 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
-from worker.core.plain_numbers import plain_integer, plain_number
+from worker.core.plain_numbers import LARGEST_INTEGER, plain_integer, plain_number
 from worker.errors import WorkerError
 from worker.handler import fault_text
 from worker.runtime.job_request import Name
@@ -31,7 +32,7 @@ class NoQuery(Query):
 
 
 class InvalidQuery(WorkerError):
-    """A query that does not fit the route's model. `parameter` is the first that is wrong."""
+    """A query or a header that does not fit the route. `parameter` is the first that is wrong."""
 
     exit_code = 65
 
@@ -62,9 +63,9 @@ def checked_query(model: type[_Model], request: web.Request) -> _Model:
     try:
         return model.model_validate(values)
     except ValidationError as exc:
-        fault = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+        fault = exc.errors(include_url=False, include_input=False)[0]
         if not fault["loc"]:
-            raise InvalidQuery("query", fault_text(fault["msg"])) from None
+            raise InvalidQuery(fault.get("ctx", {}).get("parameter", "query"), fault_text(fault["msg"])) from None
         name = _printable(str(fault["loc"][0]))
         raise InvalidQuery(name, f"{name}: {_message(fault['type'], fault['msg'], model)}") from None
 
@@ -109,6 +110,21 @@ def idempotency_key(request: web.Request) -> str | None:
         raise InvalidQuery(IDEMPOTENCY_KEY, f"{IDEMPOTENCY_KEY}: {fault_text(fault['msg'])}") from None
 
 
+def only_key(header: str | None, field: str | None) -> str | None:
+    """Return the key of a job, which the header or the field `id` names. Raises InvalidQuery for two different ones."""
+    if header is not None and field is not None and header != field:
+        raise InvalidQuery(IDEMPOTENCY_KEY, f"{IDEMPOTENCY_KEY} and the field id are different keys: give one of them")
+    return field if header is None else header
+
+
+def reject_key_of_batch(request: web.Request) -> None:
+    """Raise InvalidQuery for a key in the header of a batch: its jobs would be stored again with the next request."""
+    if IDEMPOTENCY_KEY in request.headers:
+        raise InvalidQuery(
+            IDEMPOTENCY_KEY, f"{IDEMPOTENCY_KEY} is for one job: in a batch, give each job its key in its field id"
+        )
+
+
 # -- deprecated names ------------------------------------------------------------------------------------------------
 
 
@@ -117,14 +133,23 @@ def old_name(replacement: str) -> Any:
     return Field(description=f"Deprecated until 1.0: use {replacement}.", json_schema_extra={"deprecated": True})
 
 
-def reject_both(newer: object, older: object, names: str) -> None:
-    """Raise ValueError when a field is given by its new and by its deprecated name."""
+def reject_both(newer: object, older: object, name: str, old: str) -> None:
+    """Raise an error that names the field when it is given by its new and by its deprecated name."""
     if newer is not None and older is not None:
-        raise ValueError(f"{names} mean the same: give one of them")
+        text = f"{name} and {old} mean the same: give one of them"
+        raise PydanticCustomError("two_names", "{text}", {"text": text, "parameter": old})
 
 
 def _is_deprecated(info: FieldInfo) -> bool:
     return isinstance(info.json_schema_extra, dict) and bool(info.json_schema_extra.get("deprecated"))
+
+
+# -- rules of a body for its description ------------------------------------------------------------------------------
+
+
+def given(name: str, **others: Any) -> dict[str, Any]:
+    """Return the JSON schema of an object that has a value for `name`; `others` are the schemas of further fields."""
+    return {"required": [name], "properties": {name: {"not": {"type": "null"}}, **others}}
 
 
 # -- types of values -------------------------------------------------------------------------------------------------
@@ -141,13 +166,18 @@ def _storable(text: str) -> str:
     return text
 
 
-Number = Annotated[int, BeforeValidator(plain_integer)]
+Number = Annotated[int, Field(ge=0, le=LARGEST_INTEGER), BeforeValidator(plain_integer)]
 """A whole number, not negative, of 18 digits at most."""
 Seconds = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(plain_number)]
 # The bounds come before the check of the text: what pydantic finds behind it, the JSON schema does not show.
 Limit = Annotated[
-    int, Field(ge=0), BeforeValidator(plain_integer), AfterValidator(lambda number: max(1, min(LONGEST_PAGE, number)))
+    int,
+    Field(ge=0, le=LARGEST_INTEGER),
+    BeforeValidator(plain_integer),
+    AfterValidator(lambda number: max(1, min(LONGEST_PAGE, number))),
 ]
 """The number of entries on a page; more than 500 means 500."""
+Cursor = Annotated[str, Field(min_length=1, max_length=500)]
+"""The cursor of a previous response."""
 Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_storable)]
 """Any text that can be stored."""

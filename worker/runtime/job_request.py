@@ -20,8 +20,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from config.json_text import json_text
-from config.user_id import checked_user_id
-from worker.core.plain_numbers import plain_integer
+from config.user_id import MAX_USER_ID, checked_user_id
+from worker.core.plain_numbers import json_integer, plain_integer
 from worker.errors import InvalidPayload
 from worker.handler import explain
 
@@ -67,7 +67,11 @@ def _near(value: datetime) -> datetime:
 
 StartTime = Annotated[Moment, AfterValidator(_near)]
 """When a job is due."""
-UserId = Annotated[Name, AfterValidator(checked_user_id)]
+UserId = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_USER_ID, strip_whitespace=True),
+    AfterValidator(checked_user_id),
+]
 """A user that the hub accepts: otherwise the job's notification would be rejected for good."""
 
 
@@ -81,19 +85,27 @@ class JobRequest(BaseModel):
     payload: dict[str, Any] = Field(default_factory=dict)
     run_at: StartTime | None = None
     max_attempts: Annotated[int, Field(ge=1, le=1000), BeforeValidator(plain_integer)] | None = None
-    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
+    priority: Annotated[int, Field(strict=True, ge=-100, le=100), BeforeValidator(json_integer)] = 0
     """Of the jobs that are due, those with the highest priority run first."""
     id: Name | None = None
     """Idempotency key, where the transport has no header for it."""
 
 
-def parse_request(data: bytes | str | dict[str, Any]) -> JobRequest:
-    """Return the job. Raises InvalidPayload, which names every fault in one line."""
+def parse_request(data: Any) -> JobRequest:
+    """Return the job: of bytes, or of a value that was read from JSON.
+
+    Raises InvalidPayload, which names every fault in one line. A text is not read as JSON once more: what it holds was
+    not counted when its bytes were.
+    """
     try:
-        text = json_text(data) if isinstance(data, bytes) else data
-        return JobRequest.model_validate(orjson.loads(text) if isinstance(text, str) else text)
+        value = orjson.loads(json_text(data)) if isinstance(data, bytes) else data
     except (orjson.JSONDecodeError, UnicodeDecodeError) as exc:
         raise InvalidPayload(f"not valid JSON: {exc}") from None
+    if not isinstance(value, dict):
+        hint = ", not as a text that holds one" if isinstance(value, str) else ""
+        raise InvalidPayload(f"job: send it as a JSON object{hint}")
+    try:
+        return JobRequest.model_validate(value)
     except ValidationError as exc:
         raise InvalidPayload(f"job: {explain(exc)}") from None
 

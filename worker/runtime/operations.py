@@ -126,11 +126,9 @@ class JobService:
             self.emit(JobsAccepted(kinds))
         return answers
 
-    async def submit_as(
-        self, job_id: str, request: JobRequest, *, scope: str = "", key: str | None = None
-    ) -> EnqueueResult:
+    async def submit_as(self, job_id: str, request: JobRequest, *, scope: str = "") -> EnqueueResult:
         """Store one job under the id that its files already have; a conflict is returned, not raised."""
-        job = self._job(job_id, request, scope, key, self.clock.now())
+        job = self._job(job_id, request, scope, None, self.clock.now())
         [answer] = await self.store.enqueue([job])
         if answer.state == "created":
             self.emit(JobsAccepted([job.kind]))

@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 from aiohttp import web
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from worker.api.auth.authenticator import CALLER, Caller
 from worker.api.auth.ownership import narrowed
 from worker.api.dispatch import AUDIT_DETAIL
 from worker.api.errors import json_response
 from worker.api.request_body import read_body
-from worker.api.request_values import Query, Text, old_name, reject_both
+from worker.api.request_values import Cursor, Query, Text, given, old_name, reject_both
 from worker.api.routes.job_filter import JobFilterQuery
 from worker.api.routes.notifications import DeliveryStatus
 from worker.api.routing import Route
@@ -29,15 +29,21 @@ _AT_ONCE = 200
 """Changes sent to the store together: it commits them in groups."""
 _PAGE = 500
 
+_NULL = {"type": "null"}
+
 Ids = Annotated[list[Text], Field(min_length=1, max_length=LONGEST_BULK)]
 
 
 class BulkRequest(Query):
     """The fields of every bulk request."""
 
-    dry_run: bool = False
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [given("filter", ids=_NULL), given("ids", filter=_NULL, cursor=_NULL)]}
+    )
+
+    dry_run: Annotated[bool, Field(strict=True)] = False
     """Count, and change nothing."""
-    cursor: Annotated[str, Field(max_length=500)] | None = None
+    cursor: Cursor | None = None
     """From the previous response, to continue where it ended; with `filter` only."""
 
 
@@ -50,7 +56,7 @@ class JobFilter(JobFilterQuery):
 
     @model_validator(mode="after")
     def _one_name(self) -> "JobFilter":
-        reject_both(self.status, self.state, "status and state")
+        reject_both(self.status, self.state, "status", "state")
         return self
 
 
@@ -78,7 +84,7 @@ class NotificationFilter(Query):
 
     @model_validator(mode="after")
     def _one_name(self) -> "NotificationFilter":
-        reject_both(self.status, self.state, "status and state")
+        reject_both(self.status, self.state, "status", "state")
         return self
 
 
@@ -141,14 +147,14 @@ class BulkRoutes:
 
     async def resend_all(self, request: web.Request) -> web.Response:
         body = await read_body(request, BulkNotifications)
-        ids, cursor = (body.ids or [], None) if body.filter is None else await self._notifications_of(body)
+        ids, cursor = (_once(body.ids), None) if body.filter is None else await self._notifications_of(body)
         done = 0 if body.dry_run else await _each(ids, self._resend)
         return _bulk_response(request, body, body.action, len(ids), done, cursor)
 
     async def _jobs_of(self, caller: Caller, body: BulkJobs) -> tuple[Sequence[str], str | None]:
         """Return the ids of the caller's own jobs, and the cursor that continues a filter."""
         if body.filter is None:
-            ids = list(dict.fromkeys(body.ids or ()))
+            ids = _once(body.ids)
             found: list[str] = []
             for start in range(0, len(ids), _PAGE):
                 records = await self._jobs.store.get_many(ids[start : start + _PAGE])
@@ -180,6 +186,11 @@ class BulkRoutes:
 
     async def _resend(self, notification_id: str) -> object:
         return await self._jobs.resend(notification_id)
+
+
+def _once(ids: Sequence[str] | None) -> list[str]:
+    """Return each of the ids once, in their order."""
+    return list(dict.fromkeys(ids or ()))
 
 
 def _position(cursor: str) -> int:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, NotRequired
@@ -66,9 +66,10 @@ class JobPaths:
         query: type[BaseModel] | None = None,
         *,
         content: str = "application/json",
+        more: Collection[int] = (),
     ) -> Route:
-        """Return a GET route below a job's path."""
-        full, answers = f"{self.base}/{{id}}/{path}", {200: answer}
+        """Return a GET route below a job's path. `more`: statuses besides 200 that a file may have."""
+        full, answers = f"{self.base}/{{id}}/{path}", {200: answer, **dict.fromkeys(more)}
         return Route(
             "GET",
             full,
@@ -98,7 +99,7 @@ class JobFileRoutes:
         binary = "application/octet-stream"
         return (
             self._paths.route("files", self.files, listed, FileList),
-            self._paths.route("files/{name}", self.file, one, None, content=binary),
+            self._paths.route("files/{name}", self.file, one, None, content=binary, more=(206, 304, 412, 416)),
         )
 
     async def files(self, request: web.Request) -> web.Response:

@@ -7,20 +7,32 @@ from typing import Annotated, Any
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from worker.api.auth.admission import Admission
 from worker.api.auth.authenticator import CALLER
 from worker.api.auth.ownership import narrowed, own_job
 from worker.api.errors import json_response
 from worker.api.request_body import read_json
-from worker.api.request_values import Limit, Query, Seconds, idempotency_key, old_name, query_of, reject_both
+from worker.api.request_values import (
+    Cursor,
+    InvalidQuery,
+    Limit,
+    Query,
+    Seconds,
+    idempotency_key,
+    old_name,
+    only_key,
+    query_of,
+    reject_both,
+    reject_key_of_batch,
+)
 from worker.api.routes.job_filter import JobFilterQuery
 from worker.api.routing import RequestHandler, Route
 from worker.api.schemas import AcceptedJob, AcceptedJobs, CancelAnswer, JobAnswer, JobCounts, JobList
 from worker.api.views import accepted_in_batch, accepted_job, job_details, job_list
 from worker.core.job import JobRecord, JobState
-from worker.core.store import JobQuery
+from worker.core.store import JobPage, JobQuery
 from worker.errors import InvalidPayload
 from worker.net.path_base import link_to
 from worker.runtime.job_request import JobRequest, parse_request, parse_requests
@@ -49,12 +61,12 @@ class JobsQuery(JobFilterQuery):
 
     status: _States | None = None
     state: Annotated[_States | None, old_name("status")] = None
-    cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
+    cursor: Cursor | None = None
     limit: Limit = _PAGE
 
     @model_validator(mode="after")
     def _one_name(self) -> "JobsQuery":
-        reject_both(self.status, self.state, "status and state")
+        reject_both(self.status, self.state, "status", "state")
         return self
 
     def page_query(self) -> JobQuery:
@@ -71,7 +83,7 @@ class WaitQuery(Query):
 
     @model_validator(mode="after")
     def _one_name(self) -> "WaitQuery":
-        reject_both(self.wait_seconds, self.wait, "waitSeconds and wait")
+        reject_both(self.wait_seconds, self.wait, "waitSeconds", "wait")
         return self
 
     def seconds(self) -> float | None:
@@ -144,11 +156,13 @@ class JobRoutes:
         """Answer 202 once the row is on disk; the same key and payload again return the first job."""
         caller = request[CALLER]
         job = await self._admission.admit(caller, parse_request(await read_json(request)))
-        result = await self._jobs.submit(job, scope=caller.name, key=idempotency_key(request))
+        key = only_key(idempotency_key(request), job.id)
+        result = await self._jobs.submit(job, scope=caller.name, key=key)
         return accepted_response(accepted_job(result, link_to(request, JOBS)))
 
     async def submit_all(self, request: web.Request) -> web.Response:
         """Store `{"jobs": [...]}` in one commit, or nothing when one of them is not valid."""
+        reject_key_of_batch(request)
         body, caller = await read_json(request), request[CALLER]
         entries = body.get("jobs") if isinstance(body, Mapping) else None
         if not isinstance(entries, list) or not entries or len(entries) > _LONGEST_BATCH or len(body) > 1:
@@ -159,8 +173,7 @@ class JobRoutes:
         return json_response(accepted, 202)
 
     async def find(self, request: web.Request) -> web.Response:
-        query = query_of(request, JobsQuery).page_query()
-        return json_response(job_list(await self._jobs.find(narrowed(request[CALLER], query)), self._jobs))
+        return json_response(job_list(await requested_page(self._jobs, request), self._jobs))
 
     async def counts(self, request: web.Request) -> web.Response:
         """Answer with what a page needs to know whether its list is up to date; the stream is not for bound keys."""
@@ -220,6 +233,15 @@ def _intake_route(
 def accepted_response(accepted: AcceptedJob) -> web.Response:
     """Return the 202 response to one submitted job, with its address."""
     return json_response(accepted, 202, {"Location": accepted["links"]["self"]})
+
+
+async def requested_page(jobs: JobService, request: web.Request) -> JobPage:
+    """Return the page of the caller's own jobs that the query asks for. Raises InvalidQuery for an invalid cursor."""
+    query = narrowed(request[CALLER], query_of(request, JobsQuery).page_query())
+    try:
+        return await jobs.find(query)
+    except InvalidPayload as exc:
+        raise InvalidQuery("cursor", str(exc)) from None
 
 
 async def requested_job(jobs: JobService, request: web.Request) -> JobRecord:

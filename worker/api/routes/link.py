@@ -58,7 +58,7 @@ class ConnectionAnswer(TypedDict):
     oldestOutboxAgeSeconds: NotRequired[float | None]
     oldestOutboxAge: NotRequired[Annotated[float | None, deprecated("oldestOutboxAgeSeconds")]]
     history: NotRequired[list[LinkEvent]]
-    """The last 200 events, oldest first."""
+    """The last 200 events, newest first."""
 
 
 class ConnectionRoutes:

@@ -7,10 +7,9 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from worker.api.auth.authenticator import CALLER
-from worker.api.auth.ownership import narrowed, own_job
+from worker.api.auth.ownership import own_job
 from worker.api.errors import json_response
-from worker.api.request_values import query_of
-from worker.api.routes.jobs import JobsQuery, WaitQuery, requested_job
+from worker.api.routes.jobs import JobsQuery, WaitQuery, requested_job, requested_page
 from worker.api.routing import RequestHandler, Route
 from worker.api.schemas import CancelAnswer, JobAnswer, JobList, MeAnswer
 from worker.api.views import job_details, job_list
@@ -38,8 +37,7 @@ class MeRoutes:
         return json_response({"userId": request[CALLER].user})
 
     async def find(self, request: web.Request) -> web.Response:
-        query = narrowed(request[CALLER], query_of(request, JobsQuery).page_query())
-        return json_response(job_list(await self._jobs.find(query), self._jobs))
+        return json_response(job_list(await requested_page(self._jobs, request), self._jobs))
 
     async def show(self, request: web.Request) -> web.Response:
         record = await requested_job(self._jobs, request)

@@ -30,7 +30,7 @@ class NotificationsQuery(Query):
 
     @model_validator(mode="after")
     def _one_name(self) -> "NotificationsQuery":
-        reject_both(self.status, self.state, "status and state")
+        reject_both(self.status, self.state, "status", "state")
         return self
 
 

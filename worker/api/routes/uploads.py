@@ -13,7 +13,7 @@ from worker.api.auth.admission import Admission
 from worker.api.auth.authenticator import CALLER
 from worker.api.errors import problem
 from worker.api.request_body import BODY_LIMITS, Pace, SlowestPace, decode_json
-from worker.api.request_values import idempotency_key
+from worker.api.request_values import idempotency_key, only_key
 from worker.api.routes.jobs import JOBS, accepted_response
 from worker.api.routing import Route
 from worker.api.schemas import AcceptedJob
@@ -84,9 +84,9 @@ class UploadRoutes:
         key = idempotency_key(request)
         try:
             async with self._uploads.draft() as draft:
-                job = await self._received(request, draft)
+                job = await self._received(request, key, draft)
                 # Not cancelled when the caller disconnects: the job may be stored by then, and must keep its files.
-                result = await uncancellable(self._submit(request[CALLER].name, key, job, draft))
+                result = await uncancellable(self._submit(request[CALLER].name, job, draft))
         except TimeoutError:
             rate = f", or less than {self._slowest.bytes_per_second:g} bytes a second" * bool(
                 self._slowest.bytes_per_second
@@ -94,8 +94,8 @@ class UploadRoutes:
             return problem(408, f"nothing was received for {_IDLE:g} s{rate}: send the request again")
         return accepted_response(accepted_job(result, link_to(request, JOBS)))
 
-    async def _received(self, request: web.Request, draft: PendingUpload) -> JobRequest:
-        """Return the job; its files are in the draft."""
+    async def _received(self, request: web.Request, key: str | None, draft: PendingUpload) -> JobRequest:
+        """Return the job, with the key in the header as its id; its files are in the draft."""
         pace = Pace(self._slowest)
         parts = _parts(request, pace)
         first = await anext(parts, None)
@@ -103,6 +103,7 @@ class UploadRoutes:
             raise InvalidPayload(_HOW)
         large = request[BODY_LIMITS].large
         sent = parse_request(await decode_json(await _text(first, pace), large, "the part `job`"))
+        sent = sent.model_copy(update={"id": only_key(key, sent.id)})
         job = await self._admission.admit(request[CALLER], sent)
         wanted = self._fields(job)
         await self._uploads.require_room((self._jobs.user_of(job), organization_of(job.payload)))
@@ -127,7 +128,7 @@ class UploadRoutes:
             raise InvalidPayload(f"jobs of type {job.task_type} take no files: use POST /api/v1/jobs")
         return handler.files
 
-    async def _submit(self, scope: str, key: str | None, job: JobRequest, draft: PendingUpload) -> EnqueueResult:
+    async def _submit(self, scope: str, job: JobRequest, draft: PendingUpload) -> EnqueueResult:
         """Store the job under the id of its files. The same key, payload and files again return the first job."""
         job_id = new_job_id(self._jobs.clock.now())
         fingerprint = draft.fingerprint(job.payload)
@@ -137,7 +138,7 @@ class UploadRoutes:
             await draft.keep(job_id, owner, fingerprint)
             try:
                 accepted = await self._jobs.submit_as(
-                    job_id, job.model_copy(update={"payload": payload, "user_id": owner[0]}), scope=scope, key=key
+                    job_id, job.model_copy(update={"payload": payload, "user_id": owner[0]}), scope=scope
                 )
             except BaseException:
                 await draft.withdraw()
@@ -146,7 +147,7 @@ class UploadRoutes:
                 await draft.withdraw()
                 if await self._uploads.fingerprint(accepted.job_id, owner) != fingerprint:
                     raise KeyConflict(
-                        f"the key {key or job.id!r} belongs to job {accepted.job_id}, whose payload or files differ"
+                        f"the key {job.id!r} belongs to job {accepted.job_id}, whose payload or files differ"
                     )
                 return replace(accepted, state="existing")
         return accepted
@@ -171,6 +172,8 @@ async def _parts(request: web.Request, pace: Pace) -> AsyncIterator[BodyPartRead
             raise InvalidPayload("a multipart body inside another one is not supported")
         if part.headers.get("Content-Transfer-Encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
             raise InvalidPayload(f"{part.name}: send the file without Content-Transfer-Encoding")
+        if part.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise WrongContent(f"{part.name}: send it without Content-Encoding; it is not decompressed")
         yield part
 
 

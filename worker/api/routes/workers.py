@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from aiohttp import web
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
 from worker import __version__
 from worker.api.errors import json_response
 from worker.api.request_body import read_body
-from worker.api.request_values import Query
+from worker.api.request_values import Query, given
 from worker.api.routing import SMALL_BODY, Route
 from worker.api.schemas import Timestamp, response
 from worker.core.clock import rfc3339
+from worker.core.plain_numbers import json_integer
 from worker.runtime.running_attempt import RunningAttempt
 from worker.runtime.worker import Worker
 
@@ -62,9 +63,9 @@ class WorkersAnswer(TypedDict):
 class WorkersChange(Query):
     """What to change, until the next start or until a reload changes the setting."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+    model_config = ConfigDict(json_schema_extra={"anyOf": [given("concurrency"), given("quiet")]})
 
-    concurrency: Annotated[int, Field(ge=1, le=10_000, strict=True)] | None = None
+    concurrency: Annotated[int, Field(ge=1, le=10_000, strict=True), BeforeValidator(json_integer)] | None = None
     quiet: Annotated[bool, Field(strict=True)] | None = None
 
     @model_validator(mode="after")
