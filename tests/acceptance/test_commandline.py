@@ -99,6 +99,16 @@ def test_enqueue_with_a_known_key_returns_the_first_job_or_a_conflict(tmp_path: 
     assert first.stdout.strip() in _one_line(other.stderr)
 
 
+def test_enqueue_with_an_empty_key_or_user_is_rejected_and_not_taken_for_none(tmp_path: Path) -> None:
+    create_store(tmp_path)
+    user = "--WebSocket:DefaultUserId=u"
+    for option, field in (("--id", "id"), ("--user", "userId")):
+        done = command(tmp_path, "enqueue", "noop", option, "", HANDLERS, user)
+        assert done.returncode == 65
+        assert f"{field}: String should have at least 1 character" in _one_line(done.stderr)
+        assert command(tmp_path, "enqueue", "noop", "--stdin", option, "", HANDLERS, user, stdin="{}\n").returncode != 0
+
+
 def test_enqueue_lines_from_stdin_prints_one_id_each(tmp_path: Path) -> None:
     create_store(tmp_path)
     lines = "".join(f'{{"userId": "u{n}", "payload": {{"number": {n}}}, "id": "key-{n}"}}\n' for n in range(2500))

@@ -60,7 +60,8 @@ def enqueue(
     """Store a job and print its id."""
     from worker.cli.store_client import store_client
 
-    if stdin and (payload is not None or key is not None or file or wait or priority or run_at or max_attempts):
+    others = (payload, key, run_at, max_attempts)
+    if stdin and (any(one is not None for one in others) or file or wait or priority):
         raise typer.BadParameter(
             "--stdin takes payloads and ids from its lines, no other options of a job, and cannot --wait"
         )
@@ -69,7 +70,8 @@ def enqueue(
     files = dict(_file(text) for text in file or ())
     optional = {"userId": user, "id": key, "priority": priority, "runAt": run_at, "maxAttempts": max_attempts}
     job = {"taskType": kind, "payload": _payload(payload)}
-    job |= {name: value for name, value in optional.items() if value}
+    # Also empty texts: a script whose variable is not set must not submit without a key, or for another user.
+    job |= {name: value for name, value in optional.items() if value is not None}
     with store_client(context.obj) as client:
         if stdin:
             _enqueue_lines(client, kind, user)
@@ -173,7 +175,7 @@ def _line_job(line: str, number: int, kind: str, user: str | None) -> dict[str, 
     unknown = entry.keys() - {"userId", "payload", "id"}
     if unknown:
         raise Discard(f"line {number}: unknown {', '.join(sorted(unknown))}; a line has userId, payload and id")
-    return {"taskType": kind, "payload": {}} | ({"userId": user} if user else {}) | entry
+    return {"taskType": kind, "payload": {}} | ({} if user is None else {"userId": user}) | entry
 
 
 def _send_batch(client: "ApiClient", batch: list[dict[str, Any]], first: int) -> None:
