@@ -163,3 +163,35 @@ async def test_hub_serves_its_description_with_its_own_path_and_builds_it_once(
             async with session.get(f"{running.url}/asyncapi.json") as response:
                 assert await response.json() == DOCUMENT
     assert built == [PATH + "/"]
+
+
+@pytest.mark.parametrize("data", ["r", {"room": "r"}, "", {"room": ""}, {"room": "r" * 262}, {}, 7, None])
+async def test_room_is_named_as_described(tmp_path: Path, data: Any) -> None:
+    async with running_hub(tmp_path) as running:
+        ann = await running.browser("ann")
+        answer = await ann.call("join-room", data)
+    assert answer["ok"] is validator("socketIo", "receive.join-room").is_valid(["join-room", data])
+    assert answer["ok"] is validator("native", "receive.join-room").is_valid({"type": "join-room", "data": data})
+
+
+@pytest.mark.parametrize(
+    ("payload", "user"),
+    [
+        ({}, "ann"),
+        ({"notificationId": ""}, "ann"),
+        ({"notificationId": "n" * 200}, "ann"),
+        ({"notificationId": "n" * 201}, "ann"),
+        ({"redelivery": -1}, "ann"),
+        ({"redelivery": 2**31}, "ann"),
+        ({}, ""),
+        ({}, "u" * 256),
+        ({}, "u" * 257),
+    ],
+)
+async def test_notification_is_accepted_as_described(tmp_path: Path, payload: dict[str, Any], user: str) -> None:
+    news = {"success": True, "message": "Task Finish", "payload": payload}
+    async with running_hub(tmp_path) as running:
+        publisher = await running.publisher()
+        answer = await publisher.call(EVENT, news, {"userId": user})
+    described = validator("socketIo", f"receive.{EVENT}").is_valid([EVENT, news, {"userId": user}])
+    assert answer["ok"] is described

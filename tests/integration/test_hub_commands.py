@@ -207,3 +207,22 @@ async def test_client_joins_a_configured_namespace(tmp_path: Path) -> None:
         packet = str(await raw.next())
         assert packet.startswith("42/hr,")
         assert event_of(packet.replace("/hr,", "", 1)) == [EVENT, message(1), {"userId": "ann"}]
+
+
+async def test_user_with_the_longest_id_may_name_its_own_room(running: RunningHub) -> None:
+    longest = "ก" * 256
+    ann = await running.browser(token=running.token(longest))
+    assert await ann.call("join-room", {"room": f"user:{longest}"}) == {
+        "ok": True,
+        "type": "room-joined",
+        "data": {"room": f"user:{longest}"},
+    }
+    assert (await ann.call("subscribe", {"userId": longest}))["ok"] is True
+    assert await ann.call("join-room", {"room": "x" * 262}) == {"ok": False, "error": "malformed: not a name"}
+
+
+async def test_longest_job_id_of_a_publisher_may_be_followed(running: RunningHub) -> None:
+    job_id = "j" * 200
+    publisher, ann = await running.publisher(), await running.browser("ann")
+    await publisher.publish(progress(job_id, 60), "ann")
+    assert (await ann.call("subscribe", {"jobId": job_id}))["ok"] is True

@@ -11,6 +11,17 @@ from typing import Annotated, Any, Final, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from config.user_id import MAX_USER_ID
+from worker.hub.messages import MAX_ID
+from worker.hub.names import MAX_NAME
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+"""Of a room, a type or a job: printable characters."""
+MessageId = Annotated[str, Field(min_length=1, max_length=MAX_ID)]
+UserId = Annotated[str, Field(min_length=1, max_length=MAX_USER_ID)]
+"""Printable characters."""
+Count = Annotated[int, Field(ge=0)]
+
 Direction = Literal["receive", "send"]
 """As the hub sees it: `receive` comes from a client."""
 
@@ -26,40 +37,40 @@ class AuthData(TypedDict):
 
 
 class RoomData(TypedDict):
-    room: str
+    room: Name
 
 
 class SubscriptionData(TypedDict, total=False):
     """One of the three."""
 
-    type: str
+    type: Name
     """A type of messages; `*` for all."""
-    jobId: str
-    userId: str
+    jobId: Name
+    userId: UserId
 
 
 class PublishData(TypedDict):
     """A message of a type of the publisher's own."""
 
-    type: str
+    type: Name
     data: NotRequired[Any]
-    room: NotRequired[str]
+    room: NotRequired[Name]
 
 
 class ReadData(TypedDict):
     """Everything up to this number has been read."""
 
-    seq: int
+    seq: Count
 
 
 class ShownData(TypedDict):
     """The page has displayed this notification."""
 
-    notificationId: str
+    notificationId: MessageId
 
 
 class CancelData(TypedDict):
-    jobId: str
+    jobId: Name
 
 
 class TokenData(TypedDict):
@@ -95,8 +106,8 @@ class PositionData(TypedDict):
 class NotificationPayload(TypedDict):
     """How the job ended. Publishers may add fields."""
 
-    jobId: NotRequired[str]
-    notificationId: NotRequired[str]
+    jobId: NotRequired[MessageId]
+    notificationId: NotRequired[MessageId]
     taskType: NotRequired[str]
     status: NotRequired[str]
     completedAt: NotRequired[str]
@@ -104,7 +115,7 @@ class NotificationPayload(TypedDict):
     """Milliseconds."""
     attempt: NotRequired[int]
     sequence: NotRequired[int]
-    redelivery: NotRequired[int]
+    redelivery: NotRequired[Annotated[int, Field(ge=0, lt=2**31)]]
     error: NotRequired[str]
     errorId: NotRequired[str]
     stackTrace: NotRequired[str]
@@ -120,7 +131,7 @@ class NotificationMessage(TypedDict):
 class NotificationUser(TypedDict):
     """Whose notification it is; the position for clients that sent `lastSeq`."""
 
-    userId: str
+    userId: UserId
     epoch: NotRequired[str]
     seq: NotRequired[int]
 
@@ -220,10 +231,10 @@ COMMANDS: Final = _commands(
         "ping": (Any, "Ask for a pong with the same data"),
         "heartbeat": (Any, "The same as ping"),
         "echo": (Any, "Ask for the same data"),
-        "join-room": (RoomData, "Enter a room"),
-        "leave-room": (RoomData, "Leave a room"),
-        "subscribe": (SubscriptionData, "Receive a type of messages, or those of a job"),
-        "unsubscribe": (SubscriptionData, "No longer receive them"),
+        "join-room": (RoomData | Name, "Enter a room"),
+        "leave-room": (RoomData | Name, "Leave a room"),
+        "subscribe": (SubscriptionData | Name, "Receive a type of messages, or those of a job"),
+        "unsubscribe": (SubscriptionData | Name, "No longer receive them"),
         "broadcast": (dict[str, Any], "Send data to all clients, or to those in `room`; needs scope publish"),
         "publish": (PublishData, "Send a message of a type of one's own; needs scope publish"),
         "cancel": (CancelData, "Cancel one's own job"),

@@ -265,22 +265,22 @@ export type ToHub =
   | {
     type: "join-room";
     timestamp?: string;
-    data?: RoomData;
+    data?: RoomData | string;
   }
   | {
     type: "leave-room";
     timestamp?: string;
-    data?: RoomData;
+    data?: RoomData | string;
   }
   | {
     type: "subscribe";
     timestamp?: string;
-    data?: SubscriptionData;
+    data?: SubscriptionData | string;
   }
   | {
     type: "unsubscribe";
     timestamp?: string;
-    data?: SubscriptionData;
+    data?: SubscriptionData | string;
   }
   | {
     type: "broadcast";
@@ -320,10 +320,10 @@ export interface EventsToHub {
   "ping": (data: unknown, acknowledge?: (answer: Acknowledgement) => void) => void;
   "heartbeat": (data: unknown, acknowledge?: (answer: Acknowledgement) => void) => void;
   "echo": (data: unknown, acknowledge?: (answer: Acknowledgement) => void) => void;
-  "join-room": (data: RoomData, acknowledge?: (answer: Acknowledgement) => void) => void;
-  "leave-room": (data: RoomData, acknowledge?: (answer: Acknowledgement) => void) => void;
-  "subscribe": (data: SubscriptionData, acknowledge?: (answer: Acknowledgement) => void) => void;
-  "unsubscribe": (data: SubscriptionData, acknowledge?: (answer: Acknowledgement) => void) => void;
+  "join-room": (data: RoomData | string, acknowledge?: (answer: Acknowledgement) => void) => void;
+  "leave-room": (data: RoomData | string, acknowledge?: (answer: Acknowledgement) => void) => void;
+  "subscribe": (data: SubscriptionData | string, acknowledge?: (answer: Acknowledgement) => void) => void;
+  "unsubscribe": (data: SubscriptionData | string, acknowledge?: (answer: Acknowledgement) => void) => void;
   "broadcast": (data: Record<string, unknown>, acknowledge?: (answer: Acknowledgement) => void) => void;
   "publish": (data: PublishData, acknowledge?: (answer: Acknowledgement) => void) => void;
   "cancel": (data: CancelData, acknowledge?: (answer: Acknowledgement) => void) => void;
