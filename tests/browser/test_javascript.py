@@ -20,7 +20,7 @@ def test_javascript_modules_pass_their_tests_in_node(script, count):
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:]

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.chromium import a_profile, until
+from tests.support.eventually import eventually
 from tests.support.hub import message, progress
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -63,9 +64,7 @@ async def test_status_page_reports_shown_notifications(running, proxy, context):
     page = await signed_in(context, proxy, running.token())
     await (await running.publisher()).publish(message(1))
     await until(page, "() => document.querySelectorAll('#news li').length === 1")
-    await page.evaluate("document.querySelector('websocket-status').socket.send('echo')")
-    await until(page, "() => document.querySelector('websocket-status').socket.statistics.messagesIn >= 3")
-    assert running.hub.stats().shown == 1
+    await eventually(lambda: running.hub.stats().shown == 1)
 
 
 async def test_status_element_describes_the_state_and_offers_to_reconnect(running, proxy, context):
@@ -81,8 +80,9 @@ async def test_status_element_describes_the_state_and_offers_to_reconnect(runnin
     assert live == ["polite", "true", True]
     # The countdown changes every second, so screen readers should not read it out.
     assert await page.evaluate(f"{SHADOW}.querySelector('.next').closest('[aria-live]').ariaLive") == "off"
-    proxy.refusing = False
+    # The focus first: as soon as connections are accepted the client may be back by itself, and the button gone.
     await page.evaluate(f"{BUTTON}.focus()")
+    proxy.refusing = False
     await page.keyboard.press("Enter")
     await until(page, f"() => {STATE} === 'connected'")
     assert await page.evaluate(TEXT) == "Reconnected"

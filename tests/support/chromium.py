@@ -20,8 +20,11 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-FAST = {"reconnectionDelay": 50, "maxReconnectionDelay": 250, "pingInterval": 500, "pongTimeout": 500, "timeout": 2000}
-"""Options of a client with short delays."""
+FAST = {"reconnectionDelay": 50, "maxReconnectionDelay": 250}
+"""Options of a client that connects again soon."""
+IMPATIENT = {"pingInterval": 500, "pongTimeout": 500, "timeout": 2000}
+"""Options of a client that soon gives up a silent connection. On a busy machine it also gives up one that is only slow,
+so they are for tests of such connections alone."""
 
 _COUNT = """
 const countIn = (storage) => Math.max(0, ...Object.keys(storage)
@@ -134,7 +137,7 @@ async def a_doomed_page(context: Any, url: str, token: str) -> AsyncIterator[Non
     yield
     # The thread that answers this is not the one that hangs; the answer itself never comes.
     ending = asyncio.ensure_future(tools.send("Page.crash"))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         await crashed.wait()
     ending.cancel()
     await asyncio.gather(ending, return_exceptions=True)

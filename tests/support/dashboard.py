@@ -85,7 +85,8 @@ class Dashboard:
         await self.shown()
 
     async def drop(self, *files: Path) -> None:
-        """Files fall onto the page."""
+        """Files fall onto the page, which listens for them once their module is loaded."""
+        await self.page.wait_for_selector(".drop-veil", state="attached")
         contents = [[file.name, file.read_text(encoding="utf-8")] for file in files]
         await self.page.evaluate(_DROP, [contents])
 
@@ -154,6 +155,15 @@ class Service:
         """A job's id."""
         answer = await self.ask("POST", "/api/v1/jobs", {"taskType": kind, "userId": user, "payload": payload})
         return str(answer["jobId"])
+
+    @contextlib.asynccontextmanager
+    async def resting(self) -> AsyncIterator[None]:
+        """No job begins in the meantime: what is submitted here cannot end before the test has done the next step."""
+        await self.ask("PATCH", "/api/v1/workers", {"quiet": True})
+        try:
+            yield
+        finally:
+            await self.ask("PATCH", "/api/v1/workers", {"quiet": False})
 
     async def ended(self, job_id: str) -> dict[str, Any]:
         job: dict[str, Any] = await self.ask("GET", f"/api/v1/jobs/{job_id}?wait=30")
