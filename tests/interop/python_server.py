@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 import threading
+import time
 
 LEVERS = json.loads(sys.argv[1])
 PATH = "api/v1/org-socket"
@@ -94,10 +95,18 @@ def serve_flask():
 
     sio.on_event("connect", connect, namespace=NAMESPACE)
     sio.on_event("socket-notification", notification, namespace=NAMESPACE)
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", LEVERS.get("port", 0)))
-        port = found.getsockname()[1]
-    threading.Timer(0.5, lambda: say(at="listening", port=port)).start()
+    port = LEVERS["port"]
+
+    def say_when_listening():
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.02)
+        say(at="listening", port=port)
+
+    threading.Thread(target=say_when_listening, daemon=True).start()
     sio.run(app, host="127.0.0.1", port=port, allow_unsafe_werkzeug=True)
 
 

@@ -9,6 +9,7 @@ from tests.support.eventually import eventually
 from tests.support.js import js_server
 from tests.support.message_source import ListSource, message
 from tests.support.notifiers import fast_settings, running_notifier
+from tests.support.ports import free_port
 from worker.notifiers.socketio.events import Connect, ConnectError, Disconnect, Reconnect, ServerError
 from worker.notifiers.socketio.server_capabilities import ServerCapabilitiesStore
 
@@ -69,9 +70,9 @@ async def test_server_of_a_version_that_the_setting_excludes_is_named(levers: di
 
 
 async def test_version_is_remembered_and_an_upgraded_server_is_noticed(tmp_path: Path) -> None:
-    file = tmp_path / "peers.json"
-    async with js_server(version=2) as old:
-        port, url = old.port, old.url
+    file, port = tmp_path / "peers.json", free_port()
+    async with js_server(version=2, port=port) as old:
+        url = old.url
         async with running_notifier(fast_settings(url), servers=ServerCapabilitiesStore(file)) as link:
             await link.events.one(Connect)
             while (await old.next("connection"))["eio"] != "3":

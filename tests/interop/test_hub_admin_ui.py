@@ -44,7 +44,8 @@ async def test_javascript_page_reconnects_by_session_and_a_wrong_password_is_rep
     async with a_page(running, username="admin", password=PASSWORD) as page:
         await page.until("event", "all_sockets")
         running.hub._registry.abort_all()
-        assert (await page.until("disconnect"))[1] == "transport close"
+        # An error where something of the client was still unread: the system resets such a connection.
+        assert (await page.until("disconnect"))[1] in ("transport close", "transport error")
         await page.until("event", "all_sockets")
     async with a_page(running, username="admin", password="wrong") as page:
         assert await page.next() == ["connect_error", "invalid credentials"]

@@ -13,6 +13,7 @@ from tests.interop.test_hub_js import js_client
 from tests.support.default_clients import end_client
 from tests.support.hub import EVENT, PATH, PATIENCE, message, running_hub
 from tests.support.nginx import running_nginx
+from tests.support.ports import free_port
 from worker.hub.events import ClientConnected
 
 COUNT = 300
@@ -97,8 +98,9 @@ async def test_javascript_client_joins_a_namespace_with_its_token(tmp_path, clie
 @pytest.mark.parametrize("client", JAVASCRIPT)
 async def test_javascript_client_that_polls_gets_what_it_has_not_read_from_the_next_hub(tmp_path, client):
     settings = HubSettings(allow_eio3=True)
-    async with running_hub(tmp_path, settings=settings) as first:
-        port, publisher = first.port, await first.publisher()
+    port = free_port()
+    async with running_hub(tmp_path, settings=settings, port=port) as first:
+        publisher = await first.publisher()
         context = any_client(first, client, transports=["polling"], reconnectionDelay=50, reconnectionDelayMax=200)
         ann = await context.__aenter__()
         await ann.until("connect")
@@ -146,7 +148,7 @@ async def test_javascript_client_with_default_options_connects_through_nginx(tmp
 async def test_python_async_client_with_default_options_upgrades_and_misses_nothing(running):
     publisher = await running.publisher()
     received: asyncio.Queue[Any] = asyncio.Queue()
-    client = socketio.AsyncClient(handle_sigint=False)
+    client = socketio.AsyncClient(handle_sigint=False, request_timeout=PATIENCE)
     client.on(EVENT, lambda body, user: received.put_nowait(body))
     await client.connect(running.url, socketio_path=PATH, wait_timeout=PATIENCE, auth={"token": running.token("ann")})
     publishing = asyncio.create_task(_publish(publisher, COUNT))
@@ -163,7 +165,7 @@ async def test_python_sync_client_with_default_options_upgrades_and_receives(run
     await publisher.publish(message(1))
     token, loop = running.token("ann"), asyncio.get_running_loop()
     received: asyncio.Queue[Any] = asyncio.Queue()
-    client = socketio.Client(handle_sigint=False)
+    client = socketio.Client(handle_sigint=False, request_timeout=PATIENCE)
     client.on(EVENT, lambda body, user: loop.call_soon_threadsafe(received.put_nowait, body))
     await asyncio.to_thread(
         client.connect, running.url, socketio_path=PATH, wait_timeout=PATIENCE, auth={"token": token}
@@ -181,7 +183,7 @@ async def test_python_client_that_only_polls_reads_a_backlog_on_one_connection(r
     publisher = await running.publisher()
     await _publish(publisher, 100)
     received: asyncio.Queue[Any] = asyncio.Queue()
-    client = socketio.AsyncClient(handle_sigint=False)
+    client = socketio.AsyncClient(handle_sigint=False, request_timeout=PATIENCE)
     client.on(EVENT, lambda body, user: received.put_nowait(body))
     auth = {"token": running.token("ann")}
     await client.connect(running.url, socketio_path=PATH, wait_timeout=PATIENCE, auth=auth, transports=["polling"])
@@ -195,15 +197,19 @@ async def test_python_client_that_only_polls_reads_a_backlog_on_one_connection(r
 
 async def test_python_client_that_polls_connects_again_after_the_hub_has_stopped(tmp_path):
     connects: asyncio.Queue[None] = asyncio.Queue()
-    loop, client = asyncio.get_running_loop(), socketio.Client(handle_sigint=False, reconnection_delay=0.1)
+    loop, client = (
+        asyncio.get_running_loop(),
+        socketio.Client(handle_sigint=False, request_timeout=PATIENCE, reconnection_delay=0.1),
+    )
     client.on("connect", lambda: loop.call_soon_threadsafe(connects.put_nowait, None))
     options = {"socketio_path": PATH, "wait_timeout": PATIENCE, "transports": ["polling"]}
     try:
-        async with running_hub(tmp_path) as running:
+        port = free_port()
+        async with running_hub(tmp_path, port=port) as running:
             auth = {"token": running.token("ann")}
             await asyncio.to_thread(client.connect, running.url, auth=auth, **options)
-        async with running_hub(tmp_path, port=running.port):
-            async with asyncio.timeout(PATIENCE):
+        async with running_hub(tmp_path, port=port):
+            async with asyncio.timeout(4 * PATIENCE):
                 for _ in range(2):
                     await connects.get()
             await asyncio.to_thread(end_client, client)
@@ -215,12 +221,12 @@ async def test_python_simple_clients_with_default_options_receive(running):
     publisher = await running.publisher()
     await publisher.publish(message(1))
     token = running.token("ann")
-    async with socketio.AsyncSimpleClient(handle_sigint=False) as client:
+    async with socketio.AsyncSimpleClient(handle_sigint=False, request_timeout=PATIENCE) as client:
         await client.connect(running.url, socketio_path=PATH, wait_timeout=PATIENCE, auth={"token": token})
         assert (await client.receive(timeout=PATIENCE))[1] == message(1)
 
     def receive():
-        with socketio.SimpleClient(handle_sigint=False) as simple:
+        with socketio.SimpleClient(handle_sigint=False, request_timeout=PATIENCE) as simple:
             simple.connect(running.url, socketio_path=PATH, wait_timeout=PATIENCE, auth={"token": running.token("bob")})
             assert simple.transport == "websocket"
             return simple.receive(timeout=PATIENCE)[1]
@@ -235,7 +241,7 @@ async def test_path_below_a_prefix_of_a_proxy_serves_default_clients(tmp_path, r
         publisher = await running.publisher()
         received: asyncio.Queue[Any] = asyncio.Queue()
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=nginx.trust))
-        client = socketio.AsyncClient(handle_sigint=False, http_session=session)
+        client = socketio.AsyncClient(handle_sigint=False, request_timeout=PATIENCE, http_session=session)
         client.on(EVENT, lambda body, user: received.put_nowait(body))
         await client.connect(
             nginx.url, socketio_path="/hr" + PATH, wait_timeout=PATIENCE, auth={"token": running.token("ann")}

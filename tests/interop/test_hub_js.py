@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.eventually import eventually
 from tests.support.hub import EVENT, PATIENCE, message, running_hub
+from tests.support.ports import free_port
 from worker.hub.connection_limits import ConnectionLimits
 from worker.hub.events import ClientRejected
 
@@ -113,8 +115,9 @@ async def test_javascript_client_above_the_users_cap_connects_when_there_is_room
 
 async def test_javascript_client_gets_what_it_missed_during_a_restart(tmp_path):
     async with contextlib.AsyncExitStack() as stack:
-        async with running_hub(tmp_path) as first:
-            port, publisher = first.port, await first.publisher()
+        port = free_port()
+        async with running_hub(tmp_path, port=port) as first:
+            publisher = await first.publisher()
             ann = await stack.enter_async_context(js_client(first.url, token=first.token("ann"), resume=True))
             await ann.until("event", "org-socket:welcome")
             await publisher.publish(message(1))
@@ -144,6 +147,8 @@ async def test_javascript_client_without_a_position_gets_what_no_client_has_read
     async with js_client(running.url, token=running.token("ann")) as ann:
         await ann.until("connect")
         assert [(await ann.next())[2] for _ in range(2)] == [message(1), message(2)]
+        (client,) = running.hub.hub.clients_of("ann")
+        await eventually(lambda: client.last_read_seq == 2)  # its pong tells that it has read them
         await ann.order(kick=True)
         await ann.until("disconnect")
         await ann.until("connect")

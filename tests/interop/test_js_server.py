@@ -8,6 +8,7 @@ from tests.support.eventually import eventually
 from tests.support.js import js_server
 from tests.support.message_source import ListSource, message
 from tests.support.notifiers import fast_settings, running_notifier
+from tests.support.ports import free_port
 from worker.core.store import OutboxMessage
 from worker.notifiers.socketio.events import Connect, ConnectError, Disconnect, Reconnect, ServerError
 
@@ -33,7 +34,8 @@ async def test_silent_server_is_recognised_and_loses_nothing() -> None:
     ):
         await source.until(1000)
         assert link.notifier.status().mode == "fence"
-        assert (await server.report())["ids"] == list(range(1, 1001))
+        # On a busy machine an answer may come too late; then the notifications are sent again.
+        assert list(dict.fromkeys((await server.report())["ids"])) == list(range(1, 1001))
         server.send(do="acks", on=True)
         source.add(*notes(1001, 1010))
         await source.until(1010)
@@ -53,7 +55,7 @@ async def test_fence_mode_confirms_at_a_silent_server() -> None:
 async def test_heartbeat_mode_confirms_at_a_silent_server() -> None:
     source = ListSource(notes(1, 500))
     async with (
-        js_server(acks=False, pingInterval=300, pingTimeout=200) as server,
+        js_server(acks=False, pingInterval=300, pingTimeout=60_000) as server,
         running_notifier(fast_settings(server.url, confirmation="heartbeat"), source),
     ):
         await source.until(500)
@@ -131,17 +133,16 @@ async def test_link_reconnects_after_the_server_disconnects_it(command: dict[str
 
 async def test_killed_server_misses_nothing_after_its_restart() -> None:
     source = ListSource()
-    async with js_server() as first:
-        port = first.port
-        async with running_notifier(fast_settings(first.url), source) as link:
-            source.add(*notes(1, 3000))
-            await source.until(500)
-            confirmed = source.watermark
-            await first.kill()
-            await link.events.one(Disconnect)
-            async with js_server(port=port) as second:
-                await source.until(3000)
-                after = (await second.report())["ids"]
+    port = free_port()
+    async with js_server(port=port) as first, running_notifier(fast_settings(first.url), source) as link:
+        source.add(*notes(1, 3000))
+        await source.until(500)
+        confirmed = source.watermark
+        await first.kill()
+        await link.events.one(Disconnect)
+        async with js_server(port=port) as second:
+            await source.until(3000)
+            after = (await second.report())["ids"]
     assert after == list(range(after[0], 3001))
     assert after[0] <= source.watermark
     assert after[0] >= confirmed + 1, "what was confirmed before the kill is not sent again"

@@ -78,7 +78,7 @@ CONDITIONS = [
     Condition("namespace", {"namespace": "/org"}, {"namespace": "/org"}),
     Condition("query-token", {"queryToken": "secret"}, {"query": {"token": "secret"}}),
     Condition("small-payload", {"maxPayload": 3000}, {"max_payload": 3000}),
-    Condition("ping-1s", {"pingInterval": 1000, "pingTimeout": 1000}),
+    Condition("ping-1s", {"pingInterval": 1000, "pingTimeout": 20_000}),
 ]
 SMALL = [kind for kind in KINDS if kind.name == "socket.io-2.5"]
 every_kind = pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def notes(first: int, last: int, *, padding: int = 0) -> list[Any]:
 
 def settings_of(kind: Kind, url: str, **changes: Any) -> Any:
     window = {} if kind.keeps_order else {"window": 1}
-    return fast_settings(url, **{"ack_timeout": 3000, "timeout": 8000, **window, **changes})
+    return fast_settings(url, **window, **changes)
 
 
 def assert_all_arrived(ids: list[int], count: int = MANY) -> None:
@@ -111,7 +111,7 @@ def assert_all_arrived(ids: list[int], count: int = MANY) -> None:
 async def received(server: NodeProcess) -> list[int]:
     """Return the numbers that the server has handled. A fence shows that they are parsed: handlers that run in
     threads may still have to handle the last ones."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while len(set(ids := (await server.report())["ids"])) < MANY:
             await asyncio.sleep(0.02)
     return list(ids)
@@ -124,7 +124,7 @@ async def test_every_notification_arrives_in_order(kind: Kind, condition: Condit
     async with kind.run(**condition.levers) as server:
         settings = settings_of(kind, server.url, **condition.settings)
         async with running_notifier(settings, source) as link:
-            await source.until(MANY, seconds=40)
+            await source.until(MANY, seconds=120)
             ids = await received(server)
             assert source.rejections == {}
             assert_all_arrived(ids)
@@ -160,11 +160,11 @@ async def survive_idle_cuts(kind: Kind, tmp_path: Path, *, idle_seconds: int) ->
         server = await stack.enter_async_context(kind.run())
         url = stack.enter_context(plain_nginx(tmp_path / "nginx", server.port, idle_seconds=idle_seconds))
         link = await stack.enter_async_context(running_notifier(settings_of(kind, url), source))
-        await source.until(MANY // 2, seconds=40)
-        learned = await link.events.one(ServerError, seconds=60)
+        await source.until(MANY // 2, seconds=120)
+        learned = await link.events.one(ServerError, seconds=120)
         assert "of silence" in learned.detail
         source.add(*notes(MANY // 2 + 1, MANY))
-        await source.until(MANY, seconds=40)
+        await source.until(MANY, seconds=120)
         assert_all_arrived((await server.report())["ids"])
         assert len(link.events.of(Disconnect)) >= 2  # on a busy machine a ping may be late, and be cut once more
         lines = assert_operators_can_act(link.events.events)
@@ -179,17 +179,17 @@ async def test_killed_and_cut_server_misses_nothing(kind: Kind) -> None:
         first = await stack.enter_async_context(kind.run())
         proxy = await stack.enter_async_context(fault_proxy(first.port))
         async with running_notifier(settings_of(kind, proxy.url), source) as link:
-            await source.until(MANY // 4, seconds=40)
+            await source.until(MANY // 4, seconds=120)
             proxy.cut()
             source.add(*notes(MANY // 4 + 1, MANY // 2))
-            await source.until(MANY // 2, seconds=40)
+            await source.until(MANY // 2, seconds=120)
             proxy.reset()
             ids += (await first.report())["ids"]
             await first.kill()
             source.add(*notes(MANY // 2 + 1, MANY))
             async with kind.run() as second:
                 proxy.target = second.port
-                await source.until(MANY, seconds=40)
+                await source.until(MANY, seconds=120)
                 ids += (await second.report())["ids"]
             assert len(link.events.of(Disconnect)) >= 2
             lines = assert_operators_can_act(link.events.events)

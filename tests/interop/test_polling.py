@@ -7,6 +7,7 @@ import pytest
 from tests.support.js import js_server
 from tests.support.message_source import ListSource, message
 from tests.support.notifiers import fast_settings, running_notifier
+from tests.support.ports import free_port
 from worker.notifiers.socketio.events import Connect, ConnectError, Disconnect, Reconnect
 
 VERSIONS = [1, 2, 3, 4]
@@ -84,7 +85,7 @@ async def test_server_that_never_acknowledges_over_polling_confirms_by_its_answe
 async def test_heartbeats_over_polling_keep_the_session(version: int) -> None:
     source = ListSource(notes(1, 10))
     async with (
-        js_server(version=version, pingInterval=200, pingTimeout=400) as server,
+        js_server(version=version, pingInterval=200, pingTimeout=60_000) as server,
         running_notifier(fast_settings(server.url, transports=("polling",)), source, keep_alive=0.3) as link,
     ):
         await source.until(10)
@@ -114,14 +115,16 @@ async def test_link_reconnects_over_polling(version: int, command: dict[str, Any
 
 async def test_killed_server_is_noticed_over_polling_and_misses_nothing() -> None:
     source = ListSource()
-    async with js_server() as first:
-        port = first.port
-        async with running_notifier(fast_settings(first.url, transports=("polling",)), source) as link:
-            source.add(*notes(1, 1000))
-            await source.until(100)
-            await first.kill()
-            await link.events.one(Disconnect)
-            async with js_server(port=port) as second:
-                await source.until(1000)
-                after = (await second.report())["ids"]
+    port = free_port()
+    async with (
+        js_server(port=port) as first,
+        running_notifier(fast_settings(first.url, transports=("polling",)), source) as link,
+    ):
+        source.add(*notes(1, 1000))
+        await source.until(100)
+        await first.kill()
+        await link.events.one(Disconnect)
+        async with js_server(port=port) as second:
+            await source.until(1000)
+            after = (await second.report())["ids"]
     assert after == list(range(after[0], 1001))

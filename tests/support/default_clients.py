@@ -147,7 +147,7 @@ async def _read(process: asyncio.subprocess.Process, receivers: Receivers) -> No
 
 @contextlib.asynccontextmanager
 async def _async(place: Place, receiver: Receiver) -> AsyncIterator[None]:
-    client = socketio.AsyncClient(handle_sigint=False)
+    client = socketio.AsyncClient(handle_sigint=False, request_timeout=PATIENCE)
     client.on("connect", receiver.connected)
     client.on(EVENT, receiver.receive)
     await client.connect(place.url, **place.options(receiver.name))
@@ -160,7 +160,7 @@ async def _async(place: Place, receiver: Receiver) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def _sync(place: Place, receiver: Receiver) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
-    client = socketio.Client(handle_sigint=False)
+    client = socketio.Client(handle_sigint=False, request_timeout=PATIENCE)
     client.on("connect", lambda: loop.call_soon_threadsafe(receiver.connected))
     client.on(EVENT, lambda message, _user: loop.call_soon_threadsafe(receiver.handle, message))
     await asyncio.to_thread(client.connect, place.url, **place.options(receiver.name))
@@ -203,7 +203,7 @@ def _note_arrivals(client: socketio.Client, receiver: Receiver, loop: asyncio.Ab
 @contextlib.asynccontextmanager
 async def _simple(place: Place, receiver: Receiver) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
-    client = socketio.SimpleClient(handle_sigint=False)
+    client = socketio.SimpleClient(handle_sigint=False, request_timeout=PATIENCE)
 
     def receive() -> None:
         with contextlib.suppress(socketio.exceptions.DisconnectedError):
@@ -227,7 +227,7 @@ async def _simple(place: Place, receiver: Receiver) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def _simple_async(place: Place, receiver: Receiver) -> AsyncIterator[None]:
-    client = socketio.AsyncSimpleClient(handle_sigint=False)
+    client = socketio.AsyncSimpleClient(handle_sigint=False, request_timeout=PATIENCE)
 
     async def receive() -> None:
         while True:

@@ -50,7 +50,7 @@ class NodeProcess:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def next(self, at: str, seconds: float = 30.0) -> dict[str, Any]:
+    async def next(self, at: str, seconds: float = 120.0) -> dict[str, Any]:
         """The next line of this kind; others before it are dropped."""
         assert self.process.stdout is not None
         async with asyncio.timeout(seconds):

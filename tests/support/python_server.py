@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.support.js import INTEROP, NodeProcess, json_process
 from tests.support.needs import skip_without
+from tests.support.ports import free_port
 
 
 def python_of(requirements: str) -> str:
@@ -42,6 +43,7 @@ def _install(python: Any, arguments: list[str], folder: str) -> None:
 async def python_server(requirements: str | None, **levers: Any) -> AsyncIterator[NodeProcess]:
     """Run python_server.py with these requirements; None: with those of the tests."""
     python = sys.executable if requirements is None else python_of(requirements)
+    levers = {"port": free_port(), **levers}
     async with json_process(python, str(INTEROP / "python_server.py"), json.dumps(levers)) as started:
         started.port = (await started.next("listening"))["port"]
         yield started
