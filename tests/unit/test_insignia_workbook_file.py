@@ -1,10 +1,13 @@
 """A workbook that finds no room on the disk fails as every other file of the results does, and leaves nothing."""
 
+import contextlib
 import errno
 import gc
 import json
 import os
+import re
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +22,7 @@ from worker.cli import app
 from worker.insignia import EvaluationCancelled, ResultsUnwritable, evaluate_roster, write_results
 from worker.insignia.progress import ProgressReporter
 from worker.insignia.results import writer
+from worker.insignia.results.replaced import remove_expired
 from worker.insignia.results.writer import write_xlsx
 
 PEOPLE = [PERSON | {"person_id": str(number), "decorations": []} for number in range(3)]
@@ -141,3 +145,57 @@ def test_evaluate_reports_a_full_disk_for_a_workbook_as_for_other_files(
     assert app.run(line) == 73
     assert "out.xlsx cannot be written: No space left on device" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["roster.json"]
+
+
+def left_behind(folder: Path, name: str, *, age: float) -> Path:
+    """What a process that was killed while it wrote has left."""
+    path = folder / name
+    path.mkdir(parents=True)
+    (path / "sheet1.xml").write_text("<")
+    for part in (path / "sheet1.xml", path):
+        os.utime(part, (time.time() - age,) * 2)
+    return path
+
+
+def test_what_a_killed_process_left_beside_a_workbook_is_removed_a_day_later(tmp_path: Path) -> None:
+    old = [left_behind(tmp_path, name, age=90_000) for name in (".a.xlsx.01234567", ".a.xlsx.01234567.ab_cdefg")]
+    kept = [
+        left_behind(tmp_path, ".a.xlsx.89abcdef.ab_cdefg", age=80_000),  # someone may be writing it
+        left_behind(tmp_path, ".b.xlsx.01234567", age=90_000),
+        left_behind(tmp_path, "a.xlsx.01234567", age=90_000),
+    ]
+    write_xlsx(evaluate_objects(PEOPLE), tmp_path / "a.xlsx")
+    assert [path.exists() for path in old] == [False, False]
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "a.xlsx"])
+
+
+def test_draft_of_results_that_a_killed_process_left_is_removed_a_day_later(tmp_path: Path) -> None:
+    """Also of a job that never had results afterwards."""
+    job = tmp_path / "organization" / "dept-7" / "2569" / "job-1"
+    old, new = (left_behind(job, f".attempt-{n}.0123456{n}", age=90_000 - n * 20_000) for n in (0, 1))
+    marker = job / "..owner.json.01234567"
+    marker.touch()
+    os.utime(marker, (0, 0))
+    results = job / "attempt-2"
+    results.mkdir()
+    os.utime(results, (0, 0))
+    assert remove_expired(tmp_path, 0.0, time.time()) == 0
+    assert sorted(job.iterdir()) == [new, results]
+    assert not old.exists()
+
+
+def test_temporary_files_of_a_workbook_are_named_after_its_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that they are found after a kill."""
+    seen: list[str] = []
+
+    def look(*_arguments: object) -> None:
+        seen.extend(entry.name for entry in tmp_path.iterdir())
+
+    monkeypatch.setattr(Packager, "_write_styles_file", look)
+    with contextlib.suppress(Exception):
+        write_xlsx(evaluate_objects(PEOPLE), tmp_path / "a.xlsx")
+    draft, parts = sorted(seen)
+    assert re.fullmatch(r"\.a\.xlsx\.[0-9a-f]{8}", draft)
+    assert re.fullmatch(re.escape(draft) + r"\.\w{8}", parts)

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +15,10 @@ from worker.insignia.errors import ResultsUnwritable
 from worker.insignia.messages import message
 
 Fill = Callable[[BinaryIO], None]
+_DRAFT = re.compile(r"\.(.+?)\.[0-9a-f]{8}(\.\w{8})?")
+"""The name of a draft, or of a folder with temporary files beside it (see `open_workbook`)."""
+_ABANDONED_SECONDS = 86400.0
+"""A draft that nothing was written to for this long was left by a process that was killed."""
 
 
 @contextlib.contextmanager
@@ -32,6 +38,7 @@ def _unwritable(path: Path, why: str) -> ResultsUnwritable:
 
 def replace_file(path: Path, fill: Fill) -> None:
     """Write a draft next to the file, then rename it."""
+    remove_abandoned_drafts(path.parent, time.time(), of=path.name)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         _write_synced(draft, fill)
@@ -56,6 +63,25 @@ def create_folder(folder: Path, files: Mapping[str, Fill]) -> None:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     _sync_folder(folder.parent)
+
+
+def remove_abandoned_drafts(folder: Path, now: float, *, of: str | None = None) -> None:
+    """Delete the drafts in a folder, of one name or of all, that a killed process has left there."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        drafts = [(entry, _DRAFT.fullmatch(entry.name)) for entry in entries if entry.name.startswith(".")]
+        for entry, draft in drafts:
+            if draft is None or of not in (None, draft[1]) or _last_write(Path(entry.path)) > now - _ABANDONED_SECONDS:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _last_write(path: Path) -> float:
+    """Return when something was last written to a file, or to a folder and what is in it."""
+    parts = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
+    return max(part.lstat().st_mtime for part in (path, *parts))
 
 
 def _write_synced(path: Path, fill: Fill) -> None:

@@ -20,7 +20,7 @@ from worker.insignia.results.replaced import MARKERS, mark_replaced, owner_of, r
 CONFIRMED = "CONFIRMED"
 """A file of this name in a round's folder closes the round, like confirming it in DPIS."""
 OWNER_KINDS = ("user", "organization")
-_ATTEMPT = re.compile(r"\.?attempt-\d+(\.\w+)?")
+_ATTEMPT = re.compile(r"\.?attempt-\d+(\.\w+){0,2}")
 _LOOKS_HASHED = re.compile(r"-[0-9a-f]{8}$")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|confirmed)(\..*)?", re.IGNORECASE)
 

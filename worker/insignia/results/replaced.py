@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from worker.insignia.results.drafts import replace_file, translate_write_errors
+from worker.insignia.results.drafts import remove_abandoned_drafts, replace_file, translate_write_errors
 
 OWNER, REPLACED = ".owner.json", ".replaced.json"
 MARKERS = frozenset((OWNER, REPLACED))
@@ -66,13 +66,18 @@ def replacement_of(job: Path) -> Replacement | None:
 
 
 def remove_expired(root: Path, keep: float, now: float) -> int:
-    """Delete results that were replaced more than `keep` seconds ago; return how many jobs' results that were."""
+    """Delete results that were replaced more than `keep` seconds ago; return how many jobs' results that were.
+
+    Drafts that a killed process has left are deleted as well.
+    """
     removed = 0
     for job in _job_folders(root):
         found = replacement_of(job)
         if found is not None and found.at + keep <= now:
             shutil.rmtree(job, ignore_errors=True)
             removed += 1
+        else:
+            remove_abandoned_drafts(job, now)
     return removed
 
 

@@ -15,8 +15,9 @@ def open_workbook(file: BinaryIO) -> Iterator[Any]:
 
     draft = _Draft(file)
     # Temporary files stand beside the draft: the disk that is full is then the one that the error names. They have a
-    # folder of their own, as xlsxwriter leaves them behind after an error.
-    with tempfile.TemporaryDirectory(prefix=".xlsx.", dir=Path(file.name).parent) as folder:
+    # folder of their own, as xlsxwriter leaves them behind after an error; its name tells whose it is after a kill.
+    draft_path = Path(file.name)
+    with tempfile.TemporaryDirectory(prefix=f"{draft_path.name}.", dir=draft_path.parent) as folder:
         options = {"constant_memory": True, "strings_to_formulas": False, "tmpdir": folder}
         book = xlsxwriter.Workbook(draft, options)
         try:
