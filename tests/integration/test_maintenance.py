@@ -103,6 +103,35 @@ async def test_monitor_looks_at_the_inbox_in_a_thread(store: SqliteStore) -> Non
     await stopped(watch, stop)
 
 
+async def test_monitor_raises_what_a_check_finds_after_the_stop_was_requested(store: SqliteStore) -> None:
+    """A disk that answers late: what was lost must not end with success."""
+    stop, answer, looking = asyncio.Event(), threading.Event(), threading.Event()
+
+    def check() -> None:
+        looking.set()
+        assert answer.wait(30)
+        raise StoreReplaced("the inbox was removed")
+
+    watch = asyncio.ensure_future(StoreMonitor(store, Clock(), EventCollector(), check, interval=0.05).run(stop))
+    await eventually(looking.is_set)
+    stop.set()
+    answer.set()
+    with pytest.raises(StoreReplaced):
+        await watch
+
+
+async def test_monitor_raises_for_a_store_that_is_removed_at_the_stop(store: SqliteStore) -> None:
+    stop = asyncio.Event()
+    watch = asyncio.ensure_future(StoreMonitor(store, Clock(), EventCollector(), interval=3600.0).run(stop))
+    await eventually(lambda: store.path.exists())
+    await asyncio.sleep(0.1)
+    elsewhere = store.path.rename(store.path.with_name("elsewhere.db"))
+    stop.set()
+    with pytest.raises(StoreReplaced):
+        await watch
+    elsewhere.rename(store.path)
+
+
 @pytest.mark.parametrize("hanging", ["inbox", "store"])
 async def test_monitor_reports_a_hanging_write_while_a_check_hangs_too(store: SqliteStore, hanging: str) -> None:
     """A state disk that hangs answers neither the write that is to be reported nor the checks beside it."""

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from config.settings import Settings
@@ -45,4 +46,5 @@ async def test_token_of_a_key_is_short_where_other_hubs_may_accept_it(
     server = HubServer(config_of(tmp_path, **hub), Clock(), lambda _: None)
     before = int(time.time())
     token = HubTokenIssuer(server).token("ann", "service:key", read_only=True, token_id=None)
-    assert 0 <= server.tokens.identify(token).expires - before - seconds <= 30
+    expires = jwt.decode(token, options={"verify_signature": False})["exp"]  # a hub asks Redis before it accepts one
+    assert 0 <= expires - before - seconds <= 30

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import sqlite3
 import stat
@@ -239,6 +240,35 @@ async def test_operations_are_answered_in_the_order_of_the_calls(inbox):
     assert order == [(what, n) for n in range(1, 21) for what in ("stored", "opened")]
 
 
+@contextlib.contextmanager
+def locked_by_another_program(path):
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+async def test_inbox_that_another_program_locks_is_reported_as_locked(tmp_path, monkeypatch):
+    """At the start, and while it is open. More rights would change nothing."""
+    path = tmp_path / "hub.db"
+    connect = functools.partial(sqlite3.connect, timeout=0.1)
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    inbox = SqliteInbox(path, Clock())
+    await inbox.start()
+    with locked_by_another_program(path):
+        failure = await ask(inbox.append, news(1))
+        assert isinstance(failure, StoreLocked)
+        assert str(failure) == f"{path} is locked by another program (database is locked): close what has it open"
+        with pytest.raises(StoreLocked):
+            await inbox.revoke("token")
+    assert (await ask(inbox.append, news(1))).seq == 1
+    await inbox.close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreLocked, match="is locked by another program"):
+            await SqliteInbox(path, Clock()).start()
+
+
 async def test_operation_that_fails_does_not_fail_the_others_of_its_batch(inbox):
     bad = news(2)._replace(body=["not bytes"])
     results = await put(inbox, news(1), bad, news(3))
@@ -370,7 +400,7 @@ async def test_append_fails_if_an_earlier_one_could_not_be_written(tmp_path, mon
 
     monkeypatch.setattr(tables, "append", fail_at_first)
     results = await put(inbox, news(1), news(2), news(3, "bob"))
-    assert [type(one) for one in results] == [sqlite3.OperationalError] * 3
+    assert [type(one) for one in results] == [StoreUnwritable] * 3
     assert [one.seq for one in await put(inbox, news(1), news(2))] == [1, 2]
     await inbox.close()
 

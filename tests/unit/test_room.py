@@ -78,7 +78,7 @@ def test_sqlite_error_about_anything_but_a_file_keeps_its_reason_without_room(tm
     error = sqlite3.OperationalError("database is locked")
     error.sqlite_errorcode = sqlite3.SQLITE_BUSY
     assert isinstance(translate(error, tmp_path / "queue.db"), StoreLocked)
-    with pytest.raises(StoreUnwritable, match="database is locked"), inbox_errors(tmp_path / "hub.db"):
+    with pytest.raises(StoreLocked, match="database is locked"), inbox_errors(tmp_path / "hub.db"):
         raise error
 
 

@@ -1,10 +1,10 @@
 """The files of a database that is open: locked by one process, and still those that were opened."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from worker.disk.file_lock import FileLock
+from worker.disk.room import read_only_disk
 from worker.errors import StoreReplaced, StoreUnwritable
 
 Identity = tuple[int, int]
@@ -55,8 +55,8 @@ class OpenFiles:
             raise StoreReplaced(
                 f"{self.lock.path} was removed while the lock was held: restart, and do not remove this file"
             )
-        if os.statvfs(self.path).f_flag & os.ST_RDONLY:
-            raise StoreUnwritable(f"{self.path} is on a disk that is mounted read-only: see the system log")
+        if (reason := read_only_disk(self.path)) is not None:
+            raise StoreUnwritable(reason)
 
 
 def _replaced(file: Path) -> StoreReplaced:

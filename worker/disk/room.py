@@ -1,5 +1,6 @@
-"""Tells whether a disk lacks room, and what to do about it: space, files (inodes) and quotas run out."""
+"""Tells why a disk takes nothing, and what to do: space, files (inodes) and quotas run out, or it is read-only."""
 
+import contextlib
 import errno
 import os
 import sqlite3
@@ -16,6 +17,8 @@ _LEAST_FILES = 32
 
 DISK_FULL = "the disk of {path} is full: free some space"
 _QUOTA = "the quota on the disk of {path} is used up: free some space, or raise the quota"
+
+_READ_ONLY = "{path} is on a disk that is mounted read-only: see the system log, then mount it for writing"
 
 _REMEDIES = {
     errno.ENOSPC: DISK_FULL,
@@ -41,6 +44,14 @@ def sqlite_lack_of_room(exc: sqlite3.Error, path: Path) -> str | None:
             return None
 
 
+def unwritable_database(exc: sqlite3.Error, path: Path) -> StoreUnwritable:
+    """Return the error for a database that SQLite may not open or write, with the remedy."""
+    with contextlib.suppress(OSError):
+        if (reason := read_only_disk(path)) is not None:
+            return StoreUnwritable(reason)
+    return StoreUnwritable(f"cannot write {path} ({exc}): give this user the right to the file and its folder")
+
+
 def free_bytes(folder: Path) -> int:
     """Return the free bytes on the disk of a folder, which need not exist yet. Raises OSError."""
     disk = os.statvfs(_existing(folder))
@@ -53,8 +64,16 @@ def _existing(folder: Path) -> Path:
 
 def write_error(exc: OSError, path: Path, remedy: str) -> StoreError:
     """Return the error that says why `path` cannot be written: StoreFull, or StoreUnwritable with the remedy."""
+    if exc.errno == errno.EROFS:
+        return StoreUnwritable(_READ_ONLY.format(path=path))
     lack = lack_of_room(exc, path)
     return StoreUnwritable(f"cannot write {path}: {exc.strerror}; {remedy}") if lack is None else StoreFull(lack)
+
+
+def read_only_disk(path: Path) -> str | None:
+    """Return that the disk of `path` is mounted read-only, and what to do; None: it is not. Raises OSError."""
+    is_read_only = os.statvfs(_existing(path)).f_flag & os.ST_RDONLY
+    return _READ_ONLY.format(path=path) if is_read_only else None
 
 
 def shortage_in(folder: Path) -> str | None:

@@ -294,6 +294,8 @@ class StoreMonitor:
                     self.emit(ClockSet(jump))
                     offset = self._clock_offset()
                 await sleep_or_stop(stop, self.interval)
+            for check in checks:  # what was lost shortly before the stop, or is found late, must not end with success
+                await check.proceed(self.interval)
         finally:
             writing.cancel()
             for check in checks:

@@ -23,7 +23,7 @@ from worker.disk.open_files import OpenFiles
 from worker.disk.private_file import require_closed
 from worker.disk.room import write_error
 from worker.hub.inbox import Answer, InboxLimits, InboxPage, ResumePoint
-from worker.hub.inboxes.sqlite_tables import MEMORY, InboxTables, inbox_errors, open_inbox_file
+from worker.hub.inboxes.sqlite_tables import MEMORY, InboxTables, inbox_error, inbox_errors, open_inbox_file
 from worker.hub.messages import Message, StoredMessage
 
 _BATCH: Final = 2048
@@ -205,7 +205,7 @@ class SqliteInbox:
                 self._unwritten -= len(operation.message.body)
                 self._failures += _is_of_disk(result)
             if operation.done is not None:
-                operation.done(result)
+                operation.done(inbox_error(result, self._path) if _is_of_file(result) else result)
         if self._unwritten <= _BACKLOG_BYTES // 2:
             self._has_capacity.set()
 
@@ -306,6 +306,11 @@ def _resolve(future: "asyncio.Future[Any]", result: Any) -> None:
 def _is_of_disk(result: Any) -> bool:
     """Return whether the operation failed because of the disk, and not because of its own content."""
     return isinstance(result, sqlite3.OperationalError)
+
+
+def _is_of_file(result: Any) -> bool:
+    """Return whether the operation failed because of the disk or of what is in the file."""
+    return _is_of_disk(result) or type(result) is sqlite3.DatabaseError
 
 
 def _locked(path: Path) -> FileLock:

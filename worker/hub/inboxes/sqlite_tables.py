@@ -15,8 +15,8 @@ from typing import Final
 from worker.core.clock import Clock
 from worker.core.elapsed import ElapsedTime, SavedTime
 from worker.disk.private_file import open_new
-from worker.disk.room import lack_of_room, sqlite_lack_of_room
-from worker.errors import SchemaTooNew, StoreCorrupt, StoreFull, StoreUnwritable
+from worker.disk.room import sqlite_lack_of_room, unwritable_database, write_error
+from worker.errors import SchemaTooNew, StoreCorrupt, StoreError, StoreFull, StoreLocked
 from worker.hub.inbox import InboxLimits, InboxPage, ResumePoint
 from worker.hub.messages import Message, StoredMessage, stored_message
 
@@ -285,19 +285,31 @@ class InboxTables:
 
 @contextlib.contextmanager
 def inbox_errors(path: Path | None) -> Iterator[None]:
-    """Raise errors of the file system and of SQLite as StoreFull, StoreUnwritable and StoreCorrupt, with the path."""
+    """Raise errors of the file system and of SQLite as StoreErrors, with the path."""
     try:
         yield
-    except (OSError, sqlite3.OperationalError) as exc:
-        if path is not None and (lack := _lack_of_room(exc, path)) is not None:
-            raise StoreFull(lack) from exc
-        raise StoreUnwritable(f"{path}: the hub's inbox cannot be opened ({exc})") from exc
-    except sqlite3.DatabaseError as exc:
-        raise StoreCorrupt(f"{path}: this is not an inbox of the hub ({exc}); move it away and start again") from exc
+    except (OSError, sqlite3.DatabaseError) as exc:
+        raise inbox_error(exc, path) from exc
 
 
-def _lack_of_room(exc: OSError | sqlite3.Error, path: Path) -> str | None:
-    return lack_of_room(exc, path) if isinstance(exc, OSError) else sqlite_lack_of_room(exc, path)
+def inbox_error(exc: OSError | sqlite3.Error, path: Path | None) -> StoreError:
+    """Return the error that says what to do about an error of the inbox's file."""
+    if path is None:
+        return StoreError(f"the hub's inbox in memory: {exc}")
+    if isinstance(exc, OSError):
+        return write_error(exc, path, "give this user the right to the file and its folder")
+    if (lack := sqlite_lack_of_room(exc, path)) is not None:
+        return StoreFull(lack)
+    default = sqlite3.SQLITE_PERM if isinstance(exc, sqlite3.OperationalError) else sqlite3.SQLITE_NOTADB
+    match getattr(exc, "sqlite_errorcode", default) & 0xFF:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return StoreLocked(f"{path} is locked by another program ({exc}): close what has it open")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return unwritable_database(exc, path)
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_ERROR:
+            return StoreCorrupt(f"{path}: this is not an inbox of the hub ({exc}); move it away and start again")
+        case _:
+            return StoreError(f"{path}: {exc} ({exc.sqlite_errorname}): check the disk and the system log")
 
 
 def open_inbox_file(path: Path | None) -> tuple[sqlite3.Connection, bool]:

@@ -80,7 +80,7 @@ def remove_abandoned_drafts(folder: Path, now: float, *, of: str | None = None) 
 
 def _last_write(path: Path) -> float:
     """Return when something was last written to a file, or to a folder and what is in it."""
-    parts = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
+    parts = path.rglob("*") if path.is_dir() and not path.is_symlink() else iter(())
     return max(part.lstat().st_mtime for part in (path, *parts))
 
 

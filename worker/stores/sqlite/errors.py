@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from worker.disk.limits import exhausted_files
-from worker.disk.room import sqlite_lack_of_room, write_error
-from worker.errors import StoreCorrupt, StoreError, StoreFull, StoreLocked, StoreUnwritable
+from worker.disk.room import sqlite_lack_of_room, unwritable_database, write_error
+from worker.errors import StoreCorrupt, StoreError, StoreFull, StoreLocked
 
 _PRIMARY = 0xFF  # extended result codes carry the primary one in their low byte
 
@@ -52,7 +52,7 @@ def _by_code(code: int, exc: sqlite3.Error, path: Path) -> Exception:
         return StoreFull(lack)
     match code:
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
-            return StoreUnwritable(f"cannot write {path} ({exc}): give this user the right to the file and its folder")
+            return unwritable_database(exc, path)
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return corrupt(path, str(exc))
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
