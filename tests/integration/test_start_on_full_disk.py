@@ -1,6 +1,7 @@
 """A service that starts on a full disk waits for space, and continues by itself."""
 
 import asyncio
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 from config.loader import LoadedSettings
 from tests.support.event_collector import EventCollector
 from tests.support.site import Site
+from tests.support.small_disk import run_on_small_disk
 from worker.core.clock import Clock
 from worker.core.event_bus import EventBus
 from worker.core.events import Announced, Warned
@@ -208,3 +210,24 @@ async def test_command_on_a_full_disk_does_not_wait(site: Site, failures: list[S
     with pytest.raises(StoreFull):
         async with open_service_store(loaded, Clock(), lambda _event: None):
             pass
+
+
+_DEMO = """
+import json, sys
+from pathlib import Path
+from tests.support.process import command
+from tests.support.small_disk import fill
+
+folder = Path(sys.argv[1])
+fill(folder, LEFT)
+done = command(folder, "demo", "--once")
+print(json.dumps([done.returncode, done.stderr]))
+"""
+
+
+@pytest.mark.parametrize("left", [0, 64 << 10])
+def test_demo_on_a_full_disk_exits_with_73(tmp_path: Path, left: int) -> None:
+    """It ended with an internal error, 70."""
+    code, text = json.loads(run_on_small_disk(tmp_path, "4m", _DEMO.replace("LEFT", str(left))))
+    assert (code, text.count("\n")) == (73, 1)
+    assert "free some space" in text

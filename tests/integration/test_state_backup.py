@@ -14,7 +14,7 @@ from tests.support.small_disk import run_on_small_disk
 from tests.support.stores import a_job
 from worker.core.clock import Clock
 from worker.disk.file_lock import FileLock
-from worker.errors import NotFound, StoreFull, StoreLocked, StoreUnwritable, Unavailable
+from worker.errors import NotFound, NotPossible, StoreFull, StoreLocked, StoreUnwritable, Unavailable
 from worker.hub.inboxes.sqlite_tables import open_inbox_file
 from worker.service.backup import back_up_state, restore_state
 from worker.stores.sqlite.store import open_store
@@ -73,6 +73,41 @@ async def test_backup_into_a_folder_that_exists_leaves_it(site: Site, loaded: Lo
     with pytest.raises(StoreUnwritable, match="name a new folder"):
         back_up_state(loaded, site.path("backups"))
     assert site.path("backups").exists()
+
+
+@pytest.mark.parametrize("place", ["backup", "backups/2026/first"])
+async def test_backup_into_the_state_directory_is_refused(loaded: LoadedSettings, place: str) -> None:
+    """Each later backup would copy it, with all that it has copied."""
+    with pytest.raises(NotPossible, match=r"is in the state directory .*: name a folder outside it"):
+        back_up_state(loaded, loaded.state_dir / place)
+    assert not (loaded.state_dir / place.partition("/")[0]).exists()
+
+
+async def test_backup_through_a_link_into_the_state_directory_is_refused(site: Site, loaded: LoadedSettings) -> None:
+    link = site.here / "link"
+    link.symlink_to(loaded.state_dir)
+    with pytest.raises(NotPossible, match="name a folder outside it"):
+        back_up_state(loaded, link / "backup")
+
+
+async def test_backup_leaves_out_earlier_ones_and_what_was_set_aside(site: Site, loaded: LoadedSettings) -> None:
+    """And keeps what users have uploaded, whatever its name is."""
+    back_up_state(loaded, site.here / "first")
+    earlier = loaded.state_dir / "backups" / "first"
+    (site.here / "first").rename(earlier.parent.parent / "moved")
+    earlier.parent.mkdir()
+    (loaded.state_dir / "moved").rename(earlier)
+    for name in ("queue.db.replaced-20260101T000000Z", "queue.db.replaced-20260101T000000Z-wal", "hub.db.damaged-1"):
+        (loaded.state_dir / name).write_bytes(b"old")
+    upload = loaded.state_dir / "uploads" / "1" / "queue.db"
+    upload.parent.mkdir(parents=True)
+    upload.write_text("id\n", encoding="ascii")
+    made = back_up_state(loaded, site.here / "second")
+    assert made.skipped == (earlier,)
+    found = {
+        str(file.relative_to(site.here / "second")) for file in (site.here / "second").rglob("*") if file.is_file()
+    }
+    assert found == {"queue.db", "hub.db", "admin.key", "uploads/1/queue.db"}
 
 
 async def test_backup_or_restore_at_a_path_that_cannot_be_looked_up_says_why(

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import shutil
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -23,6 +23,8 @@ from worker.core.job import JobRecord, JobState
 from worker.core.notification import TASK_PROGRESS
 from worker.core.redact import Redactor
 from worker.disk.file_lock import FileLock
+from worker.disk.room import shortage_in, write_error
+from worker.errors import StoreFull
 from worker.insignia.sample.roster_writer import copy_sample, write_sample
 from worker.observability import log_messages
 from worker.observability.log_output import LogOptions, start_logging
@@ -133,16 +135,29 @@ def run(load: LoadSettings, *, once: bool) -> int:
         environ["DOTNET_ENVIRONMENT"] = "Development"
     loaded = load(_SETTINGS, environ)
     folder = loaded.state_dir
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _write_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = FileLock.acquire(folder.with_suffix(".lock"))  # two demos would delete each other's folder
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700)
-        with (folder / "demo.log").open("w", encoding="utf-8") as log:
+        with _write_errors(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+            log = (folder / "demo.log").open("w", encoding="utf-8")
+        with log:
             _log_to(log, loaded)
             return asyncio.run(_perform(loaded, console, once=once))
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def _write_errors(folder: Path) -> Iterator[None]:
+    """Raise the errors of the disk as StoreFull and StoreUnwritable."""
+    try:
+        yield
+    except OSError as exc:
+        remedy = "give this user the right to it, or name another state directory (STATE_DIRECTORY)"
+        raise write_error(exc, Path(exc.filename or folder), remedy) from None
 
 
 def _log_to(stream: TextIO, loaded: LoadedSettings) -> None:
@@ -152,10 +167,13 @@ def _log_to(stream: TextIO, loaded: LoadedSettings) -> None:
 
 
 def _write_rosters(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    copy_sample(folder)
-    (folder / "broken.csv").write_text(_BROKEN, encoding="utf-8")
-    write_sample(folder / "large.csv", count=_LARGE, history=folder / "large-history.csv")
+    with _write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        copy_sample(folder)
+        (folder / "broken.csv").write_text(_BROKEN, encoding="utf-8")
+        write_sample(folder / "large.csv", count=_LARGE, history=folder / "large-history.csv")
+    if (lack := shortage_in(folder)) is not None:
+        raise StoreFull(lack)  # the service would wait for room, and say so in its log alone
 
 
 async def _perform(loaded: LoadedSettings, console: Console, *, once: bool) -> int:

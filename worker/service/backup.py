@@ -16,14 +16,17 @@ from worker.disk.room import write_error
 from worker.errors import NotPossible, StoreIncomplete, StoreUnwritable
 from worker.service.standalone import REMEDY, require_store
 from worker.stores.sqlite.backup import back_up
+from worker.stores.sqlite.connection import is_store
 from worker.stores.sqlite.errors import translated_files
 from worker.stores.sqlite.files import create_folder
 from worker.stores.sqlite.restore import copied_next_to, restore, swap
 
-_NOT_COPIED = ("-wal", "-shm", ".lock", ".commits", ".search", ".part", ".restoring")
+_NOT_COPIED = ("-wal", "-shm", ".lock", ".commits", ".search", ".part", ".restoring", ".recovering")
 """Ends of names: parts of databases that the copy of the database contains, and what is made again."""
 _NOT_OF_ANOTHER_MACHINE = ("processes-", "peers.json", "forced-stop", "worker.sock")
 """Beginnings of names: what only means something beside the processes of this machine."""
+_KEPT_ASIDE = (".replaced-", ".damaged-")
+"""What follows the name of a database that `db restore` or `db recover` has set aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +36,39 @@ class Backup:
     databases: int
     files: int
     bytes: int
+    skipped: tuple[Path, ...]
+    """Folders in the state directory that hold a store of their own, such as earlier backups."""
 
 
 def back_up_state(loaded: LoadedSettings, folder: Path) -> Backup:
     """Copy the state directory to a new folder, which can take its place. Blocks.
 
     Databases come first: each file that a job of the copy names was there before. Raises Unavailable where there is no
-    store, NotPossible for one in PostgreSQL, StoreUnwritable where the folder exists or cannot be made, StoreFull where
-    its disk has no room; no folder is left then.
+    store, NotPossible for one in PostgreSQL or a folder in the state directory, StoreUnwritable where the folder exists
+    or cannot be made, StoreFull where its disk has no room; no folder is left then.
     """
     settings = loaded.settings
     if settings.queue.provider != "sqlite":
         raise NotPossible("db backup copies files: back up the PostgreSQL database of the store with pg_dump")
     queue, inbox = loaded.resolve_state(settings.queue.path), loaded.resolve_state(settings.hub.inbox_path)
     require_store(loaded)
+    _require_outside(folder, loaded.state_dir)
+    skipped: list[Path] = []
     with _new_folder(folder):
         databases = [path for path in (queue, inbox) if exists(path)]
         for path in databases:
             back_up(path, folder / path.name)
-        files = sum(_copy(source, folder, loaded.state_dir) for source in _other_files(loaded.state_dir, databases))
+        others = _other_files(loaded.state_dir, databases, skipped)
+        files = sum(_copy(source, folder, loaded.state_dir) for source in others)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return Backup(len(databases), files, size)
+    return Backup(len(databases), files, size, tuple(skipped))
+
+
+def _require_outside(folder: Path, state_dir: Path) -> None:
+    """Raise NotPossible for a folder that every later backup would copy as well, each with all before it."""
+    with contextlib.suppress(OSError):  # what cannot be looked up is reported when it is made
+        if folder.resolve().is_relative_to(state_dir.resolve()):
+            raise NotPossible(f"{folder} is in the state directory {state_dir}: name a folder outside it")
 
 
 @contextlib.contextmanager
@@ -77,14 +92,24 @@ def _new_folder(folder: Path) -> Iterator[None]:
         raise
 
 
-def _other_files(state_dir: Path, databases: list[Path]) -> list[Path]:
-    """Return the other files of the state directory: keys, uploads, rosters and results."""
-    names = {path.name for path in databases}
-    found = (Path(folder, name) for folder, _, files in os.walk(state_dir) for name in files)
-    return sorted(file for file in found if file.name not in names and _is_kept(file))
+def _other_files(state_dir: Path, databases: list[Path], skipped: list[Path]) -> list[Path]:
+    """Return the other files of the state directory: keys, uploads, rosters and results.
+
+    Folders with a store of their own, earlier backups or that of the demo, are added to `skipped` instead.
+    """
+    found = []
+    for folder, below, files in os.walk(state_dir):
+        stores = [name for name in below if is_store(Path(folder, name, databases[0].name))]
+        skipped.extend(Path(folder, name) for name in stores)
+        below[:] = sorted(set(below).difference(stores))
+        found += [Path(folder, name) for name in files]
+    return sorted(file for file in found if file not in databases and _is_kept(file, databases))
 
 
-def _is_kept(file: Path) -> bool:
+def _is_kept(file: Path, databases: list[Path]) -> bool:
+    aside = tuple(f"{path.name}{ending}" for path in databases for ending in _KEPT_ASIDE)
+    if file.parent in {path.parent for path in databases} and file.name.startswith(aside):
+        return False
     if file.name.endswith(_NOT_COPIED) or file.name.startswith(_NOT_OF_ANOTHER_MACHINE):
         return False
     try:

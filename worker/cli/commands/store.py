@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.output import PROGRAM, print_message
+from worker.cli.output import PROGRAM, print_message, print_warning
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -54,6 +54,8 @@ def back_up_store(
     from worker.service.backup import back_up_state
 
     made = back_up_state(loaded, folder)
+    for skipped in made.skipped:
+        print_warning(f"{skipped} has a store of its own, such as an earlier backup, and was not copied")
     print_message(f"{made.databases} databases and {made.files:,} files ({made.bytes:,} bytes) are in {folder}")
 
 

@@ -25,6 +25,16 @@ QUICK_CHECK_BYTES = 64 * 1024 * 1024
 """Files up to this size are checked at every start (about 1 ms per MB), larger ones by `db check`."""
 
 
+def is_store(path: Path) -> bool:
+    """Return whether a file is a store, by its header, without opening it as a database."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(72)
+    except OSError:
+        return False
+    return header[68:] == APPLICATION_ID.to_bytes(4, "big")
+
+
 def connect_writer(path: Path, wal_pages: int) -> Connection:
     """Open the connection that writes, and checkpoints when the log holds `wal_pages` pages. Raises StoreUnwritable."""
     connection = _connect(path, "rw")
