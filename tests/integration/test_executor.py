@@ -617,11 +617,15 @@ async def test_output_of_a_child_is_cut_and_belongs_to_the_failed_attempt(
     assert capfd.readouterr() == ("", "")
 
 
-async def test_output_of_a_child_that_died_belongs_to_its_attempt(bench: Bench) -> None:
-    failure = (await bench.run("prints-and-dies")).failure
+async def test_output_of_a_child_that_died_belongs_to_its_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it, in its order."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    async with a_bench() as bench:
+        failure = (await bench.run("prints-and-dies")).failure
     assert failure is not None
     assert failure.type == "Crashed"
-    assert "the last line" in (failure.stack_trace or "")
+    written = ["first, on stdout", "second, on stderr", "the last line"]
+    assert [line for line in (failure.stack_trace or "").splitlines() if line in written] == written
 
 
 _PARENT = """

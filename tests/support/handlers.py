@@ -349,7 +349,6 @@ def prints(payload: Order) -> None:
     """Writes 20 MB to stdout, a line to stderr, and fails unless the text is `done`."""
     for _ in range(200):
         print("x" * 100_000)
-    sys.stdout.flush()  # its buffer is larger from Python 3.14, and would be written after the line
     print("the last line, 1234567890123", file=sys.stderr)
     if payload.text != "done":
         raise ValueError(payload.text)
@@ -357,5 +356,7 @@ def prints(payload: Order) -> None:
 
 @handler("prints-and-dies", execution="process")
 def prints_and_dies(payload: Order) -> None:
-    print("the last line", flush=True)
+    print("first, on stdout")
+    print("second, on stderr", file=sys.stderr)
+    print("the last line")
     os.abort()

@@ -5,6 +5,7 @@ Started by `worker.runtime.process_pool` as `python -m worker.runtime.process_ch
 
 import asyncio
 import contextlib
+import io
 import os
 import queue
 import signal
@@ -140,8 +141,15 @@ def _flush_streams() -> None:
             stream.flush()
 
 
+def _buffer_lines() -> None:
+    """Write each line of stdout at once, as stderr does: in the order of both, and before the process may crash."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+
+
 def main() -> None:
     adopt_orphans()
+    _buffer_lines()
     parent = _ParentConnection(socket.socket(fileno=int(os.environ.pop(FD_VARIABLE))))
     threading.Thread(target=parent.read_frames, name="parent", daemon=True).start()
     config = parent.frames.get()
