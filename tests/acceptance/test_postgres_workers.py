@@ -90,6 +90,24 @@ def check_received(hub: SocketIoServer, job_ids: set[str]) -> None:
     assert all(given == list(range(1, len(given) + 1)) for given in numbers.values()), numbers
 
 
+def only_the_last_came_again(hub: SocketIoServer) -> bool:
+    """Whether what came again on a later connection is the end of what an earlier one had carried.
+
+    A worker that stops, after it has seen that nothing waits, may send what another one finishes at that moment, and
+    end before it is confirmed.
+    """
+    carried: dict[str, list[str]] = {connection: [] for connection in hub.sids}
+    for connection, one in zip(hub.connections, hub.ids, strict=True):
+        carried[connection].append(one)
+    later: set[str] = set()
+    for ids in reversed(carried.values()):
+        came_again = [one in later for one in ids]
+        if came_again != sorted(came_again) or len(set(ids)) < len(ids):
+            return False
+        later |= set(ids)
+    return True
+
+
 async def terms_of_sending(server: PostgresServer) -> int:
     """Return how many workers in turn had the right to send."""
     async with connected(server.url) as connection:
@@ -141,7 +159,7 @@ async def test_suspended_worker_that_comes_back_late_changes_and_sends_nothing(t
 
 
 @pytest.mark.timeout(600)
-async def test_rolling_restart_loses_and_repeats_no_notification(tmp_path: Path) -> None:
+async def test_rolling_restart_loses_no_notification_and_repeats_only_what_is_not_confirmed(tmp_path: Path) -> None:
     async with cluster(tmp_path, ["one", "two"]) as (server, hub, workers):
         job_ids: set[str] = set()
         for worker, other in (workers, workers[::-1]):
@@ -151,10 +169,9 @@ async def test_rolling_restart_loses_and_repeats_no_notification(tmp_path: Path)
             await worker.start()
         await all_received(hub, job_ids)
         check_received(hub, job_ids)
-        # On a busy machine a worker may lose its connection, or the lease for sending that it does not renew in time;
-        # then what was not confirmed is sent again.
-        starts, terms = 4, 3
-        assert hub.has_no_repeats(starts) or await terms_of_sending(server) > terms
+        # On a busy machine a worker may lose the right to send, because it does not renew it in time.
+        terms = 3
+        assert only_the_last_came_again(hub) or await terms_of_sending(server) > terms
         await check_store(server)
 
 
