@@ -165,6 +165,27 @@ async def test_hub_serves_its_description_with_its_own_path_and_builds_it_once(
     assert built == [PATH + "/"]
 
 
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        ("alarm", {"type": "alarm"}),
+        ("task:j", {"type": "task:j"}),
+        ({"type": "user:ann", "more": 1}, {"type": "user:ann"}),
+        ({"jobId": "j", "userId": "ann"}, {"jobId": "j"}),
+        ({"userId": "ann", "type": None}, {"userId": "ann"}),
+    ],
+)
+async def test_answer_names_what_was_subscribed_to_and_nothing_else(tmp_path: Path, data: Any, named: Any) -> None:
+    async with running_hub(tmp_path) as running:
+        client, native = await running.browser("ann"), await running.native("ann")
+        for command, kind in (("subscribe", "subscribed"), ("unsubscribe", "unsubscribed")):
+            assert await client.call(command, data) == {"ok": True, "type": kind, "data": named}
+            await native.send_native(command, data)
+            answer = await native.next_native(kind)
+            assert answer["data"] == named
+            check("native", f"send.{kind}", answer)
+
+
 @pytest.mark.parametrize("data", ["r", {"room": "r"}, "", {"room": ""}, {"room": "r" * 262}, {}, 7, None])
 async def test_room_is_named_as_described(tmp_path: Path, data: Any) -> None:
     async with running_hub(tmp_path) as running:
@@ -182,6 +203,9 @@ async def test_room_is_named_as_described(tmp_path: Path, data: Any) -> None:
         ({"notificationId": "n" * 200}, "ann"),
         ({"notificationId": "n" * 201}, "ann"),
         ({"redelivery": -1}, "ann"),
+        ({"redelivery": 1.0}, "ann"),
+        ({"redelivery": 1.5}, "ann"),
+        ({"redelivery": True}, "ann"),
         ({"redelivery": 2**31}, "ann"),
         ({}, ""),
         ({}, "u" * 256),

@@ -64,18 +64,20 @@ class ClientCommands:
         reply("echo", data)
 
     def _subscribe(self, client: Client, data: Any, reply: Reply) -> None:
-        room = _room_of(data)
-        if room is not None:
-            self._rooms.join(client, room, lambda _type, _data: reply("subscribed", data))
+        found = _room_of(data)
+        if found is not None:
+            room, named = found
+            self._rooms.join(client, room, lambda _type, _data: reply("subscribed", named))
             return
         message_type = name_in(data, "type")
         client.subscribe(message_type)
         reply("subscribed", {"type": message_type})
 
     def _unsubscribe(self, client: Client, data: Any, reply: Reply) -> None:
-        room = _room_of(data)
-        if room is not None:
-            self._rooms.leave(client, room, lambda _type, _data: reply("unsubscribed", data))
+        found = _room_of(data)
+        if found is not None:
+            room, named = found
+            self._rooms.leave(client, room, lambda _type, _data: reply("unsubscribed", named))
             return
         message_type = name_in(data, "type")
         client.unsubscribe(message_type)
@@ -104,13 +106,16 @@ async def _answer_cancel(job_id: str, cancellation: Awaitable[str], reply: Reply
         reply("cancel", {"jobId": job_id, "status": status})
 
 
-def _room_of(data: Any) -> str | None:
-    """Return the room of a subscription to a job or to a user; None: it is one to a type."""
+def _room_of(data: Any) -> tuple[str, dict[str, str]] | None:
+    """Return the room of a subscription to a job or to a user, and what named it, for the answer.
+
+    None: it is a subscription to a type.
+    """
     name = data.get("type") if isinstance(data, dict) else data
     if isinstance(name, str):
-        return name if name.startswith((job_room(""), user_room(""))) else None
-    if not isinstance(data, dict):
-        return None
-    if "jobId" in data:
-        return job_room(name_in(data, "jobId"))
-    return user_room(name_in(data, "userId")) if "userId" in data else None
+        return (name, {"type": name}) if name.startswith((job_room(""), user_room(""))) else None
+    for field, room_of in (("jobId", job_room), ("userId", user_room)):
+        if isinstance(data, dict) and field in data:
+            value = name_in(data, field)
+            return room_of(value), {field: value}
+    return None

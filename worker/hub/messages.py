@@ -8,6 +8,7 @@ import orjson
 
 from config.user_id import is_user_id
 from worker.core.notification import TASK_PROGRESS
+from worker.core.plain_numbers import json_integer
 from worker.hub.errors import MalformedPacket
 
 MAX_ID: Final = 200
@@ -76,7 +77,7 @@ def _identifier(payload: dict[str, Any], name: str) -> str | None:
 
 
 def _redelivery(payload: dict[str, Any]) -> int:
-    value = payload.get("redelivery", 0)
+    value = json_integer(payload.get("redelivery", 0))
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
         raise MalformedPacket("redelivery is not a count")
     return value

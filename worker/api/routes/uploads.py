@@ -38,7 +38,7 @@ _IDLE = 60.0
 _HOW = "send multipart/form-data: first a part `job` (JSON), then a file for each field of the payload that takes one"
 
 
-File = Annotated[str, Field(json_schema_extra={"contentMediaType": "application/octet-stream"})]
+File = Annotated[str, Field(min_length=1, json_schema_extra={"contentMediaType": "application/octet-stream"})]
 
 
 class UploadForm(BaseModel):
