@@ -1,5 +1,6 @@
 """The text of times in JSON."""
 
+import math
 from datetime import UTC, datetime
 
 import pytest
@@ -22,6 +23,21 @@ from worker.core.clock import rfc3339
     ],
 )
 def test_rfc3339_is_utc_with_milliseconds(seconds: float, text: str) -> None:
+    assert rfc3339(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (math.inf, "9999-12-31T23:59:59.999Z"),
+        (1e15, "9999-12-31T23:59:59.999Z"),
+        (253_402_300_799.9999, "9999-12-31T23:59:59.999Z"),
+        (-1e15, "0001-01-01T00:00:00.000Z"),
+        (-math.inf, "0001-01-01T00:00:00.000Z"),
+    ],
+)
+def test_rfc3339_of_a_time_outside_the_calendar_is_its_end(seconds: float, text: str) -> None:
+    """A list with such a job, which SQL can submit, is shown like any other."""
     assert rfc3339(seconds) == text
 
 

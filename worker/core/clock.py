@@ -27,8 +27,17 @@ class Clock:
     """Identifies the boot of the machine in which `monotonic` counts; empty if it is unknown."""
 
 
+_FIRST, _LAST = -62_135_596_800.0, 253_402_300_799.999
+"""The year 1 begins, the year 9999 ends."""
+
+
 def rfc3339(seconds: float) -> str:
-    """Return a wall-clock time as RFC 3339 in UTC with milliseconds: 2026-11-20T08:15:30.123Z."""
+    """Return a wall-clock time as RFC 3339 in UTC with milliseconds: 2026-11-20T08:15:30.123Z.
+
+    For a time outside the years 1 to 9999, as SQL can give a job, the first or the last of them.
+    """
+    if not _FIRST <= seconds <= _LAST:
+        seconds = _FIRST if seconds < _FIRST else _LAST
     # Rounded to microseconds first, as datetime does, then truncated, so that seconds and milliseconds agree.
     whole, milliseconds = divmod(round(seconds * 1_000_000) // 1000, 1000)
     return f"{_second(whole)}.{milliseconds:03d}Z"
