@@ -14,7 +14,10 @@ _TURNS = 5
 
 @dataclass
 class FaultProxy:
-    """Forwards 127.0.0.1:port to a target. Faults apply to open connections; `refusing` to new ones."""
+    """Forwards 127.0.0.1:port to a target. Faults apply to open connections; `refusing` to new ones.
+
+    A connection that is still being made to the target is cut or reset as well.
+    """
 
     target: int
     port: int = 0
@@ -27,6 +30,8 @@ class FaultProxy:
     _flows: set["_Flow"] = field(default_factory=set)
     _accepted: set["asyncio.Task[None]"] = field(default_factory=set)
     _server: asyncio.Server | None = None
+    _ends: int = 0
+    """How often all connections were cut or reset."""
 
     @property
     def url(self) -> str:
@@ -34,11 +39,13 @@ class FaultProxy:
 
     def cut(self) -> None:
         """FIN to both sides; what is in the proxy is lost."""
+        self._ends += 1
         for flow in list(self._flows):
             flow.close()
 
     def reset(self) -> None:
         """RST to both sides."""
+        self._ends += 1
         for flow in list(self._flows):
             flow.reset()
 
@@ -90,6 +97,7 @@ class FaultProxy:
         await asyncio.gather(*self._accepted, return_exceptions=True)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends = self._ends
         try:
             onward = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
@@ -98,6 +106,10 @@ class FaultProxy:
         except asyncio.CancelledError:
             writer.transport.abort()
             raise
+        if ends != self._ends:
+            onward[1].transport.abort()
+            writer.transport.abort()
+            return
         flow = _Flow(self, writer, onward[1])
         self._flows.add(flow)
         try:
