@@ -16,7 +16,7 @@ from tests.support.hub import EVENT, PATH, running_hub
 from tests.support.ports import free_port
 from tests.support.process import command, running_worker
 from tests.support.socketio_server import SocketIoServer
-from worker.cli import doctor_native
+from worker.cli import doctor_connection, doctor_native, doctor_socketio
 from worker.cli.doctor import Check, Doctor, Target, exit_code, server_address, target_for
 from worker.cli.doctor_connection import CheckResult, DoctorConnection
 from worker.cli.doctor_table import header, rows_of
@@ -24,14 +24,24 @@ from worker.hub.engineio.session import Timing
 from worker.notifiers.socketio.quote import Quote
 
 
-async def examined(url, **options):
+@pytest.fixture
+def patient(monkeypatch):
+    """Wait long for what a server does answer: on a busy machine its answer takes more than two seconds."""
+    monkeypatch.setattr(doctor_connection, "_CLOSE_SECONDS", 60.0)
+    monkeypatch.setattr(doctor_socketio, "_NAMESPACE_SECONDS", 60.0)
+    monkeypatch.setattr(doctor_socketio, "_COMMAND_SECONDS", 60.0)
+
+
+async def examined(url, *, ack_seconds=60.0, **options):
     reported: list[Check] = []
-    checks = await Doctor(Target(url, PATH, EVENT, **options), reported.append).examine()
+    target = Target(url, PATH, EVENT, ack_seconds=ack_seconds, **options)
+    checks = await Doctor(target, reported.append).examine()
     assert reported == checks
     assert [check.name for check in checks if check.verdict != "ok" and not check.remedy] == []
     return {check.name: check for check in checks}, exit_code(checks)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_examine_the_built_in_hub_passes_every_check(tmp_path):
     async with running_hub(tmp_path, timing=Timing(ping_interval=1.0, ping_timeout=120.0)) as hub:
         checks, code = await examined(hub.url, token=hub.token("link", publish=True))
@@ -49,9 +59,11 @@ async def test_examine_the_built_in_hub_passes_every_check(tmp_path):
         assert code == 0
 
 
+@pytest.mark.usefixtures("patient")
 async def test_examine_finds_the_namespaces_of_the_hub_and_uses_the_chosen_one(tmp_path):
     settings = HubSettings(namespaces=["/", "/org", "/notify"])
-    async with running_hub(tmp_path, settings=settings, timing=Timing(ping_interval=1.0)) as hub:
+    timing = Timing(ping_interval=1.0, ping_timeout=120.0)
+    async with running_hub(tmp_path, settings=settings, timing=timing) as hub:
         token = hub.token("link", publish=True)
         main, _ = await examined(hub.url, token=token, wait_for_ping=False)
         assert main["namespace"].text.endswith("; there are others too: /org, /notify")
@@ -85,6 +97,7 @@ def test_table_has_its_columns_below_each_other_with_thai_and_wide_characters(wi
         assert all(" ".join(check.text.split()) in "\n".join(lines) for check in checks)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_examine_with_a_token_without_the_scope_publish_sends_no_notification(tmp_path):
     async with running_hub(tmp_path, timing=Timing(ping_interval=1.0, ping_timeout=120.0)) as hub:
         checks, code = await examined(hub.url, token=hub.token("ann"))
@@ -106,6 +119,7 @@ async def test_examine_with_an_invalid_token_reports_it_without_printing_it(tmp_
         assert code == 65
 
 
+@pytest.mark.usefixtures("patient")
 async def test_examine_receipt_of_another_user_needs_a_token_of_that_user(tmp_path):
     async with running_hub(tmp_path, timing=Timing(ping_interval=1.0, ping_timeout=120.0)) as hub:
         token = hub.token("link", publish=True)
@@ -199,7 +213,7 @@ async def test_examine_a_server_that_acknowledges_out_of_order_recommends_a_wind
                         await stage.send(f"43{number}[]")
 
     async with bad_server(threads) as server:
-        checks, _ = await examined(server.url, publish=True, user="u", wait_for_ping=False, ack_seconds=2.0)
+        checks, _ = await examined(server.url, publish=True, user="u", wait_for_ping=False)
         assert checks["publish"].verdict == "warning"
         assert "WebSocket:Window to 1" in checks["publish"].remedy
         assert "→ set WebSocket:Window" in rows_of(checks["publish"], None)

@@ -11,6 +11,7 @@ from tests.support.nginx import proxy_with, running_nginx
 from tests.support.ports import free_port
 from tests.support.process import running_worker
 from tests.support.site import Site
+from worker.cli import doctor_proxy
 from worker.cli.doctor import Check
 from worker.cli.doctor_machine import examine
 
@@ -46,8 +47,11 @@ def _proxy_check(site: Site, state: Path, url: str, *settings: str) -> Check:
     return check
 
 
-@pytest.mark.timeout(180)
-async def test_what_does_not_pass_through_the_proxy_is_found_with_its_remedy(tmp_path: Path) -> None:
+@pytest.mark.timeout(300)
+async def test_what_does_not_pass_through_the_proxy_is_found_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_proxy, "STEP_SECONDS", 60.0)  # through two servers, each in a process of its own
     site, port = Site(tmp_path / "site"), free_port()
     url = f"http://127.0.0.1:{port}"
     service = [f"--Http:Url={url}", f"--WebSocket:Url={url}", "--Http:TrustedProxies:0=127.0.0.1"]

@@ -10,6 +10,7 @@ import socketio
 
 from tests.support.hub import EVENT, PATH, Browser, message, running_hub
 from tests.support.nginx import running_nginx
+from worker.cli import doctor_connection, doctor_socketio
 from worker.cli.doctor import Doctor, Target
 from worker.hub.engineio.session import Timing
 from worker.hub.events import ClientConnected
@@ -28,7 +29,11 @@ def over_tls(nginx):
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=nginx.trust))
 
 
-async def test_doctor_passes_every_check_through_nginx(tmp_path):
+async def test_doctor_passes_every_check_through_nginx(tmp_path, monkeypatch):
+    # Each answer comes through two servers, one of them in a process of its own.
+    monkeypatch.setattr(doctor_connection, "_CLOSE_SECONDS", 60.0)
+    monkeypatch.setattr(doctor_socketio, "_NAMESPACE_SECONDS", 60.0)
+    monkeypatch.setattr(doctor_socketio, "_COMMAND_SECONDS", 60.0)
     async with behind_nginx(tmp_path, trusted_proxies=["127.0.0.1"]) as (hub, nginx):
         target = Target(nginx.url, PATH, EVENT, hub.token("link", publish=True), tls=nginx.trust)
         checks = await Doctor(target, lambda _: None).examine()
