@@ -201,13 +201,18 @@ async def test_coroutine_beyond_its_timeout_is_timed_out(mark: Path) -> None:
 
 
 async def test_each_attempt_has_its_own_deadline(mark: Path) -> None:
-    async with a_bench(timeout=0.3) as bench:
-        late = bench.start(a_claimed_job("waits"))
-        bench.executor.timeout = 0.05
-        early = bench.start(a_claimed_job("waits"))
-        done, _ = await asyncio.wait([late, early], return_when=asyncio.FIRST_COMPLETED)
-        assert done == {early}
-        assert failure_type(_ended(await late)) == ("TimedOut", True)
+    async with a_bench(timeout=300.0) as bench:
+        last = bench.start(a_claimed_job("waits", {"seconds": 300}))
+        ends = []
+        for seconds in (0.3, 0.05):
+            bench.executor.timeout = seconds
+            ends.append(bench.start(a_claimed_job("waits", {"seconds": 300})))
+        late, early = [_ended(await end) for end in ends]
+        assert failure_type(late) == failure_type(early) == ("TimedOut", True)
+        assert (late.failure and late.failure.message) == "The job took longer than 0.3 s"
+        assert (early.failure and early.failure.message) == "The job took longer than 0.05 s"
+        assert late.duration_ms >= 300
+        assert not last.done()
 
 
 async def test_thread_that_checks_its_context_is_timed_out(mark: Path) -> None:
@@ -480,7 +485,7 @@ async def test_death_of_a_child_is_a_crash_and_the_pool_continues(mark: Path) ->
 
 async def test_crash_is_detected_while_a_grandchild_holds_the_connection(mark: Path) -> None:
     async with a_bench() as bench:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             attempt = await bench.run("dies-with-heir", mark=str(mark))
         assert failure_type(attempt) == ("Crashed", True)
         _, heir = pids_in(mark)
@@ -556,8 +561,10 @@ async def test_wait_for_a_free_child_does_not_count_as_attempt_time(tmp_path: Pa
         second = bench.start(a_claimed_job("deaf-process", {"seconds": 0.05}))
         blocking = _ended(await first)
         attempt = _ended(await second)
-        assert (blocking.failure, attempt.failure) == (None, None)
+        assert blocking.failure is None
         assert attempt.started_at >= blocking.finished_at
+        # A busy machine may keep it from its end: then it is timed out after two seconds of its own.
+        assert attempt.failure is None or attempt.duration_ms >= 2000
 
 
 async def test_timeout_of_a_child_counts_from_its_start(tmp_path: Path) -> None:
@@ -681,5 +688,5 @@ def test_children_work_under_uvloop(tmp_path: Path) -> None:
         return [None if attempt.failure is None else attempt.failure.type for attempt in attempts]
 
     with contextlib.closing(uvloop.new_event_loop()) as loop:
-        ends = loop.run_until_complete(asyncio.wait_for(main(), 30))
+        ends = loop.run_until_complete(asyncio.wait_for(main(), 240))
     assert ends == [None, "Crashed", "Crashed", "Discard", "Cancelled"]

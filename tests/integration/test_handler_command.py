@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,12 @@ async def run(settings: HandlersSettings, *args: str | int, context: StandIn | N
     given = context or StandIn()
     given.settings = settings
     return await run_program.run(order, given)
+
+
+def with_grace(path: str, milliseconds: int) -> HandlersSettings:
+    """Return settings with a longer grace than the settings file may have."""
+    settings = allowing(path)
+    return settings.model_copy(update={"command": settings.command.model_copy(update={"grace": milliseconds})})
 
 
 def dead(mark: Path) -> bool:
@@ -188,8 +195,9 @@ async def test_progress_is_read_from_stderr_and_descriptor_3(tmp_path: Path) -> 
 async def test_progress_in_quick_succession_is_throttled(tmp_path: Path) -> None:
     path = script(tmp_path, "for n in range(100_000): print(f'::progress {n // 1000} n', file=sys.stderr)")
     context = StandIn()
+    began = time.monotonic()
     await run(allowing(path), context=context)
-    assert len(context.reported) < 200
+    assert len(context.reported) < 20 + 10 * (time.monotonic() - began)
 
 
 async def test_large_output_is_cut_in_the_middle_between_letters(tmp_path: Path) -> None:
@@ -320,7 +328,7 @@ async def test_processes_that_a_program_leaves_running_are_killed(tmp_path: Path
         print("left one")
         """,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         result = await run(allowing(path), str(tmp_path / "mark"))
     assert result["stdout"] == "left one\n"
     assert dead(tmp_path / "mark")
@@ -328,9 +336,11 @@ async def test_processes_that_a_program_leaves_running_are_killed(tmp_path: Path
 
 async def test_program_over_its_timeout_is_killed_with_its_descendants(tmp_path: Path) -> None:
     path = script(tmp_path, FORKS_AND_IGNORES)
-    running = asyncio.ensure_future(run(allowing(path, timeout=3000, grace=50), str(tmp_path / "mark")))
-    with pytest.raises(TimedOut, match=r"it took longer than 3 s"):
-        await running
+    for seconds in (3, 60):  # on a busy machine it may not have begun after the first
+        with pytest.raises(TimedOut, match=f"it took longer than {seconds} s"):
+            await run(allowing(path, timeout=seconds * 1000, grace=50), str(tmp_path / "mark"))
+        if (tmp_path / "mark").exists():
+            break
     assert len(pids_in(tmp_path / "mark")) == 3
     assert dead(tmp_path / "mark")
 
@@ -347,7 +357,7 @@ async def test_program_receives_sigterm_before_it_is_killed(tmp_path: Path) -> N
         time.sleep(600)
         """,
     )
-    running = asyncio.ensure_future(run(allowing(path, grace=10_000), str(tmp_path / "mark")))
+    running = asyncio.ensure_future(run(with_grace(path, 300_000), str(tmp_path / "mark")))
     await eventually((tmp_path / "mark").exists)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -358,12 +368,12 @@ async def test_program_receives_sigterm_before_it_is_killed(tmp_path: Path) -> N
 
 async def test_second_cancel_does_not_wait_for_the_grace_period(tmp_path: Path) -> None:
     path = script(tmp_path, FORKS_AND_IGNORES)
-    running = asyncio.ensure_future(run(allowing(path, grace=10_000), str(tmp_path / "mark")))
+    running = asyncio.ensure_future(run(with_grace(path, 300_000), str(tmp_path / "mark")))
     await eventually((tmp_path / "mark").exists)
     running.cancel()
     await asyncio.sleep(0)
     running.cancel()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         with pytest.raises(asyncio.CancelledError):
             await running
     assert dead(tmp_path / "mark")

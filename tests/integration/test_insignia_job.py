@@ -425,8 +425,8 @@ async def in_a_child(place: Path) -> AsyncIterator[Bench]:
         clock=Clock(),
         redact=Redactor.of([]),
         emit=events.append,
-        timeout=60.0,
-        grace=1.0,
+        timeout=240.0,
+        grace=30.0,
         on_progress=lambda job, percent, note: progress.append((job.id, percent, note)),
     )
     try:

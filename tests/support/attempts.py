@@ -88,7 +88,7 @@ async def a_bench(*, size: int = 1, **options: Any) -> AsyncIterator[Bench]:
         emit=events.append,
         **{
             "timeout": 300.0,
-            "grace": 1.0,
+            "grace": 30.0,
             "on_progress": lambda job, percent, note: progress.append((job.id, percent, note)),
             **options,
         },
