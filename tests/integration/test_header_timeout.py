@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import ClientSession, web
 
+from tests.support.loop_time import pass_time
 from worker.net.client_address import networks_of
 from worker.net.header_timeout import HeaderLimits, HeaderTimeout
 from worker.net.loop_share import LoopShare
@@ -91,26 +92,28 @@ async def test_connection_that_sends_headers_slowly_is_closed_in_time():
         assert refused
 
 
-async def test_end_of_headers_split_between_reads_is_recognised():
-    async with port_with(header_seconds=1.5) as (port, refused), dialled(port) as (reader, writer):
+async def test_end_of_headers_split_between_reads_is_recognised(monkeypatch):
+    async with port_with(header_seconds=60) as (port, refused), dialled(port) as (reader, writer):
         for piece in (b"GET / HTTP/1.1\r\nHost: x\r", b"\n\r", b"\n"):
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(0.01)
         assert b"200 OK" in await reader.readuntil(b"hello ")
         # Longer than the deadline, which no longer applies.
-        await asyncio.sleep(1.6)
+        pass_time(monkeypatch, 61)
+        await asyncio.sleep(0.01)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
         assert not refused
 
 
-async def test_large_bodies_and_websockets_are_not_interrupted():
-    async with port_with(header_seconds=1.5) as (port, refused), ClientSession() as session:
+async def test_large_bodies_and_websockets_are_not_interrupted(monkeypatch):
+    async with port_with(header_seconds=60) as (port, refused), ClientSession() as session:
         async with session.post(f"http://127.0.0.1:{port}/", data="x" * 500_000) as answer:
             assert await answer.text() == "hello xxxxx"
         async with session.ws_connect(f"http://127.0.0.1:{port}/ws") as socket:
-            await asyncio.sleep(1.6)
+            pass_time(monkeypatch, 61)
+            await asyncio.sleep(0.01)
             await socket.send_str("still here")
             assert await socket.receive_str() == "still here"
         assert not refused

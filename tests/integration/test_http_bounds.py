@@ -18,6 +18,7 @@ import orjson
 import pytest
 
 from tests.support.api_site import ADMIN, SESSION, ApiSite, api_site
+from tests.support.loop_time import pass_time
 from tests.support.tenants import OPERATOR, tenants
 from worker.api import dispatch, request_body
 from worker.api.server import serve_tcp
@@ -240,7 +241,8 @@ async def test_body_with_too_many_values_returns_413_unparsed(
     tmp_path: Path, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsing_is_a_failure(monkeypatch)
-    async with api_site(tmp_path, max_body=16 << 20) as site:
+    # The rest of a rejected body is read, so that the client receives the answer however slow the machine is.
+    async with api_site(tmp_path, max_body=16 << 20, deadlines=HttpDeadlines(unread_body=60)) as site:
         for path in ("/api/v1/jobs", "/api/v1/jobs/batch"):
             status, answer, _ = await site.ask("POST", path, body)
             assert (status, answer["detail"].endswith("send large data as a file")) == (413, True), answer
@@ -248,7 +250,7 @@ async def test_body_with_too_many_values_returns_413_unparsed(
 
 async def test_deep_body_returns_400_unparsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parsing_is_a_failure(monkeypatch)
-    async with api_site(tmp_path, max_body=1 << 20) as site:
+    async with api_site(tmp_path, max_body=1 << 20, deadlines=HttpDeadlines(unread_body=60)) as site:
         for body in (b"[" * 100_000, b'{"a":' * 50_000, b'[{"a":' * 20_000):
             status, answer, _ = await site.ask("POST", "/api/v1/jobs", body)
             assert (status, answer["detail"]) == (
@@ -372,8 +374,8 @@ async def test_further_request_whose_headers_never_end_closes_the_connection(sit
         writer.close()
 
 
-async def test_further_request_in_pieces_is_answered(site: ApiSite) -> None:
-    async with port_of(site, HttpDeadlines(headers=0.5, idle=60)) as (url, reports):
+async def test_further_request_in_pieces_is_answered(site: ApiSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with port_of(site, HttpDeadlines(headers=60, idle=3600)) as (url, reports):
         reader, writer = await dial(url)
         for _ in range(4):
             for at in range(0, len(REQUEST), 8):
@@ -381,7 +383,8 @@ async def test_further_request_in_pieces_is_answered(site: ApiSite) -> None:
                 await asyncio.sleep(0.01)
             await reader.readuntil(b"\r\n\r\nok\n")
         # Between two requests, the deadline for headers does not count.
-        await asyncio.sleep(0.7)
+        pass_time(monkeypatch, 61)
+        await asyncio.sleep(0.01)
         writer.write(REQUEST)
         await reader.readuntil(b"\r\n\r\nok\n")
         assert reports == []
@@ -426,7 +429,7 @@ async def test_malformed_request_is_answered_without_banner_and_echo(
     site: ApiSite, request_bytes: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with port_of(site, HttpDeadlines(headers=0.3)) as (url, reports):
+    async with port_of(site, HttpDeadlines(headers=60)) as (url, reports):
         answer = await answer_to(url, request_bytes)
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.split()[1] == b"400", answer

@@ -33,6 +33,7 @@ from worker.core.clock import Clock
 from worker.core.notification import NotificationFormat
 from worker.handler import discover
 from worker.hub.tokens import TokenService
+from worker.net.http_protocol import HttpDeadlines
 from worker.runtime.operations import JobService
 from worker.stores.sqlite.store import SqliteStore
 
@@ -134,9 +135,9 @@ class ApiSite:
         job_id: str = answer["jobId"]
         return job_id
 
-    def tcp(self, app: Any = None) -> Any:
+    def tcp(self, app: Any = None, deadlines: HttpDeadlines | None = None) -> Any:
         """Return a listener for another application."""
-        return serve_tcp(app, "http://127.0.0.1:0", lambda _address, _reason: None)
+        return serve_tcp(app, "http://127.0.0.1:0", lambda _address, _reason: None, deadlines=deadlines)
 
 
 @contextlib.asynccontextmanager
@@ -147,6 +148,7 @@ async def api_site(
     cors: Sequence[str] = (),
     recheck: float = 15.0,
     max_body: int = 100_000,
+    deadlines: HttpDeadlines | None = None,
     **options: Any,
 ) -> AsyncIterator[ApiSite]:
     """Run the API until the end of the block; unexpected errors fail the test. `options` go to the Authenticator."""
@@ -179,7 +181,7 @@ async def api_site(
         )
         site = ApiSite(store, jobs, authenticator, hub_tokens, api)
         jobs.emit = site.events.append
-        site.url = await stack.enter_async_context(site.tcp(api.public(authenticator)))
+        site.url = await stack.enter_async_context(site.tcp(api.public(authenticator), deadlines))
         jar = aiohttp.DummyCookieJar()
         site.session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=jar))
         yield site
