@@ -51,6 +51,12 @@ class Poller:
                 assert (await self.post("3"))[0] == 200
 
 
+def a_hub(tmp_path, **options):
+    """A hub that keeps what it has said last for a client that polls late, on a busy machine."""
+    options.setdefault("send_limits", SendLimits(close_timeout=PATIENCE))
+    return running_hub(tmp_path, **options)
+
+
 @contextlib.asynccontextmanager
 async def poller(running, auth=None, eio=4, more="", agent="Mozilla/5.0"):
     url = f"{running.url}{PATH}/?EIO={eio}&transport=polling{more}"
@@ -67,7 +73,7 @@ async def poller(running, auth=None, eio=4, more="", agent="Mozilla/5.0"):
 
 
 async def test_polling_client_gets_what_it_missed_and_then_new_notifications_in_order(tmp_path):
-    async with running_hub(tmp_path) as running:
+    async with a_hub(tmp_path) as running:
         publisher = await running.publisher()
         for number in range(50):
             await publisher.publish(message(number))
@@ -81,7 +87,7 @@ async def test_polling_client_gets_what_it_missed_and_then_new_notifications_in_
 
 @pytest.mark.parametrize(("agent", "most"), [("Mozilla/5.0 (X11)", 40), ("node-XMLHttpRequest", 40), ("anything", 16)])
 async def test_client_that_may_not_read_many_packets_gets_sixteen_at_a_time(tmp_path, agent, most):
-    async with running_hub(tmp_path) as running:
+    async with a_hub(tmp_path) as running:
         publisher = await running.publisher()
         for number in range(40):
             await publisher.publish(message(number))
@@ -95,7 +101,7 @@ async def test_client_that_may_not_read_many_packets_gets_sixteen_at_a_time(tmp_
 
 @pytest.mark.parametrize("eio", [4, 3])
 async def test_next_poll_marks_what_was_fetched_as_read(tmp_path, eio):
-    async with running_hub(tmp_path, settings=HubSettings(allow_eio3=True)) as running:
+    async with a_hub(tmp_path, settings=HubSettings(allow_eio3=True)) as running:
         publisher, token = await running.publisher(), running.token("ann")
         await publisher.publish(message(1, error="ชื่อ"))
         auth, more = ({"token": token}, "") if eio == 4 else (None, f"&token={token}")
@@ -116,7 +122,7 @@ async def test_next_poll_marks_what_was_fetched_as_read(tmp_path, eio):
 
 @pytest.mark.parametrize("eio", [4, 3])
 async def test_client_that_upgrades_before_the_next_poll_confirms_by_websocket(tmp_path, eio):
-    async with running_hub(tmp_path, settings=HubSettings(allow_eio3=True)) as running:
+    async with a_hub(tmp_path, settings=HubSettings(allow_eio3=True)) as running:
         publisher, token = await running.publisher(), running.token("ann")
         await publisher.publish(message(1))
         auth, more = ({"token": token}, "") if eio == 4 else (None, f"&token={token}")
@@ -139,7 +145,7 @@ async def test_client_that_upgrades_before_the_next_poll_confirms_by_websocket(t
 
 async def test_backlog_of_a_client_that_is_closed_goes_to_the_next(tmp_path):
     """What the hub reads from the inbox after it closed the client is not sent: the last polls do not confirm it."""
-    async with running_hub(tmp_path) as running:
+    async with a_hub(tmp_path) as running:
         publisher = await running.publisher()
         for number in range(350):
             # Several times as much as may wait for a client: it cannot have fetched everything by the second request.
@@ -161,7 +167,7 @@ async def test_backlog_of_a_client_that_is_closed_goes_to_the_next(tmp_path):
 
 async def test_backlog_continues_by_websocket_after_an_upgrade(tmp_path):
     """Also where the client is behind, and the next message waits until it has fetched some."""
-    async with running_hub(tmp_path) as running:
+    async with a_hub(tmp_path) as running:
         publisher = await running.publisher()
         for number in range(300):
             await publisher.publish(message(number, note="x" * 5_000))
@@ -183,7 +189,7 @@ async def test_backlog_continues_by_websocket_after_an_upgrade(tmp_path):
 
 
 async def test_response_that_is_lost_is_sent_again_however_far_the_backlog_is(tmp_path):
-    async with running_hub(tmp_path) as running:
+    async with a_hub(tmp_path) as running:
         publisher = await running.publisher()
         for number in range(300):
             await publisher.publish(message(number, note="x" * 5_000))
@@ -213,7 +219,7 @@ def _clients_of(running, user):
 
 
 async def test_polling_client_publishes_and_is_acknowledged(tmp_path):
-    async with running_hub(tmp_path) as running:
+    async with a_hub(tmp_path) as running:
         ann = await running.browser("ann")
         async with poller(running, {"token": running.token("bob", publish=True)}) as bob:
             events = [orjson.dumps([EVENT, message(n, error="ชื่อ"), {"userId": "ann"}]).decode() for n in range(3)]
@@ -224,7 +230,7 @@ async def test_polling_client_publishes_and_is_acknowledged(tmp_path):
 
 
 async def test_notifications_during_the_upgrade_arrive_once_and_in_order(tmp_path):
-    async with running_hub(tmp_path) as running:
+    async with a_hub(tmp_path) as running:
         publisher = await running.publisher()
         async with poller(running, {"token": running.token("ann")}) as ann:
             publishing = asyncio.create_task(_publish(publisher, 200))
@@ -250,7 +256,7 @@ async def _publish(publisher, count):
 
 
 async def test_polling_client_receives_the_reason_before_it_is_closed(tmp_path):
-    async with running_hub(tmp_path) as running:
+    async with a_hub(tmp_path) as running:
         async with poller(running, {"token": running.token("ann", days=1)}) as ann:
             running.let_tokens_expire()
             assert event_of(await ann.next()) == [
@@ -265,7 +271,7 @@ async def test_polling_client_receives_the_reason_before_it_is_closed(tmp_path):
 @pytest.mark.parametrize("agent", ["python-requests/2.32", "Python/3.11 aiohttp/3.14"])
 async def test_polling_python_client_is_closed_by_the_rejection_of_its_next_request(tmp_path, agent):
     """After a CLOSE packet python-engineio never connects again."""
-    async with running_hub(tmp_path) as running:
+    async with a_hub(tmp_path) as running:
         async with poller(running, {"token": running.token("ann", days=1)}, agent=agent) as ann:
             running.let_tokens_expire()
             assert event_of(await ann.next())[0] == "org-socket:closing"
@@ -275,7 +281,7 @@ async def test_polling_python_client_is_closed_by_the_rejection_of_its_next_requ
 
 
 async def test_polling_python_client_above_the_users_cap_is_closed(tmp_path):
-    async with running_hub(tmp_path, connection_limits=ConnectionLimits(per_user=1)) as running:
+    async with a_hub(tmp_path, connection_limits=ConnectionLimits(per_user=1)) as running:
         await running.browser("ann")
         async with poller(running, agent="python-requests/2.32") as second:
             await second.post("40" + orjson.dumps({"token": running.token("ann")}).decode())
@@ -284,16 +290,17 @@ async def test_polling_python_client_above_the_users_cap_is_closed(tmp_path):
 
 
 async def test_polling_client_receives_that_the_hub_stops(tmp_path):
-    async with running_hub(tmp_path) as running, poller(running, {"token": running.token("ann")}) as ann:
+    async with a_hub(tmp_path) as running, poller(running, {"token": running.token("ann")}) as ann:
         poll = asyncio.create_task(ann.next())
-        await running.wait_for_event(ClientConnected)
+        (client,) = _clients_of(running, "ann")
+        await eventually(lambda: client.connection.transport.is_polled)
         await running.hub.close()
         assert event_of(await poll) == ["org-socket:closing", {"code": 1001, "reason": "the hub is stopping"}]
         assert ann.packets == []
 
 
 async def test_polling_client_above_the_users_cap_is_closed(tmp_path):
-    async with running_hub(tmp_path, connection_limits=ConnectionLimits(per_user=1)) as running:
+    async with a_hub(tmp_path, connection_limits=ConnectionLimits(per_user=1)) as running:
         await running.browser("ann")
         async with poller(running) as second:
             await second.post("40" + orjson.dumps({"token": running.token("ann")}).decode())
@@ -303,7 +310,7 @@ async def test_polling_client_above_the_users_cap_is_closed(tmp_path):
 
 
 async def test_polling_sessions_count_as_connections_until_they_end(tmp_path):
-    async with running_hub(tmp_path, connection_limits=ConnectionLimits(total=2)) as running:
+    async with a_hub(tmp_path, connection_limits=ConnectionLimits(total=2)) as running:
         ann = {"token": running.token("ann")}
         async with (
             poller(running, ann),
@@ -321,7 +328,7 @@ async def test_polling_sessions_count_as_connections_until_they_end(tmp_path):
 
 async def test_requests_of_a_session_do_not_count_as_connections_and_guessed_sessions_do(tmp_path):
     limits = ConnectionLimits(attempts_per_second=0.001, attempt_burst=5)
-    hub = running_hub(tmp_path, connection_limits=limits)
+    hub = a_hub(tmp_path, connection_limits=limits)
     async with hub as running, poller(running, {"token": running.token("ann")}) as ann:
         for number in range(20):
             assert await ann.post(f'42{number}["x"]') == (200, "ok")
@@ -335,7 +342,7 @@ async def test_requests_of_a_session_do_not_count_as_connections_and_guessed_ses
 
 async def test_polling_client_that_sends_too_fast_is_closed(tmp_path):
     limits = ConnectionLimits(messages_per_second=0.001, message_burst=5)
-    hub = running_hub(tmp_path, connection_limits=limits)
+    hub = a_hub(tmp_path, connection_limits=limits)
     async with hub as running, poller(running, {"token": running.token("ann")}) as ann:
         await ann.post("\x1e".join(['42["x"]'] * 10))
         assert event_of(await ann.next()) == ["org-socket:closing", {"code": 4429, "reason": "too many messages"}]
@@ -343,7 +350,7 @@ async def test_polling_client_that_sends_too_fast_is_closed(tmp_path):
 
 async def test_polling_client_that_never_polls_holds_bounded_memory_and_is_closed(tmp_path):
     limits = SendLimits(volatile=10_000, total=50_000, close_timeout=0.2)
-    async with running_hub(tmp_path, send_limits=limits) as running:
+    async with a_hub(tmp_path, send_limits=limits) as running:
         publisher = await running.publisher()
         async with poller(running, {"token": running.token("ann")}):
             await running.wait_for_event(ClientConnected, lambda event: event.user_id == "ann")
@@ -357,7 +364,7 @@ async def test_polling_client_that_never_polls_holds_bounded_memory_and_is_close
 
 
 async def test_backlog_waits_for_a_polling_client_that_fetches_slowly(tmp_path):
-    async with running_hub(tmp_path) as running:
+    async with a_hub(tmp_path) as running:
         publisher = await running.publisher()
         for number in range(300):
             await publisher.publish(message(number, note="x" * 5_000))
@@ -371,13 +378,13 @@ async def test_backlog_waits_for_a_polling_client_that_fetches_slowly(tmp_path):
 
 
 async def test_body_above_the_limit_ends_the_session(tmp_path):
-    async with running_hub(tmp_path) as running, poller(running, {"token": running.token("ann")}) as ann:
+    async with a_hub(tmp_path) as running, poller(running, {"token": running.token("ann")}) as ann:
         assert (await ann.post(b"4" + b"x" * 300_000))[0] == 413
         assert event_of(await ann.next()) == ["org-socket:closing", {"code": 1009, "reason": "too big"}]
 
 
 async def test_message_above_the_users_limit_is_rejected_also_in_a_small_body(tmp_path):
-    async with running_hub(tmp_path) as running, poller(running, {"token": running.token("ann")}) as ann:
+    async with a_hub(tmp_path) as running, poller(running, {"token": running.token("ann")}) as ann:
         assert (await ann.post(b"4" + b"x" * 70_000))[0] == 200
         assert event_of(await ann.next())[1]["code"] == 1009
 
@@ -389,13 +396,13 @@ async def test_chunked_body_without_an_end_is_cut_off(tmp_path, monkeypatch):
         yield b"4x"
         await asyncio.Event().wait()
 
-    async with running_hub(tmp_path) as running, poller(running) as ann:
+    async with a_hub(tmp_path) as running, poller(running) as ann:
         assert (await ann.post(never_ending()))[0] == 408
         assert (await ann.get())[0] == 400
 
 
 async def test_compressed_body_is_rejected(tmp_path):
-    async with running_hub(tmp_path) as running, poller(running) as ann:
+    async with a_hub(tmp_path) as running, poller(running) as ann:
         assert (await ann.post(gzip.compress(b"4x"), headers={"Content-Encoding": "gzip"}))[0] == 415
         assert (await ann.post(zlib.compress(b"4x"), headers={"Content-Encoding": "deflate"}))[0] == 415
 
@@ -408,7 +415,7 @@ async def test_overlapping_posts_end_the_session(tmp_path):
         begun.set()
         await asyncio.Event().wait()
 
-    async with running_hub(tmp_path) as running, poller(running) as ann:
+    async with a_hub(tmp_path) as running, poller(running) as ann:
         first = asyncio.create_task(ann.post(slow()))
         await begun.wait()
         async with asyncio.timeout(PATIENCE):
@@ -425,7 +432,7 @@ async def test_overlapping_posts_end_the_session(tmp_path):
     ("query", "status"), [("EIO=4&transport=polling", 200), ("EIO=4", 400), ("EIO=4&transport=polling&sid=x", 400)]
 )
 async def test_page_of_an_allowed_origin_can_read_every_response(tmp_path, query, status):
-    async with running_hub(tmp_path, settings=HubSettings(allowed_origins=[PORTAL])) as running:
+    async with a_hub(tmp_path, settings=HubSettings(allowed_origins=[PORTAL])) as running:
         url = f"{running.url}{PATH}/?{query}"
         async with aiohttp.ClientSession() as session, session.get(url, headers={"Origin": PORTAL}) as answer:
             assert answer.status == status
@@ -435,7 +442,7 @@ async def test_page_of_an_allowed_origin_can_read_every_response(tmp_path, query
 
 async def test_page_of_an_allowed_origin_passes_the_preflight_and_a_foreign_one_does_not(tmp_path):
     asking = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
-    async with running_hub(tmp_path, settings=HubSettings(allowed_origins=[PORTAL])) as running:
+    async with a_hub(tmp_path, settings=HubSettings(allowed_origins=[PORTAL])) as running:
         async with aiohttp.ClientSession() as session:
             async with session.options(running.url + POLLING, headers={"Origin": PORTAL, **asking}) as answer:
                 assert answer.status == 204
@@ -456,21 +463,21 @@ async def test_page_of_an_allowed_origin_passes_the_preflight_and_a_foreign_one_
 
 
 async def test_engine_io_3_needs_the_setting(tmp_path):
-    async with running_hub(tmp_path) as running, aiohttp.ClientSession() as session:
+    async with a_hub(tmp_path) as running, aiohttp.ClientSession() as session:
         async with session.get(f"{running.url}{PATH}/?EIO=3&transport=polling") as answer:
             assert answer.status == 400
         assert (await running.wait_for_event(ClientRejected)).reason == "an Engine.IO 3 client: see Hub:AllowEio3"
 
 
 async def test_engine_io_3_client_with_a_wrong_token_gets_an_error_packet(tmp_path):
-    async with running_hub(tmp_path, settings=HubSettings(allow_eio3=True)) as running:
+    async with a_hub(tmp_path, settings=HubSettings(allow_eio3=True)) as running:
         raw = await running.raw(f"{PATH}/?EIO=3&transport=websocket&token=x")
         assert (await raw.next())[:1] == "0"
         assert await raw.next() == '44"unauthorized"'
 
 
 async def test_engine_io_3_client_may_send_its_token_with_the_namespace_alone(tmp_path):
-    async with running_hub(tmp_path, settings=HubSettings(allow_eio3=True, namespaces=["/", "/org"])) as running:
+    async with a_hub(tmp_path, settings=HubSettings(allow_eio3=True, namespaces=["/", "/org"])) as running:
         raw = await running.raw(f"{PATH}/?EIO=3&transport=websocket")
         await raw.next()
         assert await raw.next() == '44"unauthorized"'
@@ -484,7 +491,7 @@ async def test_engine_io_3_client_may_send_its_token_with_the_namespace_alone(tm
 @pytest.mark.parametrize("version", [1, 2])
 async def test_text_of_an_engine_io_3_client_is_decoded_as_its_version_encodes_it(tmp_path, text, version):
     async with (
-        running_hub(tmp_path, settings=HubSettings(allow_eio3=True)) as running,
+        a_hub(tmp_path, settings=HubSettings(allow_eio3=True)) as running,
         poller(running, eio=3, more=f"&token={running.token('ann')}") as client,
     ):
         packet = '421["echo","' + text + '"]'
@@ -499,7 +506,7 @@ async def test_text_of_an_engine_io_3_client_is_decoded_as_its_version_encodes_i
 
 
 async def test_token_in_the_query_is_not_taken_from_engine_io_4_clients(tmp_path):
-    async with running_hub(tmp_path) as running:
+    async with a_hub(tmp_path) as running:
         raw = await running.raw(f"{PATH}/?EIO=4&transport=websocket&token={running.token('ann')}")
         await raw.next()
         await raw.send("40")
@@ -507,7 +514,7 @@ async def test_token_in_the_query_is_not_taken_from_engine_io_4_clients(tmp_path
 
 
 async def test_closed_session_reports_the_code_over_websocket_too(tmp_path):
-    async with running_hub(tmp_path) as running:
+    async with a_hub(tmp_path) as running:
         raw = await running.raw()
         await raw.connect_with({"token": running.token("ann")})
         await raw.send('42["org-socket:refresh",{"token":"x"}]')

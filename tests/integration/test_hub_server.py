@@ -769,7 +769,7 @@ async def test_token_of_another_issuer_is_admitted(tmp_path):
     private = ed25519.Ed25519PrivateKey.generate()
     pem = private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     settings = JwtKeySettings(kid="idp", algorithm="EdDSA", key=SecretStr(pem.decode()))
-    claims = {"sub": "ann", "aud": "org-socket", "iss": "insignia-worker", "exp": time.time() + 60}
+    claims = {"sub": "ann", "aud": "org-socket", "iss": "insignia-worker", "exp": time.time() + 3600}
     async with running_hub(tmp_path, keys=further_keys([settings], tmp_path)) as hub:
         browser = await hub.browser(token=jwt.encode(claims, private, "EdDSA", headers={"kid": "idp"}))
         assert await (await hub.publisher()).publish(message(1)) == {"ok": True}
