@@ -8,6 +8,7 @@ seed is run again, because the same faults may have another effect at other mome
 
 import argparse
 import asyncio
+import faulthandler
 import secrets
 import shutil
 import sys
@@ -30,6 +31,8 @@ _GROUPS = {
     "sqlite": {"all": FAULTS, "kills": KILLS, "outside-kills": ("kill-service", "kill-service-of-hub")},
     "postgres": {"all": CLUSTER_FAULTS, "kills": CLUSTER_KILLS, "outside-kills": ("kill-worker",)},
 }
+_END_SECONDS = 1200.0
+"""After the time for faults; a run that takes longer hangs, and shows where."""
 _AT_ONCE = 3
 """Faults that are under way at the same time."""
 
@@ -104,16 +107,25 @@ def main() -> int:
     return 0 if all(are_clean) else 1
 
 
+def _run(folder: Path, seed: int, faults: tuple[str, ...], limits: Limits) -> bool:
+    if limits.kills is None:  # a number of kills takes any time
+        faulthandler.dump_traceback_later(limits.seconds + _END_SECONDS, exit=True)
+    try:
+        return asyncio.run(run_once(folder, seed, faults, limits))
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
 def _campaign(seed: int, faults: tuple[str, ...], limits: Limits, repeat: int) -> bool:
     print(f"seed {seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
-    is_clean = asyncio.run(run_once(folder / "first", seed, faults, limits))
+    is_clean = _run(folder / "first", seed, faults, limits)
     if is_clean:
         shutil.rmtree(folder)
         return True
     print(f"seed {seed} broke a promise; its histories are in {folder}", flush=True)
     for number in range(repeat):
-        again = asyncio.run(run_once(folder / f"again-{number + 1}", seed, faults, limits))
+        again = _run(folder / f"again-{number + 1}", seed, faults, limits)
         print(f"seed {seed} again: {'clean' if again else 'broken'}", flush=True)
     return False
 

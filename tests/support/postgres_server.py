@@ -86,10 +86,10 @@ class PostgresServer:
 
     def kill(self) -> None:
         """End it as kill -9 does; return when all of its processes have ended."""
-        processes = self.processes()
+        processes, now = self.processes(), time.monotonic()
         for process in processes[:1]:
             os.kill(process, signal.SIGKILL)
-        while any(map(is_running, processes)):
+        while any(is_running(process, since=now) for process in processes):
             time.sleep(0.01)
         # The next start would take a process that has ended, but was not reaped yet, for a server that runs.
         Path(self._data, "postmaster.pid").unlink(missing_ok=True)
@@ -111,10 +111,12 @@ class PostgresServer:
         command = [str(self.programs / program), *arguments]
         if os.geteuid() == 0:
             command = ["runuser", "-u", _USER, "--", *command]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
-                              cwd="/")  # fmt: skip
-        if done.returncode:
-            raise RuntimeError(f"{program} failed: {done.stderr.strip()[-300:]}")
+        # Not into a pipe: it would not end before everything that has inherited it does.
+        with tempfile.TemporaryFile() as errors:
+            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=errors, check=False, cwd="/")
+            errors.seek(0)
+            if done.returncode:
+                raise RuntimeError(f"{program} failed: {errors.read().decode(errors='replace').strip()[-300:]}")
 
 
 @contextlib.contextmanager

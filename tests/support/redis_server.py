@@ -33,7 +33,7 @@ class RedisServer:
         return f"redis://:{SECRET}@127.0.0.1:{self.port}/3"
 
     def client(self) -> "redis.Redis":
-        return redis.Redis.from_url(self.url, decode_responses=True)
+        return redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=60)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -58,7 +58,7 @@ class RedisServer:
                 try:
                     client.ping()
                     return
-                except redis.exceptions.ConnectionError:
+                except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
                     assert self.process.poll() is None, (self.folder / "redis.log").read_text()
                     assert time.monotonic() < deadline, "Redis did not start"
                     time.sleep(0.02)
