@@ -91,8 +91,10 @@ class PostgresServer:
             os.kill(process, signal.SIGKILL)
         while any(is_running(process, since=now) for process in processes):
             time.sleep(0.01)
-        # The next start would take a process that has ended, but was not reaped yet, for a server that runs.
-        Path(self._data, "postmaster.pid").unlink(missing_ok=True)
+        # The next start would take a process that has ended, but was not reaped yet, for a server that runs; or one
+        # that has been given its id since.
+        for lock in (Path(self._data, "postmaster.pid"), self.folder / f".s.PGSQL.{self.port}.lock"):
+            lock.unlink(missing_ok=True)
 
     def start(self) -> None:
         options = f"-p {self.port} -h 127.0.0.1 -k {self.folder} {self.options}"
