@@ -313,6 +313,16 @@ async def test_messages_survive_a_restart(tmp_path):
     await second.close()
 
 
+async def test_inbox_that_was_emptied_is_reported_as_new(tmp_path):
+    """Nothing else would say that what users had not read is gone."""
+    (tmp_path / "hub.db").touch(0o600)
+    inbox = SqliteInbox(tmp_path / "hub.db", Clock())
+    assert await inbox.start()
+    await inbox.close()
+    assert not await inbox.start()
+    await inbox.close()
+
+
 async def test_new_inbox_has_a_new_epoch(tmp_path):
     epochs = set()
     for name in ("a.db", "b.db"):

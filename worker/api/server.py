@@ -208,4 +208,5 @@ async def serve_unix(app: web.Application, folder: Path) -> AsyncIterator[Path]:
         yield path
     finally:
         await runner.cleanup()
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that became read-only: its own error says more
+            path.unlink(missing_ok=True)

@@ -35,7 +35,8 @@ def processes_registered(state_dir: Path) -> Iterator[None]:
         os.write(descriptor, f"{SERVICE_TAG}\n".encode())
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that became read-only: its own error says more
+            path.unlink(missing_ok=True)
         os.close(descriptor)
 
 

@@ -313,21 +313,23 @@ def inbox_error(exc: OSError | sqlite3.Error, path: Path | None) -> StoreError:
 
 
 def open_inbox_file(path: Path | None) -> tuple[sqlite3.Connection, bool]:
-    """Return the connection, and whether the file was created; None: in memory. SchemaTooNew: it is of a newer version.
+    """Return the connection, and whether the inbox is new; None: in memory. SchemaTooNew: it is of a newer version.
 
     Other errors are those of SQLite and of the file system: see `inbox_errors`.
     """
     created = path is not None and not path.exists()
+    is_empty = path is not None and not created and path.stat().st_size == 0
     if path is not None and created:
         # SQLite would make it readable by others.
         os.close(open_new(path))
     connection = sqlite3.connect(MEMORY if path is None else path, isolation_level=None)
     try:
+        is_empty = is_empty and connection.execute("PRAGMA user_version").fetchone()[0] == 0  # not even in its log
         _prepare(connection, path)
     except BaseException:
         connection.close()
         raise
-    return connection, created
+    return connection, created or is_empty
 
 
 def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
