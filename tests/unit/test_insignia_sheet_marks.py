@@ -1,8 +1,10 @@
 """What a sheet shows beside the values of its cells: merged cells, the first day of its calendar, hidden rows."""
 
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from time import process_time
 
 import pytest
 import xlsxwriter
@@ -10,7 +12,8 @@ import xlsxwriter
 from tests.unit.test_insignia_award_columns import FACTS, HEADER, OTHER, PERSON
 from tests.unit.test_insignia_roster import read
 from worker.insignia.errors import RosterUnreadable
-from worker.insignia.roster.sheet_marks import CommentParts
+from worker.insignia.roster.files import open_file
+from worker.insignia.roster.sheet_marks import CommentParts, MarkFinder
 from worker.insignia.roster.workbook_guard import SheetFacts
 
 HEADS = [*HEADER.split(","), "decorations"]
@@ -407,3 +410,38 @@ def test_hidden_column_of_a_spreadsheet_in_xml_is_a_remark(column: str, tmp_path
     place = SALARY + 1 if "Index" in column else SALARY - 1
     path.write_text(path.read_text("utf-8").replace("<Table>", "<Table>" + column.format(place)), "utf-8")
     assert "hidden columns, which were read like the others: salary" in read(path).remarks
+
+
+def test_columns_that_are_hidden_many_times_cost_no_more_than_once(tmp_path: Path) -> None:
+    piece = b"".join(b'<col min="%d" max="16384" hidden="1"/>' % (1 + number) for number in range(9_000))
+    finder = MarkFinder(None, frozenset())
+    begun = process_time()
+    for _ in range(5):
+        finder.look(piece)
+    marks = finder.marks({})
+    assert process_time() - begun < 1
+    assert marks is not None
+    assert marks.hidden_columns == frozenset(range(16384))
+
+
+@pytest.mark.parametrize(
+    "cell", [b'<c s="3"><v>1</v></c>', b'<c t="s"><v>2</v></c>', b"<c><is><r><strike/></r></is></c>"]
+)
+def test_struck_cell_that_does_not_say_where_it_is_is_not_lost(cell: bytes) -> None:
+    strokes = MarkFinder(re.compile(rb"""<c\b(?=[^<>]*\bs="3")([^<>]*)>"""), frozenset({2}))
+    with pytest.raises(ValueError, match="no place"):
+        strokes.look(b"<row>" + cell + b"</row>")
+
+
+def test_strokes_outside_of_cells_concern_no_officer() -> None:
+    finder = MarkFinder(None, frozenset())
+    finder.look(b"<extLst><dxf><font><strike/></font></dxf></extLst>")
+    assert finder.marks({}) is None
+
+
+def test_empty_rows_that_are_hidden_are_not_kept(tmp_path: Path) -> None:
+    blank = "<table:table-row table:visibility='collapse' table:number-rows-repeated='999999999'/>" * 3
+    hidden = ods_row(ROWS[1]).replace("<table:table-row>", "<table:table-row table:visibility='filter'>")
+    [sheet] = open_file(ods(tmp_path / "r.ods", ods_row(HEADS) + ods_row(ROWS[0]) + hidden + blank), "officers", len)
+    assert sheet.marks is not None
+    assert sheet.marks.hidden == {3}

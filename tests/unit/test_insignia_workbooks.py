@@ -197,6 +197,45 @@ def test_sheet_that_reaches_too_far_is_rejected(path: Path) -> None:
     assert "reaches to row 1048576 and column 16384" in refusal(path, far)
 
 
+@pytest.mark.parametrize("row", [b'<row r="1">', b"<row>"])
+def test_cell_far_from_its_row_is_found(row: bytes, path: Path) -> None:
+    data = workbook(lambda book: book.add_worksheet("a").write_string(0, 0, "x"))
+    far = changed(data, SHEET, lambda text: re.sub(rb"<row\b[^>]*>", row, text).replace(b'r="A1"', b'r="XFD99999"'))
+    assert "reaches to row 99999 and column 16384" in refusal(path, far)
+
+
+def test_cells_without_a_place_are_counted(path: Path) -> None:
+    data = workbook(lambda book: book.add_worksheet("a").write_string(0, 0, "x"))
+    rows = (
+        b"<row>"
+        + b"<c></c>" * 1000
+        + b"</row>"
+        + b"<x:row><x:c t='n'/>"
+        + b"<c/>" * 3000
+        + b'</x:row><row r="13345"></row>'
+    )
+    wide = changed(data, SHEET, lambda text: text.replace(b"<row ", rows + b"<row ", 1))
+    assert "reaches to row 13345 and column 3027" in refusal(path, wide)
+
+
+def test_rows_without_numbers_are_counted(path: Path) -> None:
+    data = workbook(lambda book: book.add_worksheet("a").write_string(0, 0, "x"))
+    rows = b"<row r='9'></row>" + b"<row/>" * 3_000 + b"<row r='7'></row>"
+    far = changed(data, SHEET, lambda text: text.replace(b"<row ", rows + b"<row ").replace(b'r="A1"', b'r="XFD1"'))
+    assert "reaches to row 3009 and column 16384" in refusal(path, far)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [b'<c t="e"><v>#REF!</v></c>', b"<c><f>B1</f></c>", b"<c><f>B1</f><v></v></c>", b'<c s="1"><f>B1</f><v/></c>'],
+)
+def test_error_in_a_cell_that_does_not_say_where_it_is_rejects_the_workbook(lost: bytes, path: Path) -> None:
+    data = workbook(lambda book: book.add_worksheet("a").write_row(0, 0, ["x", "y"]))
+    bare = changed(data, SHEET, lambda text: re.sub(rb'<c r="[A-Z]+1"', b"<c", text))
+    assert cells(sheets(path, bare)) == [[["x", "y"]]]
+    assert "damaged" in refusal(path, changed(bare, SHEET, lambda text: text.replace(b"</row>", lost + b"</row>")))
+
+
 def test_archive_that_unpacks_to_too_much_is_rejected_without_unpacking(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

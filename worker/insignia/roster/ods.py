@@ -16,8 +16,6 @@ _HIDDEN = re.compile(
     r'<style:style\b[^>]*?style:name="([^"]*)"[^>]*?style:family="table"[^>]*>(.*?)</style:style>', re.S
 )
 _MOST_COLUMNS = 16384
-_MOST_HIDDEN = 100_000
-"""Rows that one description of rows may hide."""
 
 
 @dataclass(slots=True)
@@ -67,6 +65,8 @@ class _Parser:
     """The style that is being described."""
     struck_styles: set[str] = field(default_factory=set)
     is_struck: bool = False
+    is_hidden: bool = False
+    """Whether the row is."""
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         if tag == "table:table":
@@ -74,10 +74,7 @@ class _Parser:
             self.number = 0
         elif tag == "table:table-row":
             self.row, self.row_times = [], _times(attributes.get("table:number-rows-repeated"))
-            if self.tables and attributes.get("table:visibility", "visible") != "visible":
-                self.tables[-1].hidden |= {
-                    self.number + 1 + again for again in range(min(self.row_times, _MOST_HIDDEN))
-                }
+            self.is_hidden = attributes.get("table:visibility", "visible") != "visible"
         elif tag in ("table:table-cell", "table:covered-table-cell"):
             self.cell_times = _times(attributes.get("table:number-columns-repeated"))
             self.cell_rows = _rows_of(tag, attributes)
@@ -158,7 +155,10 @@ class _Parser:
             table.cells += self.row_times * len(self.row)
             if table.cells > MAX_CELLS or len(table.rows) + self.row_times > MAX_CELLS // 16:
                 self._refuse()
-            table.rows += [Row(self.number + 1 + again, self.row) for again in range(self.row_times)]
+            numbers = range(self.number + 1, self.number + 1 + self.row_times)
+            table.rows += [Row(number, self.row) for number in numbers]
+            if self.is_hidden:  # of a row without any text, however often it is repeated, this says nothing
+                table.hidden.update(numbers)
         self.number += self.row_times
 
     def _refuse(self) -> None:

@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from worker.insignia.roster.table import RowMarks
@@ -36,19 +36,21 @@ class MarkFinder:
     """Numbers of the shared texts that are struck in part or as a whole."""
     hidden: set[int] = field(default_factory=set)
     struck: set[int] = field(default_factory=set)
-    hidden_columns: set[int] = field(default_factory=set)
+    hidden_columns: set[tuple[int, int]] = field(default_factory=set)
+    """The first of some hidden columns, and the one after the last."""
     row: int = 0
-    """The number of the last row."""
+    """The number of the row that was read last."""
+    farthest: int = 0
+    """The highest number of a row that has none in the file."""
 
     def look(self, piece: bytes) -> None:
         """Look at a piece of the sheet's part."""
         self._look_at_rows(piece)
         if b"hidden" in piece:
             self.hidden_columns |= {
-                column
+                (int(first[1]) - 1, min(int(last[1]), _MOST_COLUMNS))
                 for match in _COLUMNS.finditer(piece)
                 if _HIDDEN.search(match[1]) and (first := _FIRST.search(match[1])) and (last := _LAST.search(match[1]))
-                for column in range(int(first[1]) - 1, min(int(last[1]), _MOST_COLUMNS))
             }
         if self.struck_cells is not None:
             self.struck |= _numbers(match[1] for match in self.struck_cells.finditer(piece))
@@ -61,12 +63,14 @@ class MarkFinder:
     def _look_at_rows(self, piece: bytes) -> None:
         """Find hidden rows; a row without a number follows the one before it."""
         rows = _ROW.findall(piece)
-        if rows and b"hidden" not in piece and (last := _NUMBER.search(rows[-1])):
-            self.row = int(last[1])
+        numbers = _NUMBER.findall(b"\n".join(rows)) if b"hidden" not in piece else []
+        if numbers and len(numbers) == len(rows):
+            self.row = int(numbers[-1])
             return
         for attributes in rows:
             number = _NUMBER.search(attributes)
             self.row = int(number[1]) if number else self.row + 1
+            self.farthest = self.farthest if number else max(self.farthest, self.row)
             if _HIDDEN.search(attributes):
                 self.hidden.add(self.row)
 
@@ -75,20 +79,32 @@ class MarkFinder:
         if not (self.hidden or self.struck or self.hidden_columns or comments):
             return None
         rows = frozenset(self.hidden), frozenset(self.struck)
-        return RowMarks(*rows, comments=comments, hidden_columns=frozenset(self.hidden_columns))
+        return RowMarks(*rows, comments=comments, hidden_columns=frozenset(_columns(self.hidden_columns)))
 
 
-def _numbers(attributes: Iterator[bytes]) -> set[int]:
-    return {int(match[1]) for text in attributes if (match := _NUMBER.search(text))}
+def _columns(ranges: Iterable[tuple[int, int]]) -> Iterator[int]:
+    """Yield the columns of some ranges, each once."""
+    done = 0
+    for first, end in sorted(ranges):
+        yield from range(max(first, done), end)
+        done = max(done, end)
+
+
+def _numbers(cells: Iterator[bytes]) -> set[int]:
+    """Return the rows of cells by their attributes. Raises ValueError for a cell that does not say where it is."""
+    found = [_NUMBER.search(attributes) for attributes in cells]
+    if None in found:
+        raise ValueError("no place")
+    return {int(match[1]) for match in found if match is not None}
 
 
 def _cells_with_strikes(piece: bytes) -> Iterator[bytes]:
     """Yield the attributes of cells that contain their text themselves, and some of it is struck through."""
-    attributes = b""
+    attributes = None
     for match in _CELL_OR_STRIKE.finditer(piece):
         if match[1] is not None:
             attributes = match[1]
-        else:
+        elif attributes is not None:
             yield attributes
 
 

@@ -30,14 +30,22 @@ _WIDE = re.compile(rb"""\br\s*=\s*["']([A-Z]{2,3})\d""")
 _LONG = re.compile(rb"""\br\s*=\s*["'][A-Z]{1,3}(\d{6,})["']""")
 _ROWS = re.compile(rb"""<(?:\w+:)?row\b[^<>]*?\br\s*=\s*["'](\d+)["']""")
 _IS_ERROR = re.compile(rb"""\bt\s*=\s*["']e["']""")
-_ERROR = re.compile(rb"<(?:\w+:)?c\b(?=[^<>]*" + _IS_ERROR.pattern + rb")[^<>]*?" + _AT)
+_ERROR_CELL = rb"<(?:\w+:)?c\b(?=[^<>]*" + _IS_ERROR.pattern + rb")"
+_ERROR = re.compile(_ERROR_CELL + rb"[^<>]*?" + _AT)
+_ERROR_SOMEWHERE = re.compile(_ERROR_CELL + rb"(?![^<>]*?" + _AT + rb")")
 _LACKS_VALUE = re.compile(rb"</(?:\w+:)?f\s*>\s*</|<(?:\w+:)?f\b[^<>]*/>|<(?:\w+:)?v\s*(?:/>|>\s*</)")
 """What stands in a piece that has any formula without a value."""
-_NO_VALUE = re.compile(
-    rb"""<(?:\w+:)?c\b(?![^<>]*\bt\s*=\s*["']str["'])(?=[^<>]*?""" + _AT + rb")[^<>]*>\s*"
-    rb"<(?:\w+:)?f\b(?:[^<>]*/>|[^<>]*>[^<]*</(?:\w+:)?f\s*>)\s*"
+_FORMULA_CELL = rb"""<(?:\w+:)?c\b(?![^<>]*\bt\s*=\s*["']str["'])"""
+_NOTHING = (
+    rb"[^<>]*>\s*<(?:\w+:)?f\b(?:[^<>]*/>|[^<>]*>[^<]*</(?:\w+:)?f\s*>)\s*"
     rb"(?:<(?:\w+:)?v\s*(?:/>|>\s*</(?:\w+:)?v\s*>)\s*)?</(?:\w+:)?c\s*>"
 )
+_NO_VALUE = re.compile(_FORMULA_CELL + rb"(?=[^<>]*?" + _AT + rb")" + _NOTHING)
+_NO_VALUE_SOMEWHERE = re.compile(_FORMULA_CELL + rb"(?![^<>]*?" + _AT + rb")" + _NOTHING)
+_FAR = 99_999
+"""The last row that `_LONG` does not find: a cell may stand there although its row has another number, or none."""
+_CELL = re.compile(_AT)
+_ROW_TAG, _BARE_CELL = re.compile(rb"<(?:\w+:)?row\b"), re.compile(rb"<(?:\w+:)?c\b(?![^<>]*?" + _AT + rb")")
 _TRUE = frozenset({"1", "true", "on"})
 
 
@@ -47,6 +55,10 @@ class _Corner:
     columns: int = 26
     errors: set[tuple[int, int]] = field(default_factory=set)
     """(row number, column) of cells with an error."""
+    bare: int = 0
+    """The most cells of a row that do not say where they are: they stand beside each other."""
+    bare_in_row: int = 0
+    """Those of the last row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,8 @@ def _check_workbook(name: str, archive: zipfile.ZipFile) -> dict[str, SheetFacts
         title = titles.get(entry.filename.lower(), entry.filename.removeprefix(_SHEETS))
         finder = struck.finder()
         corner = _corner(name, archive, entry, finder)
+        if corner.columns * _FAR > MAX_CELLS:
+            corner.rows = max(corner.rows, _last_row(name, archive, entry))
         if corner.rows * corner.columns > MAX_CELLS:
             raise RosterUnreadable(
                 message("too_many_cells", name=name, sheet=title, rows=corner.rows, columns=corner.columns)
@@ -136,20 +150,45 @@ def _corner(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, finder:
         rest = rest[cut:]
     _measure(corner, rest)
     finder.look(rest)
+    corner.rows = max(corner.rows, finder.farthest)
+    corner.columns += corner.bare
     return corner
 
 
+def _last_row(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
+    """Return the last row in which a cell stands by its own number. Few sheets are wide enough to need this."""
+    last, rest = 1, b""
+    for piece in read_part(name, archive, entry):
+        rest += piece
+        last = max([last, *(int(row) for _, row in _CELL.findall(rest))])
+        rest = rest[max(rest.rfind(b"<"), 0) :][:_PIECE]
+    return last
+
+
 def _measure(corner: _Corner, piece: bytes) -> None:
+    """Find the corner of a piece, and its errors. Raises ValueError for an error in a cell that does not say where."""
     numbers = [int(number[:9]) for number in (*_ROWS.findall(piece), *set(_LONG.findall(piece)))]
     corner.rows = max([corner.rows, *numbers])
     corner.columns = max([corner.columns, *map(column_number, set(_WIDE.findall(piece)))])
+    if b":c" in piece or piece.count(b"<c") != piece.count(b"<c r="):
+        _count_bare_cells(corner, piece)
     if _IS_ERROR.search(piece):
-        corner.errors |= _cells(_ERROR, piece)
+        corner.errors |= _cells(_ERROR, _ERROR_SOMEWHERE, piece)
     if _LACKS_VALUE.search(piece):
-        corner.errors |= _cells(_NO_VALUE, piece)
+        corner.errors |= _cells(_NO_VALUE, _NO_VALUE_SOMEWHERE, piece)
 
 
-def _cells(pattern: re.Pattern[bytes], piece: bytes) -> set[tuple[int, int]]:
+def _count_bare_cells(corner: _Corner, piece: bytes) -> None:
+    """Count the cells of each row that do not say where they are. The first row may have begun in the piece before."""
+    first, *others = (len(_BARE_CELL.findall(row)) for row in _ROW_TAG.split(piece))
+    counts = [corner.bare_in_row + first, *others]
+    corner.bare_in_row = counts[-1]
+    corner.bare = max(corner.bare, *counts)
+
+
+def _cells(pattern: re.Pattern[bytes], lost: re.Pattern[bytes], piece: bytes) -> set[tuple[int, int]]:
+    if lost.search(piece):
+        raise ValueError("no place")
     return {(int(row), column_number(column) - 1) for column, row in pattern.findall(piece)}
 
 
