@@ -218,12 +218,30 @@ def test_second_column_about_an_exclusion_is_left_to_a_reviewer(
         ("ล่วงลับ", True), ("วายชนม์ 1 พ.ค. 68", True), ("สิ้นสุดการจ้าง", True), ("สิ้นสุดสภาพการเป็นพนักงาน",
         True), ("ติดคุก", True),
         ("ทัณฑ์บน 1 ปี", True), ("ประพฤติชั่ว", True), ("ลาอุปสมบท", True), ("อยู่ระหว่างลา", True),
+        ("ถูกร้องเรียน", True), ("มีเรื่องร้องเรียน", True), ("ไม่มีเรื่องร้องเรียน", False), ("อยู่ระหว่างอุทธรณ์", True),
+        ("โอนมาจากศาลอุทธรณ์", False), ("รับเรื่องร้องเรียน", False), ("ถูกจับกุม", True), ("จำเลยที่ 1", True),
+        ("ต้องคำพิพากษา", True),
+        ("หนีราชการ", True), ("ขาดงานเกิน 15 วัน", True), ("ว่ากล่าวตักเตือน", True), ("ลดตำแหน่ง", True), ("ทุจริตต่อหน้าที่", True),
+        ("มาจากกองปราบปรามการทุจริต", False), ("ไม่มีมลทินมัวหมอง", False), ("มีมลทิน", True), ("ขอปี 2567 แล้ว", True),
+        ("ขอพระราชทานปี 2568", False), ("ลาป่วย 3 วัน", False), ("ลากิจ", False), ("ลาคลอด", False),
         ("ไม่อยู่ระหว่างลา", False), ("ลดขั้นตอนแล้ว", False), ("ครบวาระประเมิน", False), ("พนักงานเคลื่อนย้าย", False),
     ],
 )  # fmt: skip
 def test_remark_about_what_has_happened_is_left_to_a_reviewer(text: str, is_reviewed: bool, tmp_path: Path) -> None:
     content = f"{HEADER},หมายเหตุ,decorations\n{PERSON},{FACTS},{text},\n"
     assert [officer.on_leave for officer in read(write(tmp_path, content)).officers] == [text if is_reviewed else None]
+
+
+def test_words_for_no_allowance_thai_by_birth_and_not_left_are_understood(tmp_path: Path) -> None:
+    heads = f"{HEADER},เงินประจำตำแหน่ง,สัญชาติ,ถูกเรียกคืนเครื่องราชฯ,วันพ้นราชการ,decorations"
+    content = (
+        f"{heads}\n{PERSON},{FACTS},ไม่ได้รับ,ไทย (โดยการเกิด),ไม่เคย,ยังไม่พ้น,\n{OTHER},{FACTS},5600,ไทยโดยกำเนิด,เคย,-,\n"
+    )
+    found = [
+        (one.position_allowance, one.nationality, one.decoration_recalled, one.left_service)
+        for one in read(write(tmp_path, content)).officers
+    ]
+    assert found == [(None, "TH", False, None), (5600, "TH", True, None)]
 
 
 def test_level_with_a_word_for_leaving_in_brackets_is_left_to_a_reviewer(tmp_path: Path) -> None:

@@ -93,6 +93,13 @@ FACT_APART = re.compile(
     rf"(?<!แนะแนว)(?<!แนะแนว )(?<!เข้า)(?<!เข้า )[(\[:–-] ?(?:{_FACT})| (?:ลา|พ้น|หนี|บวช)(?:แล้ว)?[)\].]?$"
 )
 """The same in brackets, after a dash or as the last word, whatever the title begins with; not the subject of advice."""
+COURT = re.compile(
+    "(?:(?:ข้าราชการ|ฝ่ายตุลาการ|ศาลยุติธรรม|บุคลากร|เจ้าหน้าที่|ลูกจ้าง|พนักงาน|สังกัด|ประจำ|สำนักงาน) ?)*+"
+    "ศาล(?:อาญา(?:คดีทุจริต(?:และประพฤติมิชอบ|ฯ)?)?|"
+    r"ล้มละลาย|ฎีกา ?แผนกคดีอาญา(?:ของผู้ดำรงตำแหน่งทางการเมือง)?) ?(?:กลาง|กรุงเทพใต้|ธนบุรี|มีนบุรี|ตลิ่งชัน|พระโขนง|ภาค ?\d)?"
+    r"(?: ?[(\[]?(?:รวม|จำนวน)? ?\d+ ?(?:คน|ราย|อัตรา)[)\]]?)?"
+)
+"""The whole name of a court that has in it what it deals with."""
 NAMES_OFFICE = re.compile(f"(?:{_OFFICE}|{_POST})", re.IGNORECASE)
 PROPER_NAME = re.compile(rf"[(\[]*+(?:{_OFFICE}|{_POST}|{_PLACES}|{PERSON})", re.IGNORECASE)
 _NOT_PEOPLE = (

@@ -9,10 +9,11 @@ from datetime import date
 from enum import Enum
 from functools import lru_cache
 
-from worker.insignia.roster.side_columns import LEAVING, SideKind, excludes
+from worker.insignia.roster.side_columns import HAPPENED, LEAVING, NOT_PROPOSED, SideKind, excludes
 from worker.insignia.roster.table import UNKNOWN
 from worker.insignia.roster.thai import CACHE, canonical
 from worker.insignia.roster.title_words import (
+    COURT,
     EXCEPT,
     EXCLUDING,
     FACT_APART,
@@ -53,7 +54,7 @@ _TOTAL = re.compile("รวม|ยอด|จำนวน|total|sum|ลงชื�
 _SUM = re.compile(r"(?:รวม(?!รายชื่อ)|ยอด|total|sum)[^()]*?\d+ ?(?:คน|ราย|นาย|อัตรา|persons?|people)\W*", re.IGNORECASE)
 _SIGNATURE = re.compile(r"[(\[]*+(?:ลงชื่อ|ลงนาม)")
 _NAME = re.compile(rf"[(\[]*+(?>{PERSON})(?!และ|หรือ|ที่|ซึ่ง|ผู้|{HEADS})", re.IGNORECASE)
-_POST_LEFT = re.compile(f"{HOLDERS}(?:{LEAVING})", re.IGNORECASE)
+_POST_LEFT = re.compile(f"{HOLDERS}(?:{LEAVING}|{HAPPENED}|{NOT_PROPOSED}|{EXCLUDING.pattern})", re.IGNORECASE)
 _REQUEST = re.compile("(?:บัญชี|แบบ|รายงาน|ตาราง|ทะเบียน|สรุป).*(?:ขอ|เสนอ)พระราชทาน")
 _PAGE = re.compile(r"\d+ ?(?:จาก|of|/) ?\d+", re.IGNORECASE)
 _LOG_OUT = re.compile(r"\W*ออกจากระบบ\W*")
@@ -96,7 +97,7 @@ def judge(title: str, birth: date | None = None) -> TitleKind:
     if not _LETTER.search(title) or _PAGE.fullmatch(title) or _LOG_OUT.fullmatch(title):
         return TitleKind.NEUTRAL
     plain = _NUMBERING.sub("", EXCEPT.sub(" ", title)).strip()
-    if _is_name(plain) or _SIGNATURE.match(plain) or _is_sum(plain):
+    if _is_name(plain) or _SIGNATURE.match(plain) or _is_sum(plain) or COURT.fullmatch(plain):
         return TitleKind.NEUTRAL
     speaks = _speaks_of_exclusion(plain, birth)
     if _TOTAL.match(plain):
