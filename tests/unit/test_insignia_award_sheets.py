@@ -45,6 +45,32 @@ def test_sheet_of_decorations_by_id_is_the_history(officers: Grid, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    "total",
+    [
+        ["รวมทั้งสิ้น", "", "2", ""],
+        ["รวม", "", "2 รายการ", ""],
+        ["", "", "รวม 2 ดวง", ""],
+        ["", "รวม", "2", "ดวง"],
+        ["", "", "", "ลงชื่อ ผู้รับรอง"],
+        ["ผู้จัดทำ", "นายก ข", "", "1 ม.ค. 2568"],
+        ["Total", "", "2", ""],
+    ],
+)
+def test_total_or_signature_below_a_history_is_not_a_line(total: list[str], tmp_path: Path) -> None:
+    roster = read(book(tmp_path / "r.xlsx", รายชื่อ=OFFICERS, ประวัติ=[*AWARDS, total]))
+    assert [one.decorations for one in roster.officers] == [held("CT3 2021", "WE3 2024"), ()]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [["", "รวม", "ต.ม.", "2560"], ["รวมทั้งสิ้น", "", "จ.ม", "2560"], ["", "รวมพร ใจดี", "", "2560"], ["", "", "2", "2560"]],
+)
+def test_line_of_a_history_that_may_be_of_an_officer_is_not_a_total(line: list[str], tmp_path: Path) -> None:
+    path = book(tmp_path / "r.xlsx", รายชื่อ=OFFICERS, ประวัติ=[*AWARDS[:1], line, *AWARDS[1:]])
+    assert "a decoration may be missing from any officer" in refusal(path)
+
+
+@pytest.mark.parametrize(
     "awards",
     [
         pytest.param([cells[1:] for cells in AWARDS], id="by name"),

@@ -94,6 +94,9 @@ def test_parse_received_gives_a_ceremony_day_or_a_remark(text: str, expected: da
         ("", None),
         ("-", None),
         ("nan", None),
+        ("16,500฿", 16500),
+        ("๑๖,๕๐๐ บาท/เดือน", 16500),
+        ("16500 บาทต่อเดือน", 16500),
     ],
 )
 def test_parse_amount_understands(text: str, expected: float | None) -> None:
@@ -112,6 +115,11 @@ def test_parse_amount_rejects_other_text(text: str) -> None:
 )
 def test_parse_yes_or_no_understands(text: str, expected: bool) -> None:
     assert parse_yes_or_no(text) is expected
+
+
+@pytest.mark.parametrize("text", ["ไม่ต้องโทษ", "ไม่ต้องโทษจำคุก", "ไม่มีมลทินหรือมัวหมอง", "ไม่มีวันลา"])
+def test_parse_yes_or_no_understands_further_denials(text: str) -> None:
+    assert parse_yes_or_no(text) is False
 
 
 def test_parse_yes_or_no_rejects_other_words() -> None:
@@ -210,6 +218,9 @@ def test_vocabulary_rejects_unknown_decorations(words: Vocabulary, text: str, wh
         ("กลุ่มงานบริการ", "government_employee", None, "GE-1"),
         ("วิชาชีพเฉพาะ", "government_employee", None, "GE-3"),
         ("C8", "civil_servant", None, "C8"),
+        ("ระดับชำนาญการ (ชก.)", "civil_servant", "academic", "K2"),
+        ("สูง (อส.)", "civil_servant", "director", "D2"),
+        ("ปฎิบัติการ", "civil_servant", None, "K1"),
         ("", "civil_servant", None, None),
     ],
 )
@@ -221,7 +232,8 @@ def test_vocabulary_knows_levels_by_any_name(
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("ต้น", "several position types"), ("สูง", "several"), ("กลุ่มงานเชี่ยวชาญพิเศษ", "unknown"), ("K9", "unknown")],
+    [("ต้น", "several position types"), ("สูง", "several"), ("กลุ่มงานเชี่ยวชาญพิเศษ", "unknown"), ("K9", "unknown")]
+    + [(f"{level} ({word})", "unknown") for level in ("K2", "ชำนาญการ") for word in ("รักษาการ", "ชพ.", "ปฏิบัติหน้าที่")],
 )
 def test_vocabulary_rejects_unknown_and_ambiguous_levels(words: Vocabulary, text: str, why: str) -> None:
     with pytest.raises(Unreadable, match=why):

@@ -143,7 +143,7 @@ def test_mark_with_several_meanings_in_the_column_of_a_class_is_a_bad_row(mark: 
     assert [cell.column for cell in roster.bad_cells] == ["CT3"]
 
 
-@pytest.mark.parametrize("text", ["ขอครั้งแรก", "เสนอขอพระราชทานครั้งแรก", "ยังไม่เคยขอ", "ไม่เคยเสนอขอพระราชทาน"])
+@pytest.mark.parametrize("text", ["ขอครั้งแรก", "เสนอขอพระราชทานครั้งแรก", "ยังไม่เคยขอ", "-ไม่มี-", "(ไม่เคยได้รับ)"])
 def test_first_proposal_says_that_there_are_no_decorations(text: str, tmp_path: Path) -> None:
     roster = read(write(tmp_path, f"{HEADER},decorations\n{PERSON},{FACTS},{text}\n"))
     assert [one.decorations for one in roster.officers] == [()]
@@ -217,6 +217,14 @@ def test_second_header_may_name_the_unit_of_the_pay(again: str, tmp_path: Path) 
     second = HEADER.replace("salary", again)
     lines = [f"{HEADER},decorations", ",".join(row(PERSON)), f"{second},decorations", ",".join(row(OTHER))]
     assert len(read(write(tmp_path, "\n".join(lines))).officers) == 2
+
+
+@pytest.mark.parametrize("heads", ["ชั้นตรา,ปี พ.ศ.", "ชั้นตรา,วัน เดือน ปี", "เครื่องราชฯ,วันที่", "ชั้นตรา,ปีที่ได้รับ"])
+def test_decorations_and_days_may_stand_below_one_heading(heads: str, tmp_path: Path) -> None:
+    upper, lower = f"{HEADER},เครื่องราชอิสริยาภรณ์ที่ได้รับ,,,", f"{',' * HEADER.count(',')},{heads},{heads}"
+    lines = [upper, lower, f"{PERSON},{FACTS},ต.ม.,2564,ต.ช.,2567", f"{OTHER},{FACTS},,,,"]
+    officers = read(write(tmp_path, "\n".join(lines))).officers
+    assert [one.decorations for one in officers] == [held("CT3 2021", "WE3 2024"), ()]
 
 
 def test_second_header_of_two_rows_is_the_header_again(tmp_path: Path) -> None:

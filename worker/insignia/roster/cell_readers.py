@@ -126,10 +126,15 @@ def _past_pay(text: str) -> Any:
 
 def _allowance(text: str) -> Any:
     """Return the allowance; 0 is what DPIS writes if there is none on file, so it is unknown."""
+    if normalize(text).replace(" ", "") in _NOT_RECEIVED:
+        return None
     amount = parse_amount(text)
     if amount is not None and amount > _MOST_PAY:
         return notice(None, "implausible_pay")
     return amount or None
+
+
+_NOT_RECEIVED = frozenset({"ไม่ได้รับ", "ไม่มีเงินประจำตำแหน่ง", "ไม่ได้รับเงินประจำตำแหน่ง"})
 
 
 def _nationality(text: str) -> Any:

@@ -193,7 +193,9 @@ def parse_year(text: str) -> int | None:
 _SURELY_SMALL = 9
 """Digits that are below the largest amount."""
 _AMOUNT = re.compile(r"(\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d+)(\.\d+)?")
-_BAHT = re.compile(r"^(?:฿|thb|บาท)\s*|\s*(?:บาทถ้วน|บาท|baht|thb|\.-|/-|\.=|=|-)\.?$", re.IGNORECASE)
+_BAHT = re.compile(
+    r"^(?:฿|thb|บาท)\s*|\s*(?:บาทถ้วน|บาท(?: ?(?:/|ต่อ) ?เดือน)?|baht|thb|฿|\.-|/-|\.=|=|-)\.?$", re.IGNORECASE
+)
 
 
 @lru_cache(CACHE)

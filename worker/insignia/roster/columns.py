@@ -209,6 +209,11 @@ def find_columns(sheet: Sheet, heads: Sequence[str], headings: Headings) -> Colu
     return Columns(index, classes, tuple(unknown), width, known_before, sides, pairs)
 
 
+def count_pairs(heads: Sequence[str], headings: Headings) -> int:
+    """Return how many pairs of a decoration and its day the headings have, if they are more than one."""
+    return len(_pairs(heads, headings))
+
+
 def _pairs(heads: Sequence[str], headings: Headings) -> tuple[tuple[int, int], ...]:
     """Return the columns of several decorations with those of their days, if they stand in pairs in one order.
 

@@ -169,7 +169,7 @@ _NEVER_RECEIVED = re.compile(
 def says_none(text: str) -> bool:
     """Return whether a cell of decorations says that there are none."""
     plain = normalize(text).lower()
-    return plain in _NOTHING or _NEVER_RECEIVED.fullmatch(plain.replace(" ", "")) is not None
+    return plain in _NOTHING or _NEVER_RECEIVED.fullmatch(plain.replace(" ", "").strip("-().*")) is not None
 
 
 def _entries(cell: str) -> Iterable[tuple[str, str, str]]:

@@ -211,6 +211,8 @@ class HistoryReader:
             return
         what, when = cells[index["decoration"]], cells[index["received"]]
         text = cells[index["person_id"]]
+        if not is_citizen_id(text) and segment.sheet.columns is None and _is_beside(cells, text, what):
+            return
         try:
             person, repair = (
                 (above, "id_of_above") if (above := self._continued(segment, cells)) else read_person_id(text)
@@ -282,6 +284,23 @@ class HistoryReader:
         self.history.awards.setdefault(person, []).append(award)
         if note:
             self.history.report.notice(sheet, number, person, "history", message(note))
+
+
+def _is_beside(cells: Sequence[str], person: str, what: str) -> bool:
+    """Return whether a line is a total or a signature: it begins with a word for one, and names no decoration."""
+    first = next((canonical(cell) for cell in cells if cell.strip()), "")
+    is_one = _BESIDE.match(first) is not None and _COUNT.fullmatch(canonical(what)) is not None
+    return is_one and (canonical(person) == first or not normalize(person))
+
+
+_BESIDE = re.compile(
+    r"(?:รวม|ยอด|ทั้งหมด|ทั้งสิ้น|จำนวน|(?:grand )?total|ลงชื่อ|ลงนาม|"
+    r"ผู้(?:จัดทำ|รายงาน|รับรอง|ตรวจสอบ|ตรวจ|พิมพ์|บันทึก))++(?![ก-๎\w])",
+    re.IGNORECASE,
+)
+_COUNT = re.compile(
+    r"(?:(?:รวม|ยอด|จำนวน|ทั้งสิ้น|ทั้งหมด|total)[\s:]*+)*+\d*\s?(?:คน|รายการ|ราย|ดวง|ชั้น|ครั้ง|items?)?|[-. ]*+", re.IGNORECASE
+)
 
 
 def remark_columns(segment: Segment) -> list[tuple[int, RemarkTexts]]:

@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 
 from worker.insignia.errors import RosterUnreadable
 from worker.insignia.messages import BilingualText, message
-from worker.insignia.roster.columns import Columns, Headings, check_columns, find_columns, no_known_column
+from worker.insignia.roster.columns import (
+    Columns,
+    Headings,
+    check_columns,
+    count_pairs,
+    find_columns,
+    no_known_column,
+)
 from worker.insignia.roster.officer import ABOUT
 from worker.insignia.roster.person_id import is_citizen_id
 from worker.insignia.roster.side_columns import SideKind, names_leavers
@@ -160,11 +167,12 @@ def header_of(sheet: Sheet, headings: Headings) -> Row:
         return Row(0, ())
     counts = [headings.count(row.cells) for row in head]
     place = _before_officers(head, counts)
-    best, count = head[place], counts[place]
+    best, count = head[place], counts[place] + count_pairs(head[place].cells, headings)
     pairs = [head[max(0, place - 1) : place + 1], head[place : place + 2]]
     for upper, lower in (pair for pair in pairs if len(pair) == 2):
         for candidate in _joined(upper, lower):
-            if (found := headings.count(candidate.cells)) > count:
+            found = headings.count(candidate.cells) + count_pairs(candidate.cells, headings)
+            if found > count:
                 best, count = candidate, found
     return best if count else Row(head[0].number, head[0].cells)
 

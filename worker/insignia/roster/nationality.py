@@ -8,7 +8,7 @@ _THAI = frozenset({"th", "tha", "thai", "thailand", "ไทย", "ไท", "ป�
 _UNSTATED = frozenset({"ไม่ระบุ", "ไม่ได้ระบุ", "unspecified", "not specified", "notspecified"})
 """The same as an empty cell: officers are Thai unless the roster says otherwise."""
 _PREFIXES = re.compile("^(?:สัญชาติ|เชื้อชาติ|คน|ชาว|ชาติ|ประเทศ)+")
-_SUFFIXES = re.compile(r" ?(?:nationality|nationals?|citizens?|citizenship|people)$")
+_SUFFIXES = re.compile(r" ?\(?โดย(?:การเกิด|กำเนิด)\)?$| ?(?:nationality|nationals?|citizens?|citizenship|people)$")
 _CODES = (
     "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA "
     "CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA "

@@ -12,7 +12,7 @@ from worker.insignia.criteria.model import Criteria, Decoration, LevelCriteria, 
 from worker.insignia.roster.cells import Unreadable, normalize, reject_formula_errors
 from worker.insignia.roster.other_orders import OTHER_BEGINNINGS, OTHER_NAMES, OTHER_ORDER
 
-_MISSPELT = (("มงกุฏ", "มงกุฎ"), ("จตุรถาภรณ์", "จัตุรถาภรณ์"), ("จตุตถาภรณ์", "จัตุรถาภรณ์"))
+_MISSPELT = (("ปฎิบัติ", "ปฏิบัติ"), ("มงกุฏ", "มงกุฎ"), ("จตุรถาภรณ์", "จัตุรถาภรณ์"), ("จตุตถาภรณ์", "จัตุรถาภรณ์"))
 _JOINTS = re.compile(r"[\s.\-_/()\[\]]+")
 _IN_BRACKETS = re.compile(r"(.+?) ?[(\[]([^()\[\]]+)[)\]]")
 _NOT_HELD = re.compile("คืน|ถอน|ริบ|ไม่|รอ|ขอ|เสนอ|ระหว่าง|ยกเลิก|ผิด")
@@ -103,6 +103,8 @@ _EXECUTIVE = {"M1": "ต้น", "M2": "สูง"}
 _CODE_AND_NAME = re.compile(
     r"([okdms] ?\d|[pg]e-?[ab\d])[ :=(\-]+([^()]+)\)?|([^()]+?)[ :=(\-]+([okdms] ?\d|[pg]e-?[ab\d])\)?", re.IGNORECASE
 )
+_ACTING = re.compile("รักษา|หน้าที่|แทน|acting")
+"""Beside a level, these say that it is not the officer's own."""
 _LEGACY = re.compile(r"(?:c|ซี)(\d{1,2})", re.IGNORECASE)
 
 
@@ -196,11 +198,11 @@ class Vocabulary:
         """Return the code of a level. Raises Unreadable for unknown words, and for words with two meanings here."""
         word = normalize_word(text).removeprefix("ระดับ")
         code = self._level(word, group, position_type)
-        if code is None and (match := _CODE_AND_NAME.fullmatch(normalize(text))):  # ชำนาญการ (K2), K2 ชำนาญการ
-            parts = (match[1], match[2]) if match[1] else (match[4], match[3])
+        if code is None and (parts := _two_names(normalize(text))):
             word, name = (normalize_word(part).removeprefix("ระดับ") for part in parts)
             code, named = self._level(word, group, position_type), self._level(name, group, position_type)
-            code = code if named in (code, None) else None
+            may_be_unknown = _CODE_AND_NAME.fullmatch(normalize(text)) is not None and not _ACTING.search(name)
+            code = code if named == code or (named is None and may_be_unknown) else None
         if code is None and normalize(text):
             reject_formula_errors(normalize(text))
             raise Unreadable("unknown_level")
@@ -218,6 +220,14 @@ class Vocabulary:
             raise Unreadable("ambiguous_level")
         match = _LEGACY.fullmatch(word)
         return f"C{int(match[1])}" if match else None
+
+
+def _two_names(plain: str) -> tuple[str, str] | None:
+    """Return two names of one level, a code first: ชำนาญการ (K2), K2 ชำนาญการ, ชำนาญการ (ชก.); None for one name."""
+    if match := _CODE_AND_NAME.fullmatch(plain):
+        return (match[1], match[2]) if match[1] else (match[4], match[3])
+    match = _IN_BRACKETS.fullmatch(plain)
+    return (match[1], match[2]) if match else None
 
 
 def normalize_word(text: str) -> str:
