@@ -227,6 +227,77 @@ def test_decorations_and_days_may_stand_below_one_heading(heads: str, tmp_path: 
     assert [one.decorations for one in officers] == [held("CT3 2021", "WE3 2024"), ()]
 
 
+@pytest.mark.parametrize(
+    ("group", "heads"),
+    [
+        ("ขอพระราชทานครั้งนี้", "ชั้นตรา,ปีที่ได้รับ"),
+        ("เครื่องราชอิสริยาภรณ์ที่ขอพระราชทาน", "ชั้นตรา,ปี พ.ศ."),
+        ("เสนอขอ", "เครื่องราชฯ,วันที่"),
+    ],
+)
+@pytest.mark.parametrize("are_below", [True, False])
+def test_decorations_below_a_heading_that_asks_for_them_are_not_held(
+    group: str, heads: str, are_below: bool, tmp_path: Path
+) -> None:
+    blank = "," * HEADER.count(",")
+    over, names = (blank, HEADER) if are_below else (HEADER, blank)
+    held_heads = "ชั้นตรา,ปีที่ได้รับ"
+    upper = f"{over},เครื่องราชอิสริยาภรณ์ที่ได้รับ,,,,{group},"
+    lower = f"{names},{held_heads},{held_heads},{heads}"
+    lines = [upper, lower, f"{PERSON},{FACTS},ต.ม.,2564,,,ต.ช.,2568", f"{OTHER},{FACTS},,,,,ต.ม.,2568"]
+    officers = read(write(tmp_path, "\n".join(lines))).officers
+    assert [one.decorations for one in officers] == [held("CT3 2021"), ()]
+
+
+def test_title_about_a_proposal_above_the_header_says_nothing_of_its_columns(tmp_path: Path) -> None:
+    title = f"{',' * (HEADER.count(',') + 1)}บัญชีรายชื่อผู้ขอพระราชทาน,"
+    lines = [title, f"{HEADER},ชั้นตราล่าสุด,วันที่ได้รับล่าสุด", f"{PERSON},{FACTS},ต.ม.,28/7/2564"]
+    [officer] = read(write(tmp_path, "\n".join(lines))).officers
+    assert officer.decorations == held("CT3 2021")
+
+
+@pytest.mark.parametrize("remark", ["ที่ขอ", "เสนอขอปี 2568", "คู่สมรส", "ขอพระราชทานครั้งนี้", "proposed"])
+def test_decorations_that_are_asked_for_in_brackets_are_not_held(remark: str, tmp_path: Path) -> None:
+    content = f"{HEADER},ต.ม.,เครื่องราชฯ ({remark}),ต.ช. [{remark}]\n{PERSON},{FACTS},2564,ต.ช.,2568\n"
+    [officer] = read(write(tmp_path, content)).officers
+    assert officer.decorations == held("CT3 2021")
+    assert "no column of decorations" in refusal(
+        write(tmp_path, f"{HEADER},เครื่องราชฯ ({remark})\n{PERSON},{FACTS},ต.ช.\n")
+    )
+
+
+@pytest.mark.parametrize(
+    ("heading", "field"),
+    [
+        ("เงินเดือน (เดิม)", "salary"),
+        ("เงินเดือน (ต่อปี)", "salary"),
+        ("เงินเดือน (ย้อนหลัง 5 ปี)", "salary"),
+        ("ระดับ (แรกบรรจุ)", "level"),
+        ("วันเกิด (คู่สมรส)", "birth_date"),
+        ("วันบรรจุ (กลับ)", "service_start"),
+        ("เลขประจำตัวประชาชน (บิดา)", "person_id"),
+        ("Level (former)", "level"),
+    ],
+)
+def test_heading_whose_remark_is_about_other_values_is_another_column(heading: str, field: str, tmp_path: Path) -> None:
+    heads = HEADER.replace(field, heading, 1)
+    assert f"missing column: {field}" in refusal(write(tmp_path, f"{heads},decorations\n{PERSON},{FACTS},\n"))
+
+
+@pytest.mark.parametrize("remark", ["บาท", "ข้อมูล 29 พ.ค.", "ณ ขอนแก่น", "ที่ได้รับก่อนขอครั้งนี้"])
+def test_heading_may_have_a_remark_in_brackets_that_changes_nothing(remark: str, tmp_path: Path) -> None:
+    heads = HEADER.replace("salary", f"เงินเดือน ({remark})")
+    content = f"{heads},เครื่องราชฯ ({remark})\n{PERSON},{FACTS},CT3 2021-07-28\n"
+    [officer] = read(write(tmp_path, content)).officers
+    assert (officer.salary, officer.decorations) == (18900, held("CT3 2021"))
+
+
+def test_remark_in_brackets_may_say_that_only_the_last_decoration_is_known(tmp_path: Path) -> None:
+    content = f"{HEADER},เครื่องราชฯ (ปัจจุบัน),วันที่ได้รับ\n{PERSON},{FACTS},ต.ม.,28/7/2564\n"
+    [officer] = read(write(tmp_path, content)).officers
+    assert (officer.decorations, officer.last_only) == (held("CT3 2021"), True)
+
+
 def test_second_header_of_two_rows_is_the_header_again(tmp_path: Path) -> None:
     upper, lower = "เลขบัตรประชาชน,กลุ่ม,ระดับ,วัน เดือน ปี,,,เงินเดือน,decorations", ",,,เกิด,บรรจุ,ที่เข้าสู่ระดับ,,"
     lines = [upper, lower, ",".join(row(PERSON)), upper, lower, ",".join(row(OTHER))]

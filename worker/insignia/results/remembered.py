@@ -7,7 +7,8 @@ from pathlib import Path
 
 import orjson
 
-from worker.insignia.roster.columns import IGNORE, ROSTER_FIELDS, heading_key
+from worker.insignia.roster.columns import IGNORE, ROSTER_FIELDS
+from worker.insignia.roster.heading_keys import heading_key
 
 _NAME = ".columns.json"
 _MOST = 500

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from worker.insignia.errors import RosterUnreadable
 from worker.insignia.messages import BilingualText, message
+from worker.insignia.roster.heading_keys import heading_key, heading_keys, is_about_other
 from worker.insignia.roster.headings import (
     ALIASES,
     HINTS,
@@ -53,28 +54,12 @@ _SIMILAR = 0.88
 _MOST_SIMILAR = 5
 _LONGEST = 300
 """Characters of a list of headings in a message."""
-_JOINTS = re.compile(r"[\s_\-./:*\"'“”,;|ฯ]+")
 _YEAR = re.compile(r"(?<!\d)(?:\d{4}|\d{2})(?!\d)")
 _RANKS, _PLACES = ("level", "employee_group", "position_type"), ("post", "office")
 _HISTORY_PAIR = ("decoration",), ("received",)
 _ROSTER_PAIR = ("decorations", "last_decoration"), ("last_decoration_date", "received")
 _LATEST = re.compile("ล่าสุด|ปัจจุบัน|สุดท้าย|last|latest|current")
 _NUMBER = re.compile(r"(?:ครั้งที่|ลำดับที่|ที่)?\d{1,2}$")
-_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
-
-
-@lru_cache(1 << 12)
-def heading_key(heading: str) -> str:
-    """Return the form that all spellings of a heading share: no case, spaces or punctuation, one Thai spelling."""
-    return _JOINTS.sub("", canonical(heading).lower()).removesuffix(")").removesuffix("(")
-
-
-@lru_cache(1 << 12)
-def heading_keys(heading: str) -> tuple[str, ...]:
-    """Return the keys under which a heading may be known: whole, and without remarks in brackets."""
-    plain = canonical(heading)
-    bare = _BRACKETS.sub(" ", plain)
-    return tuple(dict.fromkeys(heading_key(text) for text in (plain, bare)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +89,8 @@ class Headings:
             for name in _BY_KEY.get(key, ()):
                 if name in self.fields and not (name == "salary" and key != keys[0] and _YEAR.search(heading)):
                     return name  # pay of a certain day may be the pay five years ago
-        code = self.decoration_of(heading) if "decorations" in self.fields and keys[0] else None
+        is_class = "decorations" in self.fields and keys[0] and not is_about_other(canonical(heading))
+        code = self.decoration_of(heading) if is_class else None
         if code:
             return f"class:{code}"
         return next((self.remembered[key] for key in keys if key in self.remembered), None)
@@ -212,6 +198,12 @@ def find_columns(sheet: Sheet, heads: Sequence[str], headings: Headings) -> Colu
 def count_pairs(heads: Sequence[str], headings: Headings) -> int:
     """Return how many pairs of a decoration and its day the headings have, if they are more than one."""
     return len(_pairs(heads, headings))
+
+
+def names_award(head: str, headings: Headings) -> bool:
+    """Return whether a heading names a decoration or its day, alone or as one of several."""
+    what, when = _HISTORY_PAIR if "level" not in headings.fields else _ROSTER_PAIR
+    return _pair_field(head, headings, {*what, *when}) in {*what, *when}
 
 
 def _pairs(heads: Sequence[str], headings: Headings) -> tuple[tuple[int, int], ...]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from worker.insignia.errors import RosterUnreadable
 from worker.insignia.messages import BilingualText, message
-from worker.insignia.roster.columns import heading_key, names_same
+from worker.insignia.roster.columns import names_same
+from worker.insignia.roster.heading_keys import heading_key
 from worker.insignia.roster.layout import Segment
 from worker.insignia.roster.person_id import is_citizen_id
 from worker.insignia.roster.table import UNKNOWN, Row
