@@ -8,7 +8,7 @@ import jsonschema_rs  # comes with schemathesis
 import orjson
 import pytest
 
-from tests.support.api_site import ApiSite, api_site
+from tests.support.api_site import ADMIN, SESSION, ApiSite, api_site
 from worker.api.openapi import description_of, openapi
 
 JOBS, BATCH = "/api/v1/jobs", "/api/v1/jobs/batch"
@@ -93,6 +93,14 @@ async def test_longest_user_of_a_token_is_the_longest_user_of_a_job(site: ApiSit
     status, answer, _ = await site.ask("POST", JOBS, job)
     assert (status, "256" in answer["detail"]) == (422, True)
     assert not is_described(site, "JobRequest", job)
+
+
+@pytest.mark.parametrize("form", ["{}", " {} ", "{}\n"])
+async def test_spaces_around_a_key_count_neither_in_a_header_nor_at_the_login(site: ApiSite, form: str) -> None:
+    key = form.format(ADMIN)
+    assert (await site.ask("GET", SESSION, key=key.strip("\n")))[0] == 200
+    assert (await site.ask("POST", SESSION, {"key": key}, key=None))[0] == 200
+    assert (await site.ask("POST", SESSION, {"key": form.format("")}, key=None))[0] == 422
 
 
 # -- one of two --------------------------------------------------------------------------------------------------

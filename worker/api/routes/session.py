@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Protocol
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import StringConstraints
 
 from worker.api.auth.authenticator import ADDRESS, CALLER, Authenticator, Caller, caller_of
 from worker.api.auth.sessions import SESSION_SECONDS, BrowserSession
@@ -20,9 +20,9 @@ from worker.net.path_base import link_to
 
 
 class LoginForm(Query):
-    """An API key in plain text."""
+    """An API key in plain text. As in a header, spaces around it do not count."""
 
-    key: Annotated[str, Field(min_length=1, max_length=1000)]
+    key: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
 
 
 class HubTokens(Protocol):
