@@ -249,6 +249,23 @@ def test_decorations_below_a_heading_that_asks_for_them_are_not_held(
     assert [one.decorations for one in officers] == [held("CT3 2021"), ()]
 
 
+@pytest.mark.parametrize("group", ["คู่สมรส", "ข้อมูลบิดา", "spouse"])
+def test_values_below_a_heading_of_another_person_are_not_of_the_officer(group: str, tmp_path: Path) -> None:
+    upper, lower = f"{HEADER},decorations,{group},", f"{',' * HEADER.count(',')},,ชื่อ,สัญชาติ"
+    lines = [upper, lower, f"{PERSON},{FACTS},,นาง ก,จีน", f"{OTHER},{FACTS},,นาง ข,ลาว"]
+    roster = read(write(tmp_path, "\n".join(lines)))
+    assert (roster.officers, {cell.code for cell in roster.bad_cells}) == ([], {"row_width"})
+
+
+@pytest.mark.parametrize("group", ["ตำแหน่งเดิม", "ระดับก่อนเลื่อน", "แรกบรรจุ"])
+def test_level_below_a_heading_of_an_earlier_time_is_not_the_present_one(group: str, tmp_path: Path) -> None:
+    heads = HEADER.split(",")
+    upper = ",".join([group if name == "level" else name for name in heads])
+    lower = ",".join(["ระดับ" if name == "level" else "" for name in heads])
+    lines = [f"{upper},decorations", f"{lower},", f"{PERSON},{FACTS},"]
+    assert "missing column: level" in refusal(write(tmp_path, "\n".join(lines)))
+
+
 def test_title_about_a_proposal_above_the_header_says_nothing_of_its_columns(tmp_path: Path) -> None:
     title = f"{',' * (HEADER.count(',') + 1)}บัญชีรายชื่อผู้ขอพระราชทาน,"
     lines = [title, f"{HEADER},ชั้นตราล่าสุด,วันที่ได้รับล่าสุด", f"{PERSON},{FACTS},ต.ม.,28/7/2564"]
@@ -284,7 +301,7 @@ def test_heading_whose_remark_is_about_other_values_is_another_column(heading: s
     assert f"missing column: {field}" in refusal(write(tmp_path, f"{heads},decorations\n{PERSON},{FACTS},\n"))
 
 
-@pytest.mark.parametrize("remark", ["บาท", "ข้อมูล 29 พ.ค.", "ณ ขอนแก่น", "ที่ได้รับก่อนขอครั้งนี้"])
+@pytest.mark.parametrize("remark", ["บาท", "ข้อมูลบุคลากร", "ณ ขอนแก่น", "ที่ได้รับก่อนขอครั้งนี้"])
 def test_heading_may_have_a_remark_in_brackets_that_changes_nothing(remark: str, tmp_path: Path) -> None:
     heads = HEADER.replace("salary", f"เงินเดือน ({remark})")
     content = f"{heads},เครื่องราชฯ ({remark})\n{PERSON},{FACTS},CT3 2021-07-28\n"

@@ -36,6 +36,10 @@ _NUMBERING, _SEPARATORS = re.compile(r"^\(?\d{1,4}[.)] *"), re.compile("[ -]")
 _TITLED = re.compile(r"(?:นาย|นางสาว|นาง|น\.ส\.|ดร\.|ว่าที่|ม\.[รล]\.|(?:mr|mrs|ms|miss|dr)\b\.?) ?[^\d\s]", re.IGNORECASE)
 _NAME = re.compile(r"[ก-ฮเ-ไ][ก-๎]{0,24} [ก-ฮเ-ไ][ก-๎]{0,24}|[A-Z][a-z]{1,24} [A-Z][a-z]{1,24}")
 _ASKS = re.compile("ขอ(?![งบ])|เสนอ|request|propos", re.IGNORECASE)
+_OTHERS = re.compile(
+    "คู่สมรส|สามี|ภรรยา|ภริยา|บิดา|มารดา|บุตร|(?:ตำแหน่ง|ระดับ|เงินเดือน|ข้อมูล)(?:ก่อน|เดิม)|แรกบรรจุ|spouse|father|mother|former|previous",
+    re.IGNORECASE,
+)
 _NOT_ASKED = re.compile("ได้รับ|มีอยู่|บัญชี|รายชื่อ|ผู้|แบบ|received|held|list", re.IGNORECASE)
 """Decorations that are held, or a title of the report."""
 _ENOUGH = 3
@@ -171,11 +175,11 @@ def header_of(sheet: Sheet, headings: Headings) -> Row:
         return Row(0, ())
     counts = [headings.count(row.cells) for row in head]
     place = _before_officers(head, counts)
-    best = _without_requests(head[place - 1].cells if place else (), head[place], headings)
+    best = _without_others(head[place - 1].cells if place else (), head[place], headings)
     count = headings.count(best.cells) + count_pairs(best.cells, headings)
     pairs = [head[max(0, place - 1) : place + 1], head[place : place + 2]]
     for upper, lower in (pair for pair in pairs if len(pair) == 2):
-        for candidate in _joined(upper, _without_requests(upper.cells, lower, headings)):
+        for candidate in _joined(upper, _without_others(upper.cells, lower, headings)):
             found = headings.count(candidate.cells) + count_pairs(candidate.cells, headings)
             if found > count:
                 best, count = candidate, found
@@ -200,20 +204,22 @@ def _joined(upper: Row, lower: Row) -> Iterable[Row]:
     yield Row(lower.number, _headed(upper.cells, lower.cells))
 
 
-def _without_requests(upper: Sequence[str], lower: Row, headings: Headings) -> Row:
-    """Return a row of headings; those of decorations keep the words of a heading above them that asks for these.
+def _without_others(upper: Sequence[str], lower: Row, headings: Headings) -> Row:
+    """Return a row of headings; those below one about a request or another person keep its words.
 
-    Without such words, ชั้นตรา below ขอพระราชทานครั้งนี้ would be a decoration that is held.
+    Without them, ชั้นตรา below ขอพระราชทานครั้งนี้ would be a decoration that is held, and สัญชาติ below คู่สมรส the officer's.
     """
-    if not any(map(_ASKS.search, upper)):
+    if not any(_ASKS.search(high) or _OTHERS.search(high) for high in upper):
         return lower
     found: list[str] = []
     over = ""
     for high, low in zip(_spread(upper, len(lower.cells)), lower.cells, strict=True):
         is_award = bool(low.strip()) and names_award(low, headings)
-        over = high if high.strip() else over if is_award else ""
+        is_others = _OTHERS.search(high or over) is not None
+        is_named = is_award or (is_others and bool(low.strip()) and headings.field_of(low) is not None)
+        over = high if high.strip() else over if is_named else ""
         asks = is_award and _ASKS.search(over) is not None and _NOT_ASKED.search(over) is None
-        found.append(f"{over} {low}" if asks else low)
+        found.append(f"{over} {low}" if asks or (is_others and is_named) else low)
     return Row(lower.number, found)
 
 
