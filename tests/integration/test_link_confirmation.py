@@ -147,7 +147,7 @@ async def test_auto_mode_returns_to_ack_at_the_first_acknowledgement() -> None:
     source = ListSource([message(1)])
     async with (
         bad_server(script) as server,
-        running_notifier(fast_settings(server.url, ack_timeout=300), source) as link,
+        running_notifier(fast_settings(server.url, ack_timeout=3000), source) as link,
     ):
         await source.until(1)
         assert link.notifier.status().mode == "fence"

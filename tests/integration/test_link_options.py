@@ -128,7 +128,7 @@ async def test_missing_listener_raises_one_alarm_with_event_and_namespace() -> N
 
     source = ListSource([message(number) for number in range(1, 11)])
     async with bad_server(script) as server:
-        settings = fast_settings(server.url, namespace="/org", event="socket-notification", ack_timeout=1000)
+        settings = fast_settings(server.url, namespace="/org", event="socket-notification", ack_timeout=3000)
         async with running_notifier(settings, source) as link:
             await source.until(10)
             source.add(message(11))
