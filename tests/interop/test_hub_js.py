@@ -58,6 +58,8 @@ async def js_client(url, script="hub_client.js", **auth):
         if process.returncode is None:
             await client.order(close=True)
         await process.wait()
+        # Closing the pipes is left to the loop otherwise, and it says so as a warning in a later test.
+        process._transport.close()  # type: ignore[attr-defined]  # asyncio has no public way
 
 
 @pytest.fixture

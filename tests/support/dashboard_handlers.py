@@ -14,7 +14,7 @@ class Letter(BaseModel):
     """A file: the job goes on until it is there."""
 
 
-@handler("letters.send", timeout=60)
+@handler("letters.send", timeout=600)
 async def send(payload: Letter, context: Context) -> dict[str, object]:
     steps = 0
     while not Path(payload.until or "/").exists():

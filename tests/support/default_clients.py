@@ -258,6 +258,7 @@ _CONNECT = """
 @contextlib.asynccontextmanager
 async def _in_chromium(place: Place, receiver: Receiver, chromium: Any) -> AsyncIterator[None]:
     page = await chromium.new_page()
+    page.set_default_timeout(4 * PATIENCE * 1000)
     await page.expose_function("connected", lambda: receiver.connected())
     await page.expose_function("received", lambda *event: receiver.receive(*event))
     await page.goto(f"{place.url}{place.base}/page/status.html")
