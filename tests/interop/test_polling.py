@@ -86,7 +86,7 @@ async def test_heartbeats_over_polling_keep_the_session(version: int) -> None:
     source = ListSource(notes(1, 10))
     async with (
         js_server(version=version, pingInterval=200, pingTimeout=60_000) as server,
-        running_notifier(fast_settings(server.url, transports=("polling",)), source, keep_alive=0.3) as link,
+        running_notifier(fast_settings(server.url, transports=("polling",)), source) as link,
     ):
         await source.until(10)
         pongs: set[object] = set()
