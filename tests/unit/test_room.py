@@ -121,3 +121,22 @@ def test_key_that_cannot_be_created_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file, not a folder", encoding="utf-8")
     with pytest.raises(StoreUnwritable, match=r"admin\.key.*give this user the right"):
         secret_in(tmp_path / "state" / "admin.key", 32)
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN])
+def test_sqlite_error_of_a_disk_that_refuses_writes_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """As ext4 does after an error, without a flag."""
+
+    def refuse(*_arguments: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    monkeypatch.setattr(os, "open", refuse)
+    known = translate(error, tmp_path / "queue.db")
+    assert isinstance(known, StoreUnwritable)
+    assert "queue.db is on a disk that is mounted read-only: see the system log" in str(known)
+    with pytest.raises(StoreUnwritable, match=r"hub\.db is on a disk that is"), inbox_errors(tmp_path / "hub.db"):
+        raise error

@@ -44,12 +44,23 @@ def sqlite_lack_of_room(exc: sqlite3.Error, path: Path) -> str | None:
             return None
 
 
-def unwritable_database(exc: sqlite3.Error, path: Path) -> StoreUnwritable:
-    """Return the error for a database that SQLite may not open or write, with the remedy."""
+def unwritable_database(exc: sqlite3.Error, path: Path) -> StoreError:
+    """Return the error for a database that SQLite cannot open or write although the disk has room, with the remedy."""
     with contextlib.suppress(OSError):
-        if (reason := read_only_disk(path)) is not None:
-            return StoreUnwritable(reason)
+        if (reason := read_only_disk(path)) is not None or _refuses_writes(path.parent):
+            return StoreUnwritable(reason or _READ_ONLY.format(path=path))
+    if getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:
+        return StoreError(f"{path}: {exc} ({exc.sqlite_errorname}): check the disk and the system log")
     return StoreUnwritable(f"cannot write {path} ({exc}): give this user the right to the file and its folder")
+
+
+def _refuses_writes(folder: Path) -> bool:
+    """Try it: after an error, ext4 refuses all writes without a word in the flags of the disk."""
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except (OSError, AttributeError) as exc:  # AttributeError: not on this system
+        return getattr(exc, "errno", None) == errno.EROFS
+    return False
 
 
 def free_bytes(folder: Path) -> int:

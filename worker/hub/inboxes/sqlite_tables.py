@@ -304,7 +304,7 @@ def inbox_error(exc: OSError | sqlite3.Error, path: Path | None) -> StoreError:
     match getattr(exc, "sqlite_errorcode", default) & 0xFF:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreLocked(f"{path} is locked by another program ({exc}): close what has it open")
-        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_IOERR:
             return unwritable_database(exc, path)
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_ERROR:
             return StoreCorrupt(f"{path}: this is not an inbox of the hub ({exc}); move it away and start again")

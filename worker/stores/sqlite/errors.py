@@ -51,7 +51,7 @@ def _by_code(code: int, exc: sqlite3.Error, path: Path) -> Exception:
     if (lack := sqlite_lack_of_room(exc, path)) is not None:
         return StoreFull(lack)
     match code:
-        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_IOERR:
             return unwritable_database(exc, path)
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return corrupt(path, str(exc))
