@@ -1,11 +1,15 @@
 """A backup or a restore that fails leaves what was there, and nothing else."""
 
+import asyncio
 import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 
 from config.loader import LoadedSettings
@@ -15,7 +19,10 @@ from tests.support.stores import a_job
 from worker.core.clock import Clock
 from worker.disk.file_lock import FileLock
 from worker.errors import NotFound, NotPossible, StoreFull, StoreLocked, StoreUnwritable, Unavailable
+from worker.hub.inbox import InboxPage, ResumePoint
+from worker.hub.inboxes.sqlite import SqliteInbox
 from worker.hub.inboxes.sqlite_tables import open_inbox_file
+from worker.hub.messages import Message, read_message
 from worker.service.backup import back_up_state, restore_state
 from worker.stores.sqlite.store import open_store
 
@@ -35,6 +42,17 @@ async def loaded(site: Site) -> LoadedSettings:
     open_inbox_file(loaded.state_dir / "hub.db")[0].close()
     (loaded.state_dir / "admin.key").write_text("secret", encoding="ascii")
     return loaded
+
+
+def news(number: int) -> Message:
+    array = ["event", {"success": True, "message": "", "payload": {"notificationId": f"n{number}"}}, {"userId": "ann"}]
+    return read_message(array, orjson.dumps(array))
+
+
+async def ask(method: Callable[..., None], *arguments: Any) -> Any:
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    method(*arguments, answer.set_result)
+    return await answer
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -140,6 +158,28 @@ def test_backup_command_on_a_full_disk_exits_with_73(tmp_path: Path) -> None:
     assert (code, text.count("\n")) == (73, 1)
     assert "free some space" in text
     assert names == ["ballast", "state"]
+
+
+async def test_clients_start_over_after_a_restore_of_the_inbox(site: Site, loaded: LoadedSettings) -> None:
+    """It gives the numbers after the backup to other notifications: a position beyond it would skip those."""
+    path = loaded.state_dir / "hub.db"
+
+    async def open_inbox(*numbers: int, resume: ResumePoint | None = None) -> InboxPage:
+        inbox = SqliteInbox(path, Clock())
+        await inbox.start()
+        for number in numbers:
+            await ask(inbox.append, news(number))
+        page: InboxPage = await ask(inbox.open, "ann", resume)
+        await inbox.close()
+        return page
+
+    before = await open_inbox(1)
+    back_up_state(loaded, site.here / "backup")
+    assert (await open_inbox(2, 3)).seq == 3
+    restore_state(loaded, site.here / "backup")
+    after = await open_inbox(4, 5, 6, resume=ResumePoint(before.epoch, 3))
+    assert not after.recovered
+    assert [stored.message.id for stored in after.messages] == ["n1", "n4", "n5", "n6"]
 
 
 async def test_restore_without_a_backup_where_no_store_is_creates_nothing(site: Site) -> None:

@@ -14,6 +14,7 @@ from worker.core.clock import Clock
 from worker.disk.file_lock import FileLock
 from worker.disk.room import write_error
 from worker.errors import NotPossible, StoreIncomplete, StoreUnwritable
+from worker.hub.inboxes.sqlite_tables import renew_epochs
 from worker.service.standalone import REMEDY, require_store
 from worker.stores.sqlite.backup import back_up
 from worker.stores.sqlite.connection import is_store
@@ -165,6 +166,7 @@ def _restore_both(queue: Path, inbox: Path, backup: Path, now: float) -> list[Pa
     lock = FileLock.acquire(inbox.with_name(f"{inbox.name}.lock"), remedy="another hub uses this inbox: stop it first")
     try:
         with translated_files(inbox), copied_next_to(inbox, backup / inbox.name) as copy:
+            renew_epochs(copy)
             kept = restore(queue, backup / queue.name, now)
             return [kept, swap(inbox, copy, now)]
     finally:

@@ -332,6 +332,15 @@ def open_inbox_file(path: Path | None) -> tuple[sqlite3.Connection, bool]:
     return connection, created or is_empty
 
 
+def renew_epochs(path: Path) -> None:
+    """Give all users of an inbox that nobody has open a new epoch: positions that clients have are void then.
+
+    A backup gives numbers again that clients have seen. Raises what `inbox_errors` does.
+    """
+    with inbox_errors(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE user SET epoch = lower(hex(randomblob(6)))")
+
+
 def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
