@@ -12,7 +12,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.shared_hubs import hubs, number_of
 from worker.core.events import LoopFailed
 from worker.errors import StoreAway, StoreUnwritable
-from worker.hub.events import RevocationsRead, RevocationsUnreadable, SharedInboxRestored
+from worker.hub.events import RevocationsRead, RevocationsUnreadable, SharedInboxLost, SharedInboxRestored
 from worker.hub.tokens import RevocationsUnknown
 
 KEY = "insignia-hub:3:revoked"
@@ -104,6 +104,55 @@ async def test_token_that_is_revoked_while_redis_is_away_is_stored_when_it_is_ba
     async with hubs(server, tmp_path, count=1) as [later]:
         raw = await later.raw()
         assert "unauthorized" in await raw.connect_with({"token": token})
+
+
+async def test_revocation_that_is_stored_later_reaches_the_hubs_that_listen(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    """They have read what is stored before, and would accept the token until they lose their connection."""
+    async with hubs(server, tmp_path) as (one, two):
+        browser = await two.browser(token=one.token(token_id="lost"))
+        with server.client() as redis:
+            redis.config_set("min-replicas-to-write", 1)  # Redis takes no writes, such as one with a full memory
+            with pytest.raises(StoreUnwritable, match="has not stored it yet"):
+                await one.hub.revoke("lost")
+            redis.config_set("min-replicas-to-write", 0)
+            await eventually(lambda: redis.smembers(KEY) == {"lost"})
+        await asyncio.wait_for(browser.gone.wait(), PATIENCE)
+        raw = await two.raw()
+        assert "unauthorized" in await raw.connect_with({"token": one.token(token_id="lost")})
+
+
+async def test_revocation_that_cannot_be_stored_keeps_no_hub_from_listening(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    async with hubs(server, tmp_path, count=1) as [hub]:
+        with server.client() as redis:
+            redis.config_set("min-replicas-to-write", 1)
+            with pytest.raises(StoreUnwritable, match="has not stored it yet"):
+                await hub.hub.revoke("lost")
+            redis.client_kill_filter(_type="pubsub")
+            await hub.wait_for_event(SharedInboxRestored)
+            redis.config_set("min-replicas-to-write", 0)
+            await eventually(lambda: redis.smembers(KEY) == {"lost"})
+
+
+async def test_redis_that_answers_nothing_for_now_is_not_taken_for_damaged_revocations(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    """Clients stay, as while it cannot be reached, and the log does not say to delete the key."""
+    async with hubs(server, tmp_path, count=1) as [hub]:
+        browser = await hub.browser()
+        with server.client() as redis:
+            redis.config_set("replica-serve-stale-data", "no")
+            redis.replicaof("127.0.0.1", "1")  # as during a failover: MASTERDOWN to all that ask for data
+            redis.client_kill_filter(_type="pubsub")
+            await hub.wait_for_event(SharedInboxLost)
+            await asyncio.sleep(1)
+            redis.replicaof("NO", "ONE")
+            await hub.wait_for_event(SharedInboxRestored)
+        assert not [event for event in hub.events if isinstance(event, RevocationsUnreadable)]
+        assert not browser.gone.is_set()
 
 
 async def test_hub_that_never_reached_redis_accepts_no_token(server: RedisServer, tmp_path: Path) -> None:

@@ -103,9 +103,9 @@ class TokenService:
     clock_skew: float | None = None
     """Seconds by which the clocks of issuers may differ from this one, for `exp` too; None: as `LEEWAY` says."""
     allow_anonymous: bool = False
+    """Whether clients without a token are admitted."""
     revocations_known: Callable[[], bool] = lambda: True
     """Returns whether all revocations are known; as long as not, no token is accepted that can be revoked."""
-    """Whether clients without a token are admitted."""
     _worker_key: bytes = field(default_factory=lambda: secrets.token_bytes(MIN_KEY_BYTES))
     _revoked: set[str] = field(default_factory=set)
 

@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 from worker.errors import StoreAway, StoreUnwritable
 from worker.hub.inbox import InboxListener
 from worker.hub.inboxes.redis_damage import RedisDamage
+from worker.hub.inboxes.redis_scripts import is_about_content
 from worker.hub.inboxes.redis_writer import REDIS_ERRORS
 
 _RETRY_SECONDS: Final = 1.0
@@ -35,24 +36,23 @@ class RedisRevocations:
         """Store that this token id is revoked, and publish it to all hubs. StoreAway, StoreUnwritable: not stored yet;
         it is as soon as Redis takes it, unless this hub ends before."""
         self.tokens.add(token_id)
-        encoded = token_id.encode()
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.sadd(self._key, token_id)
-        # The hubs that listen learn it even if it cannot be stored.
-        pipeline.publish(self._news, b"%d -1 - 0\n%b" % (len(encoded), encoded))
         try:
-            await pipeline.execute()
+            await self._store([token_id])
         except REDIS_ERRORS as exc:
-            self._due.set()
             error = StoreUnwritable if isinstance(exc, ResponseError) else StoreAway
             raise error(f"the token is revoked, but the hubs' Redis has not stored it yet: {exc}") from None
 
     async def load(self) -> None:
-        """Read what is revoked, and store what Redis lacks of it: it may have lost its newest writes."""
+        """Read what is revoked, and store what Redis lacks of it: it may have lost its newest writes.
+
+        Raises what a Redis raises that cannot be used for now.
+        """
         try:
             found = set(self._readable(await self._redis.smembers(self._key)))
         except ResponseError as exc:
             self._due.set()
+            if not is_about_content(exc):
+                raise  # such as of a replica without its primary: nothing is wrong with the key
             self._damage.report_revocations(self._key, exc)
             self.known = False
             self._listener.on_revocations_unknown()
@@ -65,14 +65,27 @@ class RedisRevocations:
         self.known = True
         self._damage.on_revocations_read()
         if lost:
-            self._due.set()
-            await self._redis.sadd(self._key, *lost)
-            self._due.clear()
+            with contextlib.suppress(ResponseError):  # a Redis that takes no writes still tells what it has
+                await self._store(lost)
 
     def heard(self, token_id: str) -> None:
         """Another hub published that it is revoked."""
-        self.tokens.add(token_id)
-        self._listener.on_revoked(token_id)
+        if token_id not in self.tokens:
+            self.tokens.add(token_id)
+            self._listener.on_revoked(token_id)
+
+    async def _store(self, token_ids: Iterable[str]) -> None:
+        """Store the ids and publish them: other hubs may have read what is stored before. `run` repeats it."""
+        encoded = [token_id.encode() for token_id in token_ids]
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.sadd(self._key, *encoded)
+        # The hubs that listen learn it even if the key is damaged.
+        pipeline.publish(self._news, b"".join(b"%d -1 - 0\n%b" % (len(one), one) for one in encoded))
+        try:
+            await pipeline.execute()
+        except BaseException:
+            self._due.set()
+            raise
 
     async def run(self) -> None:
         """Read again what could not be read, until cancelled."""
