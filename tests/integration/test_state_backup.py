@@ -128,6 +128,38 @@ async def test_backup_leaves_out_earlier_ones_and_what_was_set_aside(site: Site,
     assert found == {"queue.db", "hub.db", "admin.key", "uploads/1/queue.db"}
 
 
+async def test_backup_of_a_store_that_is_named_by_another_path_holds_its_copy(site: Site) -> None:
+    """A plain copy of the file would take its place, and lack what is still in the log."""
+    (real := site.here / "real").mkdir(mode=0o700)
+    (site.here / "state").symlink_to(real)
+    names = (f"--Queue:Path={real / 'queue.db'}", f"--Hub:InboxPath={real / 'hub.db'}")
+    loaded = site.load(*names, environ={"STATE_DIRECTORY": str(site.here / "state")})
+    store = await open_store(real / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
+    try:
+        await store.enqueue([a_job()])
+        open_inbox_file(real / "hub.db")[0].close()
+        made = back_up_state(loaded, site.here / "backup")
+    finally:
+        await store.close()
+    assert (made.databases, made.files, made.skipped) == (2, 0, ())
+    copy = await open_store(site.here / "backup" / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
+    assert (await copy.stats()).jobs["queued"] == 1
+    await copy.close()
+
+
+async def test_backup_of_a_store_in_a_folder_of_the_state_directory_keeps_what_is_beside_it(site: Site) -> None:
+    environ = {"STATE_DIRECTORY": str(site.here / "state")}
+    loaded = site.load("--Queue:Path=data/queue.db", environ=environ)
+    (data := loaded.state_dir / "data").mkdir(parents=True)
+    store = await open_store(data / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
+    await store.close()
+    (data / "rosters").mkdir()
+    (data / "rosters" / "roster.csv").write_text("id\n", encoding="ascii")
+    made = back_up_state(loaded, site.here / "backup")
+    assert (made.databases, made.skipped) == (1, ())
+    assert (site.here / "backup" / "data" / "rosters" / "roster.csv").exists()
+
+
 async def test_backup_or_restore_at_a_path_that_cannot_be_looked_up_says_why(
     site: Site, loaded: LoadedSettings
 ) -> None:

@@ -98,9 +98,13 @@ def _other_files(state_dir: Path, databases: list[Path], skipped: list[Path]) ->
 
     Folders with a store of their own, earlier backups or that of the demo, are added to `skipped` instead.
     """
+    # Settings may name the databases by another path than the state directory: a link, or one with `..`.
+    state_dir, databases = state_dir.resolve(), [path.parent.resolve() / path.name for path in databases]
+    in_use = {folder for path in databases for folder in path.parents}
     found = []
     for folder, below, files in os.walk(state_dir):
         stores = [name for name in below if is_store(Path(folder, name, databases[0].name))]
+        stores = [name for name in stores if Path(folder, name) not in in_use]
         skipped.extend(Path(folder, name) for name in stores)
         below[:] = sorted(set(below).difference(stores))
         found += [Path(folder, name) for name in files]
@@ -121,7 +125,7 @@ def _is_kept(file: Path, databases: list[Path]) -> bool:
 
 def _copy(source: Path, folder: Path, state_dir: Path) -> int:
     """Copy a file with its mode; return 1, or 0 when it was deleted in the meantime."""
-    to = folder / source.relative_to(state_dir)
+    to = folder / source.relative_to(state_dir.resolve())
     to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         shutil.copy2(source, to)
