@@ -75,3 +75,10 @@ async def test_file_that_cannot_be_written_is_reported_and_the_session_is_ended(
     with pytest.raises(StoreUnwritable, match="after a restart it would be valid again"):
         await ended.add("one", ANN, later(manual_clock))
     assert ended.contains("one", ANN, later(manual_clock))
+
+
+async def test_file_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path, manual_clock: ManualClock) -> None:
+    """Taking it for an empty one would make ended sessions valid again."""
+    (tmp_path / "ended").mkdir()
+    with pytest.raises(StoreUnwritable, match=r"cannot read .*ended: Is a directory; give this user the right"):
+        EndedSessions(tmp_path / "ended", manual_clock.clock)

@@ -4,7 +4,6 @@ The file has one line for each: kind, session or key, the key's mark, and the ti
 """
 
 import asyncio
-import contextlib
 import os
 import re
 from collections import Counter
@@ -26,7 +25,7 @@ class EndedSessions:
     """The sessions that were logged out, and the keys all of whose sessions were."""
 
     def __init__(self, path: Path | None, clock: Clock, limit: int = _MAX_ENDED) -> None:
-        """`path` None: remember them until the process ends."""
+        """`path` None: remember them until the process ends. Raises StoreUnwritable for a file that cannot be read."""
         self._path, self._clock, self._limit = path, clock, limit
         self._sessions: dict[str, tuple[str, float]] = {}
         self._keys: dict[str, float] = {}
@@ -95,15 +94,27 @@ class EndedSessions:
         self._lines = len(lines)
 
     def _load(self, path: Path) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            for line in path.read_text(encoding="ascii", errors="replace").splitlines():
-                match = _LINE.fullmatch(line)
-                if match is None:
-                    continue
-                kind, name, mark, until = match.groups()
-                if kind == "S":
-                    self._sessions[name] = (mark, float(until))
-                else:
-                    self._keys[mark] = max(float(until), self._keys.get(mark, 0.0))
-                self._lines += 1
-            self._forget_expired()
+        for line in _text_of(path).splitlines():
+            match = _LINE.fullmatch(line)
+            if match is None:
+                continue
+            kind, name, mark, until = match.groups()
+            if kind == "S":
+                self._sessions[name] = (mark, float(until))
+            else:
+                self._keys[mark] = max(float(until), self._keys.get(mark, 0.0))
+            self._lines += 1
+        self._forget_expired()
+
+
+def _text_of(path: Path) -> str:
+    """Return the content of the file; empty if there is none. StoreUnwritable: it cannot be read."""
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as exc:
+        raise StoreUnwritable(
+            f"cannot read {path}: {exc.strerror}; give this user the right to the file (without it, sessions that were "
+            "logged out would be valid again; if it is lost, delete session.key beside it, which ends all sessions)"
+        ) from None

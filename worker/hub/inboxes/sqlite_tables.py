@@ -333,7 +333,7 @@ def open_inbox_file(path: Path | None) -> tuple[sqlite3.Connection, bool]:
 
 
 def renew_epochs(path: Path) -> None:
-    """Give all users of an inbox that nobody has open a new epoch: positions that clients have are void then.
+    """Give all users of an inbox that no one has open a new epoch: positions that clients have are void then.
 
     A backup gives numbers again that clients have seen. Raises what `inbox_errors` does.
     """
