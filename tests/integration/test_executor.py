@@ -215,6 +215,13 @@ async def test_each_attempt_has_its_own_deadline(mark: Path) -> None:
         assert not last.done()
 
 
+async def test_deadline_holds_where_its_timer_is_always_late() -> None:
+    async with a_bench(timeout=0.2) as bench:
+        bench.executor.clock = replace(bench.executor.clock, monotonic=lambda: 10 * time.monotonic())
+        attempt = await bench.run("waits", seconds=300)
+    assert failure_type(attempt) == ("TimedOut", True)
+
+
 async def test_thread_that_checks_its_context_is_timed_out(mark: Path) -> None:
     async with a_bench(timeout=0.05) as bench:
         attempt = await bench.run("heeds", mark=str(mark))

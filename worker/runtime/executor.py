@@ -32,6 +32,8 @@ _ThreadResult = bytes | BaseException | None
 _TASK_PREFIX = "job "
 _LATE = 1.0
 """Seconds by which the timer of the deadlines must be late before that is looked into."""
+_MOST_WAITS = 3
+"""How often in a row that is waited for: on a machine on which the timer is always late, timeouts hold as well."""
 
 GRACE = 2.0
 """Seconds between asking a handler to stop and abandoning it."""
@@ -64,6 +66,7 @@ class Executor:
     _order: Iterator[int] = field(default_factory=itertools.count)
     _timer: asyncio.TimerHandle | None = None
     _timer_at: float = 0.0
+    _waits: int = 0
     _paused: float = 0.0
     """Seconds for which the process was stopped (SIGSTOP); they do not count against a timeout."""
 
@@ -306,11 +309,12 @@ class Executor:
 
     def _on_deadline(self) -> None:
         now = self.clock.monotonic()
-        if now - self._timer_at > _LATE:  # blocked, or the process was stopped: wait until `on_pause` has said so
-            self._timer_at = now
+        # Blocked, or the process was stopped: wait until `on_pause` has said so.
+        if now - self._timer_at > _LATE and self._waits < _MOST_WAITS:
+            self._timer_at, self._waits = now, self._waits + 1
             self._timer = asyncio.get_running_loop().call_later(_LATE / 2, self._on_deadline)
             return
-        self._timer = None
+        self._timer, self._waits = None, 0
         while self._deadlines and self._deadlines[0][0] <= now:
             _, _, running = heapq.heappop(self._deadlines)
             if running.ended:
