@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -111,11 +112,13 @@ async def test_disk_that_is_full_once_the_store_is_open_is_waited_for(
 class FullDisk:
     """Stands for `os` where the disks are measured: they are full until space is freed."""
 
+    ST_RDONLY = os.ST_RDONLY
+
     def __init__(self, lacks: str = "f_bavail") -> None:
         self.is_full, self.lacks = True, lacks
 
     def statvfs(self, _path: object) -> SimpleNamespace:
-        figures = {"f_bavail": 1_000_000, "f_frsize": 4096, "f_files": 1_000_000, "f_favail": 1_000_000}
+        figures = {"f_bavail": 1_000_000, "f_frsize": 4096, "f_files": 1_000_000, "f_favail": 1_000_000, "f_flag": 0}
         return SimpleNamespace(**(figures | {self.lacks: 0} if self.is_full else figures))
 
 
