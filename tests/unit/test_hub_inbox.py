@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from worker.core.clock import Clock
+from worker.disk import room
 from worker.errors import SchemaTooNew, StoreCorrupt, StoreLocked, StoreReplaced, StoreUnwritable
 from worker.hub.inbox import InboxLimits, ResumePoint
 from worker.hub.inboxes.sqlite import SqliteInbox
@@ -412,6 +413,28 @@ async def test_append_fails_if_an_earlier_one_could_not_be_written(tmp_path, mon
     results = await put(inbox, news(1), news(2), news(3, "bob"))
     assert [type(one) for one in results] == [StoreUnwritable] * 3
     assert [one.seq for one in await put(inbox, news(1), news(2))] == [1, 2]
+    await inbox.close()
+
+
+async def test_reason_of_a_failure_is_looked_for_in_the_thread_of_the_inbox(tmp_path, monkeypatch):
+    """It asks the disk, which may hang: all clients of the hub would wait for it."""
+    inbox = SqliteInbox(tmp_path / "hub.db", Clock())
+    await inbox.start()
+    asked = []
+    look = room.read_only_disk
+
+    def note(path):
+        asked.append(threading.current_thread() is threading.main_thread())
+        return look(path)
+
+    def fail(_message):
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    monkeypatch.setattr(room, "read_only_disk", note)
+    monkeypatch.setattr(inbox._batches._tables, "append", fail)
+    assert [type(one) for one in await put(inbox, news(1))] == [StoreUnwritable]
+    assert asked
+    assert not any(asked)
     await inbox.close()
 
 

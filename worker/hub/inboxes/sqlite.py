@@ -22,6 +22,7 @@ from worker.disk.group_commit import GroupCommit
 from worker.disk.open_files import OpenFiles
 from worker.disk.private_file import require_closed
 from worker.disk.room import write_error
+from worker.errors import StoreError
 from worker.hub.inbox import Answer, InboxLimits, InboxPage, ResumePoint
 from worker.hub.inboxes.sqlite_tables import MEMORY, InboxTables, inbox_error, inbox_errors, open_inbox_file
 from worker.hub.messages import Message, StoredMessage
@@ -205,7 +206,7 @@ class SqliteInbox:
                 self._unwritten -= len(operation.message.body)
                 self._failures += _is_of_disk(result)
             if operation.done is not None:
-                operation.done(inbox_error(result, self._path) if _is_of_file(result) else result)
+                operation.done(result)
         if self._unwritten <= _BACKLOG_BYTES // 2:
             self._has_capacity.set()
 
@@ -246,7 +247,15 @@ class _InboxBatches:
             undo.pop_all()
 
     def write(self, batch: Sequence[_Operation]) -> Callable[[], None]:
-        return functools.partial(self._answer, self._execute(batch))
+        return functools.partial(self._answer, [(one, self._explained(result)) for one, result in self._execute(batch)])
+
+    def _explained(self, result: Any) -> Any:
+        """Return an error of the file as one that says what to do. In the thread: it asks the disk, which may hang."""
+        if not _is_of_file(result):
+            return result
+        error = inbox_error(result, self._path)
+        error.__cause__ = result
+        return error
 
     def _execute(self, batch: Sequence[_Operation]) -> list[tuple[_Operation, Any]]:
         """Execute all in one transaction; if that fails, each in its own, so that only the cause of the failure fails.
@@ -305,7 +314,8 @@ def _resolve(future: "asyncio.Future[Any]", result: Any) -> None:
 
 def _is_of_disk(result: Any) -> bool:
     """Return whether the operation failed because of the disk, and not because of its own content."""
-    return isinstance(result, sqlite3.OperationalError)
+    error = result.__cause__ if isinstance(result, StoreError) else result
+    return isinstance(error, sqlite3.OperationalError)
 
 
 def _is_of_file(result: Any) -> bool:
