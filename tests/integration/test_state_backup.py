@@ -192,12 +192,17 @@ def test_backup_command_on_a_full_disk_exits_with_73(tmp_path: Path) -> None:
     assert names == ["ballast", "state"]
 
 
-async def test_clients_start_over_after_a_restore_of_the_inbox(site: Site, loaded: LoadedSettings) -> None:
-    """It gives the numbers after the backup to other notifications: a position beyond it would skip those."""
-    path = loaded.state_dir / "hub.db"
+@pytest.mark.parametrize("is_restored", [True, False])
+async def test_clients_start_over_with_the_inbox_of_a_backup(
+    site: Site, loaded: LoadedSettings, is_restored: bool
+) -> None:
+    """It gives the numbers after the backup to other notifications: a position beyond it would skip those.
 
-    async def open_inbox(*numbers: int, resume: ResumePoint | None = None) -> InboxPage:
-        inbox = SqliteInbox(path, Clock())
+    Whether it is restored, or takes the place of the state directory on another machine.
+    """
+
+    async def open_inbox(folder: Path, *numbers: int, resume: ResumePoint | None = None) -> InboxPage:
+        inbox = SqliteInbox(folder / "hub.db", Clock())
         await inbox.start()
         for number in numbers:
             await ask(inbox.append, news(number))
@@ -205,13 +210,27 @@ async def test_clients_start_over_after_a_restore_of_the_inbox(site: Site, loade
         await inbox.close()
         return page
 
-    before = await open_inbox(1)
-    back_up_state(loaded, site.here / "backup")
-    assert (await open_inbox(2, 3)).seq == 3
-    restore_state(loaded, site.here / "backup")
-    after = await open_inbox(4, 5, 6, resume=ResumePoint(before.epoch, 3))
+    state, backup = loaded.state_dir, site.here / "backup"
+    before = await open_inbox(state, 1)
+    back_up_state(loaded, backup)
+    assert sorted(path.name for path in backup.glob("hub.db*")) == ["hub.db"]
+    assert (await open_inbox(state, 2, 3)).seq == 3
+    if is_restored:
+        restore_state(loaded, backup)
+    after = await open_inbox(state if is_restored else backup, 4, 5, 6, resume=ResumePoint(before.epoch, 3))
     assert not after.recovered
     assert [stored.message.id for stored in after.messages] == ["n1", "n4", "n5", "n6"]
+
+
+async def test_inbox_that_was_emptied_is_backed_up_and_restored(site: Site, loaded: LoadedSettings) -> None:
+    for name in ("hub.db", "hub.db-wal"):
+        (loaded.state_dir / name).write_bytes(b"")
+    back_up_state(loaded, site.here / "backup")
+    restore_state(loaded, site.here / "backup")
+    inbox = SqliteInbox(loaded.state_dir / "hub.db", Clock())
+    await inbox.start()
+    assert (await ask(inbox.append, news(1))).seq == 1
+    await inbox.close()
 
 
 async def test_restore_without_a_backup_where_no_store_is_creates_nothing(site: Site) -> None:

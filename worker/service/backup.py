@@ -59,6 +59,8 @@ def back_up_state(loaded: LoadedSettings, folder: Path) -> Backup:
         databases = [path for path in (queue, inbox) if exists(path)]
         for path in databases:
             back_up(path, folder / path.name)
+        if inbox in databases:
+            renew_epochs(folder / inbox.name)  # this service goes on giving numbers
         others = _other_files(loaded.state_dir, databases, skipped)
         files = sum(_copy(source, folder, loaded.state_dir) for source in others)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

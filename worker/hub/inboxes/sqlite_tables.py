@@ -338,7 +338,8 @@ def renew_epochs(path: Path) -> None:
     A backup gives numbers again that clients have seen. Raises what `inbox_errors` does.
     """
     with inbox_errors(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("UPDATE user SET epoch = lower(hex(randomblob(6)))")
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'user'").fetchone():  # not of an empty file
+            connection.execute("UPDATE user SET epoch = lower(hex(randomblob(6)))")
 
 
 def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
