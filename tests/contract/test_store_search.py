@@ -21,6 +21,9 @@ from tests.support.stores import (
 from worker.core.job import JobRecord, JobState
 from worker.core.notification import notification_id
 from worker.core.store import JobQuery, Store
+from worker.stores.postgres import find as find_in_postgres
+from worker.stores.sqlite.search import find as find_in_sqlite
+from worker.stores.sqlite.search import table_scan
 
 T = TypeVar("T")
 
@@ -207,6 +210,22 @@ async def test_find_by_text_after_row_numbers_were_used_again_returns_the_right_
         [one] = await store.notifications(job_id=found.id)
         assert one.job_id == found.id
         await index_piece(store)
+
+
+async def test_search_beyond_its_time_returns_a_short_page_that_is_continued(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find_in_postgres, "_WINDOW", 5)
+    monkeypatch.setattr(table_scan, "_WINDOW", 5)
+    for module in (find_in_sqlite, find_in_postgres):
+        monkeypatch.setattr(module, "SEARCH_SECONDS", -1.0)
+    wanted = a_job(kind="rare")
+    await store.enqueue([wanted, *(a_job() for _ in range(19))])
+    query = JobQuery(kind="rare")
+    first = await store.find(query)
+    assert first.jobs == []
+    assert first.cursor is not None
+    assert [job.id for job in await everything(store, query)] == [wanted.id]
 
 
 @pytest.mark.parametrize("pieces", [0, 1])
