@@ -97,6 +97,18 @@ async def test_user_token_is_rejected(running, granted):
         assert await refused(running, auth) == '44/admin,{"message":"invalid credentials"}'
 
 
+async def test_page_is_closed_to_come_again_while_revocations_cannot_be_read(running):
+    """Its token may be valid: it would forget its session if it were rejected, and wait after ten attempts."""
+    auth = {"token": running.token("root", admin=True)}
+    known, running.hub.tokens.revocations_known = running.hub.tokens.revocations_known, lambda: False
+    for _ in range(11):
+        with pytest.raises(Closed, match="1011"):
+            await refused(running, auth)
+    await Page.log_in(running)
+    running.hub.tokens.revocations_known = known
+    await Page.log_in(running, auth)
+
+
 async def test_worker_token_is_rejected(running):
     assert "invalid" in await refused(running, {"token": running.hub.worker_token()})
 

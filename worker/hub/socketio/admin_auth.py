@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from config.hub_settings import AdminUiSettings
 from worker.core.clock import Clock
-from worker.hub.tokens import TokenRejected, TokenService
+from worker.hub.tokens import RevocationsUnknown, TokenRejected, TokenService
 from worker.net.client_address import address_group
 from worker.net.rate_limit import TokenBucket
 
@@ -46,7 +46,10 @@ class AdminSessions:
     """By address group."""
 
     def authenticate(self, auth: Mapping[str, Any], address: str) -> AdminSession | None:
-        """Return the session; None: the login is wrong, or too many from this address were."""
+        """Return the session; None: the login is wrong, or too many from this address were.
+
+        RevocationsUnknown: it is by a token of which it is not known whether it is revoked.
+        """
         failures = self._failures_from(address)
         if failures.is_empty(self.clock.monotonic()):
             return None
@@ -77,6 +80,8 @@ class AdminSessions:
     def _by_token(self, token: object) -> AdminSession | None:
         try:
             identity = self.tokens.identify(token)
+        except RevocationsUnknown:
+            raise
         except TokenRejected:
             return None
         if not identity.is_admin or identity.user is None or not isinstance(token, str):

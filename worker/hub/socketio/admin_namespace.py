@@ -22,6 +22,7 @@ from worker.hub.hub import INBOX_FAILED, Hub
 from worker.hub.socketio.admin_auth import AdminSession, AdminSessions
 from worker.hub.socketio.packets import Kind, Packet, encode
 from worker.hub.socketio.server import NamespaceSocket
+from worker.hub.tokens import RevocationsUnknown
 
 INVALID_CREDENTIALS: Final = "invalid credentials"
 """The page knows this text, and asks for the password again."""
@@ -53,7 +54,12 @@ class AdminNamespace:
 
     def connect(self, socket: NamespaceSocket, auth: Any) -> None:
         address = socket.session.address
-        session = self._sessions.authenticate(auth if isinstance(auth, dict) else {}, address)
+        try:
+            session = self._sessions.authenticate(auth if isinstance(auth, dict) else {}, address)
+        except RevocationsUnknown as exc:
+            self._hub.emit_rejected(ENDPOINT, address, f"admin-ui: {exc}")
+            socket.session.close(INTERNAL_ERROR, INBOX_FAILED)
+            return
         if session is None:
             self._hub.emit_rejected(ENDPOINT, address, f"admin-ui: {INVALID_CREDENTIALS}")
             socket.reject(INVALID_CREDENTIALS)
