@@ -1,6 +1,7 @@
 """A backup or a restore that fails leaves what was there, and nothing else."""
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -220,6 +221,26 @@ async def test_clients_start_over_with_the_inbox_of_a_backup(
     after = await open_inbox(state if is_restored else backup, 4, 5, 6, resume=ResumePoint(before.epoch, 3))
     assert not after.recovered
     assert [stored.message.id for stored in after.messages] == ["n1", "n4", "n5", "n6"]
+
+
+async def test_restore_is_not_mixed_with_one_that_was_killed(site: Site, loaded: LoadedSettings) -> None:
+    """Whose copy of another backup has left the log of its last change."""
+    inbox = SqliteInbox(loaded.state_dir / "hub.db", Clock())
+    await inbox.start()
+    await ask(inbox.append, news(1))
+    await inbox.close()
+    back_up_state(loaded, site.here / "backup")
+    left, log = loaded.state_dir / "hub.db.restoring", loaded.state_dir / "hub.db.restoring-wal"
+    with contextlib.closing(open_inbox_file(left)[0]) as killed:
+        killed.execute("CREATE TABLE another (number)")
+        log_of_killed = log.read_bytes()
+    log.write_bytes(log_of_killed)
+    restore_state(loaded, site.here / "backup")
+    assert not log.exists()
+    await inbox.start()
+    page = await ask(inbox.open, "ann", None)
+    await inbox.close()
+    assert [stored.message.id for stored in page.messages] == ["n1"]
 
 
 async def test_inbox_that_was_emptied_is_backed_up_and_restored(site: Site, loaded: LoadedSettings) -> None:

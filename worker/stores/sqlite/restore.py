@@ -49,11 +49,17 @@ def _replace(path: Path, backup: Path, now: float) -> Path | None:
 def copied_next_to(path: Path, backup: Path) -> Iterator[Path]:
     """Copy a backup to the disk of `path`; yield the copy, which is removed at the end unless it was put in place."""
     copy = path.with_name(f"{path.name}.restoring")
+    _remove(copy)  # the log of one that was killed would be read as that of the new one
     back_up(backup, copy)
     try:
         yield copy
     finally:
-        copy.unlink(missing_ok=True)
+        _remove(copy)
+
+
+def _remove(copy: Path) -> None:
+    for file in (copy, wal_of(copy), shared_memory_of(copy)):
+        file.unlink(missing_ok=True)
 
 
 def swap(path: Path, copy: Path, now: float) -> Path | None:
