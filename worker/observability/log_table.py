@@ -365,7 +365,7 @@ _HUB: Final[Mapping[type, LogLine | Choice]] = {
         "revocations_unreadable",
         "which tokens are revoked cannot be read from the key {event.key} in the hubs' Redis {event.where} "
         "({event.reason}): tokens that can be revoked are rejected until it can; restore the key from a backup or "
-        "delete it: the hubs that run write what they know to be revoked again",
+        "delete it: the running hubs then write back the revocations that they know, others are lost",
     ),
     hub.RevocationsRead: LogLine(
         "INFO",
