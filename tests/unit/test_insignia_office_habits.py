@@ -273,7 +273,23 @@ def test_title_about_a_proposal_above_the_header_says_nothing_of_its_columns(tmp
     assert officer.decorations == held("CT3 2021")
 
 
-@pytest.mark.parametrize("remark", ["ที่ขอ", "เสนอขอปี 2568", "คู่สมรส", "ขอพระราชทานครั้งนี้", "proposed"])
+def test_classes_below_a_heading_that_asks_for_them_are_not_held(tmp_path: Path) -> None:
+    upper = f"{',' * HEADER.count(',')},เครื่องราชอิสริยาภรณ์ที่ได้รับ,,ขอพระราชทานครั้งนี้,"
+    lines = [upper, f"{HEADER},ต.ม.,ต.ช.,ต.ม.,ต.ช.", f"{PERSON},{FACTS},2564,,,2568"]
+    assert [one.decorations for one in read(write(tmp_path, "\n".join(lines))).officers] == [held("CT3 2021")]
+
+
+def test_title_that_is_repeated_above_each_heading_asks_for_nothing(tmp_path: Path) -> None:
+    heads = f"{HEADER},ชั้นตราล่าสุด,วันที่ได้รับล่าสุด"
+    title = ",".join(["การเสนอขอพระราชทาน ปี 2568"] * len(heads.split(",")))
+    [officer] = read(write(tmp_path, f"{title}\n{heads}\n{PERSON},{FACTS},ต.ม.,28/7/2564\n")).officers
+    assert officer.decorations == held("CT3 2021")
+
+
+@pytest.mark.parametrize(
+    "remark",
+    ["ที่ขอ", "เสนอขอปี 2568", "คู่สมรส", "ขอพระราชทานครั้งนี้", "proposed", "ควรได้รับ", "ที่คู่สมรสได้รับ", "ภรรยา"],
+)
 def test_decorations_that_are_asked_for_in_brackets_are_not_held(remark: str, tmp_path: Path) -> None:
     content = f"{HEADER},ต.ม.,เครื่องราชฯ ({remark}),ต.ช. [{remark}]\n{PERSON},{FACTS},2564,ต.ช.,2568\n"
     [officer] = read(write(tmp_path, content)).officers
@@ -281,6 +297,12 @@ def test_decorations_that_are_asked_for_in_brackets_are_not_held(remark: str, tm
     assert "no column of decorations" in refusal(
         write(tmp_path, f"{HEADER},เครื่องราชฯ ({remark})\n{PERSON},{FACTS},ต.ช.\n")
     )
+
+
+@pytest.mark.parametrize("remark", ["ขอปีปัจจุบัน", "ที่จะได้รับ"])
+def test_decorations_to_come_whose_heading_resembles_a_known_one_are_asked_about(remark: str, tmp_path: Path) -> None:
+    content = f"{HEADER},ต.ม.,เครื่องราชฯ ({remark})\n{PERSON},{FACTS},2564,ต.ช.\n"
+    assert f'"เครื่องราชฯ ({remark})" resembles' in refusal(write(tmp_path, content))
 
 
 @pytest.mark.parametrize(
@@ -294,11 +316,50 @@ def test_decorations_that_are_asked_for_in_brackets_are_not_held(remark: str, tm
         ("วันบรรจุ (กลับ)", "service_start"),
         ("เลขประจำตัวประชาชน (บิดา)", "person_id"),
         ("Level (former)", "level"),
+        ("วันเกิด (สามี)", "birth_date"),
     ],
 )
 def test_heading_whose_remark_is_about_other_values_is_another_column(heading: str, field: str, tmp_path: Path) -> None:
     heads = HEADER.replace(field, heading, 1)
     assert f"missing column: {field}" in refusal(write(tmp_path, f"{heads},decorations\n{PERSON},{FACTS},\n"))
+
+
+@pytest.mark.parametrize(
+    ("heading", "field"),
+    [
+        ("เลขประจำตัวประชาชน (ผู้ขอพระราชทาน)", "person_id"),
+        ("เลขบัตรประชาชน (ของผู้เสนอขอ)", "person_id"),
+        ("ประเภทบุคลากร (ข้าราชการ/ลูกจ้างประจำ/ลูกจ้างชั่วคราว)", "employee_group"),
+        ("วันเริ่มรับราชการ (วันที่บรรจุ)", "service_start"),
+        ("วันบรรจุ (แรกบรรจุ)", "service_start"),
+        ("เงินเดือน (ณ วันที่เสนอขอ)", "salary"),
+        ("เงินเดือน (ก่อนหักภาษี)", "salary"),
+        ("วันเกิด (ขอเป็น พ.ศ.)", "birth_date"),
+    ],
+)
+def test_heading_may_say_in_brackets_of_whom_or_how_it_is(heading: str, field: str, tmp_path: Path) -> None:
+    heads = HEADER.replace(field, heading, 1)
+    assert len(read(write(tmp_path, f"{heads},decorations\n{PERSON},{FACTS},\n")).officers) == 1
+
+
+@pytest.mark.parametrize("remark", ["เดิม", "ก่อนปี 2568", "ให้เรียงจากเก่าไปใหม่"])
+def test_decorations_received_before_are_held(remark: str, tmp_path: Path) -> None:
+    content = f"{HEADER},เครื่องราชอิสริยาภรณ์ที่ได้รับ ({remark})\n{PERSON},{FACTS},CT3 2021-07-28\n"
+    assert [one.decorations for one in read(write(tmp_path, content)).officers] == [held("CT3 2021")]
+
+
+@pytest.mark.parametrize(
+    "heading",
+    ["หมายเหตุ (เดิม)", "หมายเหตุ (การเสนอขอ)", "สถานะ (ก่อนหน้า)", "การลา (การศึกษา)", "ลา (เดิม)"],
+)
+def test_remark_status_or_leave_of_another_time_is_left_to_a_reviewer(heading: str, tmp_path: Path) -> None:
+    content = f"{HEADER},decorations,{heading}\n{PERSON},{FACTS},,ลาศึกษาต่อ\n{OTHER},{FACTS},,ไม่ลา\n"
+    assert [one.on_leave for one in read(write(tmp_path, content)).officers] == ["ลาศึกษาต่อ", None]
+
+
+def test_penalties_of_an_earlier_time_count(tmp_path: Path) -> None:
+    content = f"{HEADER},decorations,โทษทางวินัย (ย้อนหลัง 5 ปี)\n{PERSON},{FACTS},,ภาคทัณฑ์\n"
+    assert [bool(one.discipline) for one in read(write(tmp_path, content)).officers] == [True]
 
 
 @pytest.mark.parametrize("remark", ["บาท", "ข้อมูลบุคลากร", "ณ ขอนแก่น", "ที่ได้รับก่อนขอครั้งนี้"])

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from worker.insignia.errors import RosterUnreadable
 from worker.insignia.messages import BilingualText, message
-from worker.insignia.roster.heading_keys import heading_key, heading_keys, is_about_other
+from worker.insignia.roster.heading_keys import bare_key, heading_key, heading_keys, is_about_other
 from worker.insignia.roster.headings import (
     ALIASES,
     HINTS,
@@ -201,9 +201,10 @@ def count_pairs(heads: Sequence[str], headings: Headings) -> int:
 
 
 def names_award(head: str, headings: Headings) -> bool:
-    """Return whether a heading names a decoration or its day, alone or as one of several."""
+    """Return whether a heading names a decoration or its day, alone or as one of several, or a class."""
     what, when = _HISTORY_PAIR if "level" not in headings.fields else _ROSTER_PAIR
-    return _pair_field(head, headings, {*what, *when}) in {*what, *when}
+    name = _pair_field(head, headings, {*what, *when})
+    return name in {*what, *when} or name.startswith("class:")
 
 
 def _pairs(heads: Sequence[str], headings: Headings) -> tuple[tuple[int, int], ...]:
@@ -262,16 +263,17 @@ def _sides(heads: Sequence[str], index: Mapping[str, int], used: Set[int]) -> di
 
 
 def _side_kind(head: str) -> SideKind:
-    keys = heading_keys(head)
+    keys = (*heading_keys(head), bare_key(head))  # remarks of another time may exclude an officer, too
     if any(key.rstrip("0123456789") in _REMARK_KEYS for key in keys):
         return SideKind.REMARK
     if any(key in _RETIREMENT_KEYS for key in keys) or "เกษียณ" in keys[0]:
         return SideKind.RETIREMENT
-    return SideKind.FREE if _named_by_stem(head, _EXCLUDING) is None else SideKind.EXCLUSION
+    is_exclusion = not _EXCLUDING.isdisjoint(_BY_KEY.get(keys[-1], ())) or _named_by_stem(head, _EXCLUDING)
+    return SideKind.EXCLUSION if is_exclusion else SideKind.FREE
 
 
 def _is_ignored(head: str) -> bool:
-    return any(key in _IGNORED_KEYS for key in heading_keys(head))
+    return any(key in _IGNORED_KEYS for key in (*heading_keys(head), bare_key(head)))
 
 
 def check_columns(sheet: Sheet, columns: Columns, headings: Headings, heads: Sequence[str]) -> None:
@@ -368,4 +370,4 @@ _RECALLED = ("decoration_recalled", *ALIASES["decoration_recalled"])
 _RECALLED_KEYS = frozenset(heading_key(heading) for heading in _RECALLED)
 _IGNORED_KEYS = frozenset(heading_key(heading) for heading in IGNORED)
 _REMARK_KEYS = frozenset(heading_key(heading) for heading in REMARKS)
-_EXCLUDING = frozenset(STEMS) - {"nationality", "returned_to_service"}
+_EXCLUDING = (frozenset(STEMS) | {"service_status"}) - {"nationality", "returned_to_service"}

@@ -7,14 +7,26 @@ from worker.insignia.roster.thai import canonical
 
 _JOINTS = re.compile(r"[\s_\-./:*\"'“”,;|ฯ]+")
 _BRACKETS, _MARKS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]"), re.compile(r"[()\[\]]")
-_OTHER_VALUES = re.compile(
-    "ขอ(?![งบน])|เสนอ|คู่สมรส|บิดา|มารดา|บุตร|เดิม|ก่อน|ย้อนหลัง|เก่า|แรกบรรจุ|ที่บรรจุ|ที่จะ|ขั้นต่ำ|ขั้นสูง|เต็มขั้น|"
-    "ต่อปี|กลับ|ชั่วคราว|การศึกษา|ถัดไป|"
-    r"\b(?:spouse|father|mother|previous|old|former|next|proposed|requested|annual|per year|minimum|maximum)\b",
+_PERSON = re.compile(r"คู่สมรส|สามี|ภรรยา|ภริยา|บิดา|มารดา|บุตร|\b(?:spouse|husband|wife|father|mother)\b", re.IGNORECASE)
+_ASKED = re.compile(
+    r"(?<!ผู้)(?<!ผู้เสนอ)ขอ(?!ง|บ|น|ให้|เป็น)|(?<!ผู้)เสนอ|(?:จะ|ควร|พึง|(?<!ถ้า)(?<!หาก)(?<!ถ้ายัง)(?<!หากยัง)ไม่)ได้รับ|"
+    r"\b(?:proposed|requested)\b",
     re.IGNORECASE,
 )
-"""Of a proposal, of another person, or of another time."""
-_OWN_VALUES = re.compile("ได้รับ|มีอยู่|ปัจจุบัน|held|current|received", re.IGNORECASE)
+"""A proposal; not who makes it (ผู้ขอ), nor a request to the user (ขอให้ตรวจ)."""
+_ON_REQUEST_DAY = re.compile("ณ ?(?:วัน|ปี)(?:ที่)? ?(?:เสนอ)?ขอ(?:พระราชทาน)?")
+_OTHER_TIME = re.compile(
+    "เดิม|ก่อน(?!ส่ง|หัก|ไปหลัง)|ย้อนหลัง|เก่า(?! ?(?:ไป|ถึง|-))|ที่จะ|ขั้นต่ำ|ขั้นสูง|เต็มขั้น|ต่อปี|กลับ|(?<!ลูกจ้าง)ชั่วคราว|การศึกษา|ถัดไป|"
+    r"\b(?:previous|old|former|next|annual|per year|minimum|maximum)\b",
+    re.IGNORECASE,
+)
+_AT_FIRST = re.compile("แรกบรรจุ|ที่บรรจุ")
+_BEGINNING = re.compile("บรรจุ|รับราชการ")
+"""Headings of the beginning of service, which is what `_AT_FIRST` says."""
+_ANY_TIME = re.compile("วินัย")
+"""Penalties count whenever they were."""
+_HELD = re.compile(r"(?<!จะ)(?<!ควร)(?<!พึง)(?<!ไม่)ได้รับ(?!การเสนอ)|มีอยู่|\bheld\b|\breceived\b", re.IGNORECASE)
+_NOW = re.compile("ปัจจุบัน|current", re.IGNORECASE)
 
 
 @lru_cache(1 << 12)
@@ -36,7 +48,25 @@ def heading_keys(heading: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(heading_key, texts)))
 
 
+def bare_key(heading: str) -> str:
+    """Return the key of a heading without its remarks in brackets, whatever they say."""
+    return heading_key(_BRACKETS.sub(" ", canonical(heading)))
+
+
 def is_about_other(plain: str) -> bool:
     """Return whether a remark in brackets says that a column is about other values than its name, such as (ที่ขอ)."""
     remarks = _BRACKETS.findall(plain)
-    return any(_OTHER_VALUES.search(remark) and not _OWN_VALUES.search(remark) for remark in remarks)
+    return bool(remarks) and any(_is_other(remark, _BRACKETS.sub(" ", plain)) for remark in remarks)
+
+
+def _is_other(remark: str, bare: str) -> bool:
+    if _PERSON.search(remark):
+        return True
+    remark = _ON_REQUEST_DAY.sub(" ", remark)
+    if _HELD.search(remark):
+        return False
+    if _ASKED.search(remark):
+        return True
+    if _NOW.search(remark) or _ANY_TIME.search(bare) or (_HELD.search(bare) and "ครั้ง" not in remark):
+        return False
+    return bool(_OTHER_TIME.search(remark) or (_AT_FIRST.search(remark) and not _BEGINNING.search(bare)))

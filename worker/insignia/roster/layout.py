@@ -37,7 +37,7 @@ _TITLED = re.compile(r"(?:นาย|นางสาว|นาง|น\.ส\.|ด�
 _NAME = re.compile(r"[ก-ฮเ-ไ][ก-๎]{0,24} [ก-ฮเ-ไ][ก-๎]{0,24}|[A-Z][a-z]{1,24} [A-Z][a-z]{1,24}")
 _ASKS = re.compile("ขอ(?![งบ])|เสนอ|request|propos", re.IGNORECASE)
 _OTHERS = re.compile(
-    "คู่สมรส|สามี|ภรรยา|ภริยา|บิดา|มารดา|บุตร|(?:ตำแหน่ง|ระดับ|เงินเดือน|ข้อมูล)(?:ก่อน|เดิม)|แรกบรรจุ|spouse|father|mother|former|previous",
+    "คู่สมรส|สามี|ภรรยา|ภริยา|บิดา|มารดา|บุตร|(?:ตำแหน่ง|ระดับ|เงินเดือน|ข้อมูล)(?:ก่อน|เดิม)|แรกบรรจุ|spouse|husband|wife|father|mother|former|previous",
     re.IGNORECASE,
 )
 _NOT_ASKED = re.compile("ได้รับ|มีอยู่|บัญชี|รายชื่อ|ผู้|แบบ|received|held|list", re.IGNORECASE)
@@ -209,7 +209,8 @@ def _without_others(upper: Sequence[str], lower: Row, headings: Headings) -> Row
 
     Without them, ชั้นตรา below ขอพระราชทานครั้งนี้ would be a decoration that is held, and สัญชาติ below คู่สมรส the officer's.
     """
-    if not any(_ASKS.search(high) or _OTHERS.search(high) for high in upper):
+    is_title = len(set(upper)) == 1 < len(upper)  # a title that is repeated in all of its merged cells
+    if is_title or not any(_ASKS.search(high) or _OTHERS.search(high) for high in upper):
         return lower
     found: list[str] = []
     over = ""
