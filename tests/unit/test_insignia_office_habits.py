@@ -3,6 +3,7 @@
 import json
 from datetime import date
 from pathlib import Path
+from time import process_time
 
 import pytest
 import xlsxwriter
@@ -11,6 +12,7 @@ from tests.support.insignia import PERSON as PERSON_IN_JSON
 from tests.support.insignia import held
 from tests.unit.test_insignia_award_columns import FACTS, HEADER, OTHER, PERSON
 from tests.unit.test_insignia_roster import read, refusal, write
+from worker.insignia.roster.heading_keys import heading_keys
 from worker.insignia.roster.officer import Award
 
 HEADS = [*HEADER.split(","), "decorations"]
@@ -340,6 +342,13 @@ def test_heading_whose_remark_is_about_other_values_is_another_column(heading: s
 def test_heading_may_say_in_brackets_of_whom_or_how_it_is(heading: str, field: str, tmp_path: Path) -> None:
     heads = HEADER.replace(field, heading, 1)
     assert len(read(write(tmp_path, f"{heads},decorations\n{PERSON},{FACTS},\n")).officers) == 1
+
+
+def test_heading_with_many_remarks_in_brackets_costs_time_that_grows_with_its_length() -> None:
+    heading = "".join(f"({number})" for number in range(15_000))
+    began = process_time()
+    assert heading_keys(heading)
+    assert process_time() - began < 10  # half a second; minutes, if each remark were compared with the whole heading
 
 
 @pytest.mark.parametrize("remark", ["เดิม", "ก่อนปี 2568", "ให้เรียงจากเก่าไปใหม่"])

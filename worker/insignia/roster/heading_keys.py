@@ -56,7 +56,8 @@ def bare_key(heading: str) -> str:
 def is_about_other(plain: str) -> bool:
     """Return whether a remark in brackets says that a column is about other values than its name, such as (ที่ขอ)."""
     remarks = _BRACKETS.findall(plain)
-    return bool(remarks) and any(_is_other(remark, _BRACKETS.sub(" ", plain)) for remark in remarks)
+    bare = _BRACKETS.sub(" ", plain)[:300] if remarks else ""  # of a heading of any length, this would take too long
+    return any(_is_other(remark, bare) for remark in set(remarks))
 
 
 def _is_other(remark: str, bare: str) -> bool:
