@@ -56,6 +56,57 @@ def test_check_finds_rows_that_are_hidden_struck_through_or_commented() -> None:
     assert marks == RowMarks(frozenset({2}), frozenset({3}), {4: ("?",)}, frozenset({2, 3}))
 
 
+def _number(row: int, column: int) -> bytes:
+    return record(0x0203, struct.pack("<HHHd", row, column, 0, 1.5))
+
+
+@pytest.mark.parametrize(
+    "sheets",
+    [
+        [OPEN_SHEET + _number(65_535, 99) + record(EOF)],
+        [OPEN_SHEET + _number(65_535, 30) + record(EOF)] * 2,  # the library keeps all sheets
+        [OPEN_SHEET + record(0x00BE, struct.pack("<HHHH", 60_000, 0, 0, 200)) + record(EOF)],
+    ],
+)
+def test_few_cells_in_a_large_rectangle_are_rejected(sheets: list[bytes]) -> None:
+    with pytest.raises(RosterUnreadable, match="reaches to row"):
+        check_biff("r.xls", ole_file(workbook(sheets)))
+
+
+def test_large_rectangle_with_many_cells_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(biff_guard, "_MOST_EMPTY", 1_000)
+    several = record(0x00BD, struct.pack("<HH", 99, 0) + bytes(6 * 98) + struct.pack("<H", 97))
+    blanks = record(0x00BE, struct.pack("<HH", 98, 0) + bytes(2 * 98) + struct.pack("<H", 97))
+    numbers = b"".join(_number(row, column) for row in range(98) for column in range(11))
+    sheet = OPEN_SHEET + numbers + several + blanks + record(EOF)
+    assert list(check_biff("r.xls", ole_file(workbook([sheet])))) == ["s0"]
+
+
+@pytest.mark.parametrize(
+    "dimensions",
+    [
+        struct.pack("<IIHHH", 0, 0x47000015, 0, 31, 0),
+        struct.pack("<IIHHH", 9, 3, 0, 31, 0),
+        struct.pack("<IIHHH", 0, 3, 31, 31, 0),
+        struct.pack("<HHHHH", 9, 3, 0, 31, 0),
+        struct.pack("<HHH", 0, 3, 0),
+    ],
+)
+def test_size_that_no_sheet_has_is_rejected(dimensions: bytes) -> None:
+    """The library would reserve memory for it, and end the process (SIGABRT) if there is not that much."""
+    sheet = OPEN_SHEET + record(0x0200, dimensions) + NUMBER + record(EOF)
+    with pytest.raises(RosterUnreadable, match="damaged"):
+        check_biff("r.xls", ole_file(workbook([sheet])))
+
+
+@pytest.mark.parametrize(
+    "dimensions", [bytes(14), struct.pack("<IIHHH", 0, 65_536, 0, 256, 0), struct.pack("<HHHHH", 0, 4, 0, 3, 0)]
+)
+def test_size_of_a_sheet_is_accepted(dimensions: bytes) -> None:
+    sheet = OPEN_SHEET + record(0x0200, dimensions) + NUMBER + record(EOF)
+    assert list(check_biff("r.xls", ole_file(workbook([sheet])))) == ["s0"]
+
+
 def test_names_of_sheets_of_the_earlier_version_are_read_in_their_code_page() -> None:
     begin = record(BOF, b"\0\5" + bytes(14)) + record(0x0042, struct.pack("<H", 874))
     title = "วินัย".encode("cp874")

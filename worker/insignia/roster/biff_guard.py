@@ -1,6 +1,6 @@
 """Checks an XLS file before a native library reads it, and finds the cells with an error and the rows with marks.
 
-The library keeps a sheet as a full rectangle and takes an error for an empty cell, as in workbook_guard.py.
+The library keeps all sheets as full rectangles and takes an error for an empty cell, as in workbook_guard.py.
 """
 
 import codecs
@@ -16,8 +16,11 @@ from worker.insignia.roster.workbook_guard import MAX_CELLS, SheetFacts
 _END = 0xFFFFFFFA
 """Numbers from here on have a special meaning: they do not point to a sector."""
 _BOF, _EOF, _BOUNDSHEET, _FILEPASS, _FORMULA, _BOOLERR = 0x0809, 0x000A, 0x0085, 0x002F, 0x0006, 0x0205
+_DIMENSIONS = 0x0200
 _DATE_MODE, _CODE_PAGE, _EARLIER = 0x0022, 0x0042, b"\x00\x05"
 _FONT, _FORMAT, _ROW, _COLUMNS, _NOTE = 0x0031, 0x00E0, 0x0208, 0x007D, 0x001C
+_SHEET = 65_536 * 256
+"""The cells of the largest sheet."""
 _STRUCK, _HIDDEN_ROW, _LAST_COLUMN = 0x08, 0x20, 255
 _MISSING_FONT = 4
 """The number that no font has: later ones are counted one higher."""
@@ -26,6 +29,12 @@ _CELLS = frozenset({0x0006, 0x0201, 0x0203, 0x0204, 0x0205, 0x027E, 0x00BD, 0x00
 _SHEET_START = struct.pack("<H", _BOF)
 _SEVERAL = frozenset({0x00BD, 0x00BE})
 """Records of several cells of one row, which end with the last column."""
+_CELL_BYTES = {0x00BD: 6, 0x00BE: 2}
+"""Bytes of one cell in a record of several."""
+_MOST_EMPTY = 4_000_000
+"""Cells of the rectangles around the contents of all sheets, which the library keeps at once: 270 MB. Beyond, one in
+`_FILLED` must be in the file, so that a small file cannot take much memory."""
+_FILLED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,27 @@ class _SheetScan:
     hidden_columns: set[int] = field(default_factory=set)
     struck: set[int] = field(default_factory=set)
     commented: set[int] = field(default_factory=set)
+    rows: int = 0
+    columns: int = 0
+    """Those of the rectangle around all cells."""
+    cells: int = 0
+
+    @property
+    def area(self) -> int:
+        return self.rows * self.columns
+
+    def add(self, kind: int, body: bytes) -> None:
+        """Add a record of one or several cells."""
+        row, column, form = struct.unpack_from("<HHH", body)
+        last = struct.unpack_from("<H", body, len(body) - 2)[0] if kind in _SEVERAL else column
+        self.rows, self.columns = max(self.rows, row + 1), max(self.columns, column + 1, last + 1)
+        self.cells += (len(body) - 6) // _CELL_BYTES[kind] if kind in _SEVERAL else 1
+        is_error = kind == _BOOLERR and len(body) >= 8 and body[7] == 1
+        is_error = is_error or (kind == _FORMULA and len(body) >= 14 and body[12:14] == b"\xff\xff" and body[6] == 2)
+        if is_error:
+            self.errors.add((row + 1, column))
+        if form in self.struck_formats and kind not in _BLANK:
+            self.struck.add(row + 1)
 
     def look(self, kind: int, body: bytes) -> None:
         """Look at a record that is not a cell."""
@@ -73,6 +103,8 @@ class _SheetScan:
             self.hidden_columns |= set(range(first, min(last, _LAST_COLUMN) + 1))
         elif kind == _NOTE and len(body) >= 4:
             self.commented.add(struct.unpack_from("<H", body)[0] + 1)
+        elif kind == _DIMENSIONS:
+            _check_dimensions(body)
 
     def facts(self) -> SheetFacts:
         comments = dict.fromkeys(self.commented, ("?",))
@@ -89,11 +121,16 @@ def check_biff(name: str, data: bytes) -> dict[str, SheetFacts]:
         titles, struck = _globals(stream)
         sheets = sorted(titles)
         found: dict[str, SheetFacts] = {}
+        area = cells = 0
         # The records of a sheet end before the next sheet begins. Where they do not, sheets share records, and this
         # check and the library would read these once for each sheet.
         for (offset, title), (end, _) in zip(sheets, [*sheets[1:], (len(stream), "")], strict=True):
             scan = _SheetScan(struck)
-            _scan(scan, name, title, stream[offset:end], may_be_cut_off=end == len(stream))
+            _scan(scan, stream[offset:end], may_be_cut_off=end == len(stream))
+            area, cells = area + scan.area, cells + scan.cells
+            if scan.area > MAX_CELLS or area > max(_MOST_EMPTY, cells * _FILLED):
+                size = {"rows": scan.rows, "columns": scan.columns}
+                raise RosterUnreadable(message("too_many_cells", name=name, sheet=title, **size))
             found[title] = scan.facts()
         return found
     except (struct.error, ValueError, IndexError, UnicodeDecodeError):
@@ -211,31 +248,36 @@ def _is_known(encoding: str) -> bool:
         return False
 
 
-def _scan(scan: _SheetScan, name: str, title: str, sheet: bytes, *, may_be_cut_off: bool) -> None:
-    """Find the cells of one sheet that have an error, and what is marked.
-
-    Raises RosterUnreadable if the sheet is too large, ValueError if its records do not end.
-    """
+def _scan(scan: _SheetScan, sheet: bytes, *, may_be_cut_off: bool) -> None:
+    """Look at all records of one sheet. Raises ValueError if they do not end."""
     if not sheet.startswith(_SHEET_START):
         raise ValueError("no sheet there")
-    rows = columns = depth = 0
+    depth = 0
     for kind, body in _records(sheet, 0):
         depth += (kind == _BOF) - (kind == _EOF)
         if depth == 0:
             break
-        if kind not in _CELLS or len(body) < 6:
+        if kind in _CELLS and len(body) >= 6:
+            scan.add(kind, body)
+        else:
             scan.look(kind, body)
-            continue
-        row, column, form = struct.unpack_from("<HHH", body)
-        last = struct.unpack_from("<H", body, len(body) - 2)[0] if kind in _SEVERAL else column
-        rows, columns = max(rows, row + 1), max(columns, column + 1, last + 1)
-        is_error = kind == _BOOLERR and len(body) >= 8 and body[7] == 1
-        is_error = is_error or (kind == _FORMULA and len(body) >= 14 and body[12:14] == b"\xff\xff" and body[6] == 2)
-        if is_error:
-            scan.errors.add((row + 1, column))
-        if form in scan.struck_formats and kind not in _BLANK:
-            scan.struck.add(row + 1)
     if depth > 0 and not may_be_cut_off:
         raise ValueError("sheet without an end")
-    if rows * columns > MAX_CELLS:
-        raise RosterUnreadable(message("too_many_cells", name=name, sheet=title, rows=rows, columns=columns))
+
+
+def _check_dimensions(body: bytes) -> None:
+    """Check the size that a sheet says it has: the library reserves memory for it, and ends the process if it cannot.
+
+    Raises ValueError for one that no sheet has, or that ends before it begins.
+    """
+    first_row, end_row, first_column, end_column = struct.unpack_from("<HHHH" if len(body) == 10 else "<IIHH", body)
+    if (
+        end_row
+        and end_column
+        and not (
+            first_row < end_row
+            and first_column < end_column
+            and (end_row - first_row) * (end_column - first_column) <= _SHEET
+        )
+    ):
+        raise ValueError("dimensions")
