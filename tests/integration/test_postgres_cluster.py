@@ -196,11 +196,7 @@ async def test_jobs_of_a_worker_that_is_not_seen_any_more_are_orphans(open_one: 
     await one.enqueue([a_job(), a_job()])
     job, _ = (await one.claim(2)).jobs
     assert await two.orphans() == []
-    assert one._listening is not None
-    one._listening.cancel()  # as a process that hangs
-    await asyncio.gather(one._listening, return_exceptions=True)  # a sign of life that was under way is over
-    await sql(place, "UPDATE workers SET seen_at = now() - make_interval(secs => $1) WHERE owner = 'one'",
-              LEASE_SECONDS + 1)  # fmt: skip
+    await _be_silent(one, place)  # as a process that hangs
     assert job in await two.orphans()
     await two.release(await two.orphans())
     again = (await two.claim(5)).jobs
@@ -208,6 +204,44 @@ async def test_jobs_of_a_worker_that_is_not_seen_any_more_are_orphans(open_one: 
     assert await one.settle([success(job)]) == [False]
     assert await two.settle([success(one) for one in again]) == [True, True]
     assert await two.examine() == []
+
+
+async def test_worker_that_comes_back_and_claims_at_once_is_not_taken_for_dead(
+    open_one: Open, place: PostgresPlace
+) -> None:
+    """It was suspended or cut off for so long that the others recover its jobs, and has given no sign of life since."""
+    one, two = await open_one("one"), await open_one("two")
+    await one.enqueue([a_job()])
+    await _be_silent(one, place)
+    (job,) = (await one.claim(1)).jobs
+    assert await two.orphans() == []
+    assert await one.settle([success(job)]) == [True]
+
+
+async def test_worker_that_was_forgotten_claims_nothing_until_it_is_entered_again(
+    open_one: Open, place: PostgresPlace
+) -> None:
+    one = await open_one("one")
+    await one.enqueue([a_job()])
+    await _be_silent(one, place)
+    await sql(place, "DELETE FROM workers WHERE owner = 'one'")
+    claimed = await one.claim(1)
+    assert claimed.jobs == []
+    assert claimed.next_run_at is not None  # it looks again by itself
+    one._listening = asyncio.create_task(one._listener.run())
+    async with asyncio.timeout(60):
+        while not (jobs := (await one.claim(1)).jobs):
+            await asyncio.sleep(0.05)
+    assert await one.settle([success(jobs[0])]) == [True]
+
+
+async def _be_silent(store: PostgresStore, place: PostgresPlace) -> None:
+    """Let the store give no more signs of life, and its last one be too long ago."""
+    assert store._listening is not None
+    store._listening.cancel()
+    await asyncio.gather(store._listening, return_exceptions=True)  # a sign of life that was under way is over
+    await sql(place, "UPDATE workers SET seen_at = now() - make_interval(secs => $2) WHERE owner = $1",
+              store.owner, LEASE_SECONDS + 1)  # fmt: skip
 
 
 async def test_workers_are_listed_with_what_they_run(open_one: Open) -> None:

@@ -17,8 +17,16 @@ from worker.stores.postgres.waiting import issue_tickets
 _LOOK = """
     SELECT (SELECT min(wait_at) FROM jobs WHERE wait_at IS NOT NULL),
         EXISTS (SELECT FROM jobs WHERE suspect AND state = 'queued'),
-        ARRAY(SELECT kind FROM pauses)
+        ARRAY(SELECT kind FROM pauses),
+        EXISTS (SELECT FROM workers WHERE owner = $1 AND seen_at > now() - make_interval(secs => $2))
 """
+_FRESH_SECONDS = 5.0
+"""How long ago this worker's last sign of life may be in a claim: half of the time after which it is taken for dead.
+
+The server ends a claim that stands still for the other half (idle_in_transaction_session_timeout).
+"""
+_AGAIN_SECONDS = 1.0
+"""After which a worker that others have forgotten claims again: it enters itself with its next sign of life."""
 
 SEQ = "convert_from(pgqueuer.payload, 'UTF8')::bigint"
 """The job of a ticket."""
@@ -62,7 +70,10 @@ async def _take_due(transaction: WriteTransaction, limit: int) -> tuple[list[Job
         return [], None
     now = transaction.clock.now()
     await connection.execute(LOCK)
-    later, counts.suspects_wait, paused = await connection.fetchrow(_LOOK)
+    look = await connection.fetchrow(_LOOK, transaction.owner, _FRESH_SECONDS)
+    later, counts.suspects_wait, paused, is_fresh = look
+    if not is_fresh and not await _show_life(transaction):
+        return [], now + _AGAIN_SECONDS
     if later is not None and later <= now:
         await issue_tickets(transaction, now)
         later = await connection.fetchval("SELECT min(wait_at) FROM jobs WHERE wait_at IS NOT NULL")
@@ -90,6 +101,18 @@ async def _take_due(transaction: WriteTransaction, limit: int) -> tuple[list[Job
     times = [None if later is None else max(later, now), usage.reopens_at() if excluded.is_held_by_limits else None]
     times.append(now if unread else None)
     return jobs, min((time for time in times if time is not None), default=None)
+
+
+async def _show_life(transaction: WriteTransaction) -> bool:
+    """Give a sign of life together with the claim; return False if this worker is not entered any more.
+
+    Otherwise others would take its new jobs for those of a dead worker: it may claim before its next sign of life when
+    it was suspended, or cut off from the server.
+    """
+    status: str = await transaction.connection.execute(
+        "UPDATE workers SET seen_at = now() WHERE owner = $1", transaction.owner
+    )
+    return status != "UPDATE 0"
 
 
 def _allowed(transaction: WriteTransaction, found: Sequence[Chosen]) -> tuple[int, bool]:
