@@ -1,20 +1,18 @@
 """Every implementation of Inbox: in a file, in memory, and in the Redis that hubs share."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
 
+from tests.support.inbox_calls import ask, news
 from tests.support.redis_server import RedisServer
 from worker.core.clock import Clock
 from worker.hub.inbox import Inbox, InboxPage, ResumePoint
 from worker.hub.inboxes.redis import RedisInbox
 from worker.hub.inboxes.sqlite import SqliteInbox
-from worker.hub.messages import Message, StoredMessage, read_message
+from worker.hub.messages import Message, StoredMessage
 
 
 class Listener:
@@ -53,17 +51,6 @@ async def inbox(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         await inbox.start()
         yield inbox
         await inbox.close()
-
-
-def news(number: int) -> Message:
-    array = ["event", {"success": True, "message": "", "payload": {"notificationId": f"n{number}"}}, {"userId": "ann"}]
-    return read_message(array, orjson.dumps(array))
-
-
-async def ask(method: Callable[..., None], *arguments: Any) -> Any:
-    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    method(*arguments, answer.set_result)
-    return await answer
 
 
 async def opened(inbox: Inbox) -> InboxPage:

@@ -30,16 +30,8 @@ from worker.hub.messages import read_message
 from worker.hub.tokens import TokenService
 
 
-@pytest.fixture
-def server(tmp_path):
-    server = RedisServer(tmp_path / "redis")
-    server.start()
-    yield server
-    server.kill()
-
-
-async def test_notification_accepted_by_one_hub_is_delivered_by_the_other(server, tmp_path):
-    async with hubs(server, tmp_path) as (one, two):
+async def test_notification_accepted_by_one_hub_is_delivered_by_the_other(redis_server, tmp_path):
+    async with hubs(redis_server, tmp_path) as (one, two):
         near, far = await one.browser(), await two.browser()
         publisher = await one.publisher()
         for number in range(3):
@@ -50,8 +42,8 @@ async def test_notification_accepted_by_one_hub_is_delivered_by_the_other(server
         assert await far.received_so_far() == []
 
 
-async def test_repetition_at_the_other_hub_is_dropped(server, tmp_path):
-    async with hubs(server, tmp_path) as (one, two):
+async def test_repetition_at_the_other_hub_is_dropped(redis_server, tmp_path):
+    async with hubs(redis_server, tmp_path) as (one, two):
         browser = await one.browser()
         first, second = await one.publisher(), await two.publisher()
         assert await first.publish(message(1)) == {"ok": True}
@@ -62,8 +54,8 @@ async def test_repetition_at_the_other_hub_is_dropped(server, tmp_path):
         assert two.hub.stats().repetitions == 1
 
 
-async def test_missed_notifications_are_replayed_by_either_hub(server, tmp_path):
-    async with hubs(server, tmp_path) as (one, two):
+async def test_missed_notifications_are_replayed_by_either_hub(redis_server, tmp_path):
+    async with hubs(redis_server, tmp_path) as (one, two):
         publisher = await one.publisher()
         for number in range(250):  # more than two pages
             await publisher.client.emit(EVENT, (message(number), {"userId": "ann"}))
@@ -72,20 +64,20 @@ async def test_missed_notifications_are_replayed_by_either_hub(server, tmp_path)
         assert [number_of(await browser.next()) for _ in range(251)] == list(range(251))
 
 
-async def test_notifications_read_at_one_hub_are_not_sent_again_by_the_other(server, tmp_path):
-    async with hubs(server, tmp_path) as (one, two):
+async def test_notifications_read_at_one_hub_are_not_sent_again_by_the_other(redis_server, tmp_path):
+    async with hubs(redis_server, tmp_path) as (one, two):
         publisher, browser = await one.publisher(), await one.browser()
         await publisher.publish(message(1))
         await browser.next()
-        with server.client() as redis:
+        with redis_server.client() as redis:
             await eventually(lambda: redis.hget("insignia-hub:3:u:ann", "read") == "1")
         await publisher.publish(message(2), "another user")
         late = await two.browser()
         assert await late.received_so_far() == []
 
 
-async def test_client_that_resumes_at_another_hub_gets_exactly_what_followed(server, tmp_path):
-    async with hubs(server, tmp_path) as (one, two):
+async def test_client_that_resumes_at_another_hub_gets_exactly_what_followed(redis_server, tmp_path):
+    async with hubs(redis_server, tmp_path) as (one, two):
         publisher, browser = await one.publisher(), await one.browser(lastSeq=None)
         place = (await browser.next())[1]
         for number in range(1, 4):
@@ -95,8 +87,8 @@ async def test_client_that_resumes_at_another_hub_gets_exactly_what_followed(ser
         assert [number_of(await again.next()) for _ in range(2)] == [2, 3]
 
 
-async def test_progress_and_job_messages_reach_the_clients_of_all_hubs(server, tmp_path):
-    async with hubs(server, tmp_path) as (one, two):
+async def test_progress_and_job_messages_reach_the_clients_of_all_hubs(redis_server, tmp_path):
+    async with hubs(redis_server, tmp_path) as (one, two):
         watcher = await two.native(path="/ws/tasks/job-7")
         stranger = await two.native("bob", "/ws/tasks/job-7")
         publisher = await one.publisher()
@@ -107,24 +99,24 @@ async def test_progress_and_job_messages_reach_the_clients_of_all_hubs(server, t
         assert [said["type"] for said in await stranger.received_so_far()] == []
 
 
-async def test_token_revoked_at_one_hub_is_rejected_by_all(server, tmp_path):
-    async with hubs(server, tmp_path) as (one, two):
+async def test_token_revoked_at_one_hub_is_rejected_by_all(redis_server, tmp_path):
+    async with hubs(redis_server, tmp_path) as (one, two):
         token = one.token(token_id="lost")
         browser = await two.browser(token=token)
         await one.hub.revoke("lost")
         await asyncio.wait_for(browser.gone.wait(), 30)
         raw = await two.raw()
         assert "unauthorized" in await raw.connect_with({"token": token})
-    async with hubs(server, tmp_path, 1) as (later,):
+    async with hubs(redis_server, tmp_path, 1) as (later,):
         raw = await later.raw()
         assert "unauthorized" in await raw.connect_with({"token": token})
 
 
-async def test_messages_published_during_a_lost_subscription_are_fetched(server, tmp_path):
-    async with hubs(server, tmp_path) as (one, two):
+async def test_messages_published_during_a_lost_subscription_are_fetched(redis_server, tmp_path):
+    async with hubs(redis_server, tmp_path) as (one, two):
         browsers = [await one.browser(), await two.browser()]
         publisher = await one.publisher()
-        with server.client() as redis:
+        with redis_server.client() as redis:
             for number in range(40):
                 if number % 10 == 5:
                     redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
@@ -135,12 +127,12 @@ async def test_messages_published_during_a_lost_subscription_are_fetched(server,
         await two.wait_for_event(SharedInboxRestored)
 
 
-async def test_gap_in_the_numbers_is_fetched(server, tmp_path):
+async def test_gap_in_the_numbers_is_fetched(redis_server, tmp_path):
     """43 after 41: Redis never published 42 to this hub, although no connection was lost."""
-    async with hubs(server, tmp_path, 1) as (hub,):
+    async with hubs(redis_server, tmp_path, 1) as (hub,):
         browser, publisher = await hub.browser(), await hub.publisher()
         await publisher.publish(message(1))
-        with server.client() as redis:
+        with redis_server.client() as redis:
             epoch = redis.hget("insignia-hub:3:u:ann", "epoch")
             for number in (2, 3):
                 redis.hincrby("insignia-hub:3:u:ann", "seq", 1)
@@ -152,10 +144,10 @@ async def test_gap_in_the_numbers_is_fetched(server, tmp_path):
         assert number_of(await browser.next()) == 4
 
 
-async def test_publish_without_redis_is_not_acknowledged_and_clients_reconnect(server, tmp_path):
-    async with hubs(server, tmp_path, 1) as (hub,):
+async def test_publish_without_redis_is_not_acknowledged_and_clients_reconnect(redis_server, tmp_path):
+    async with hubs(redis_server, tmp_path, 1) as (hub,):
         publisher = await hub.publisher()
-        server.kill()
+        redis_server.kill()
         for number in (1, 2, 3):
             await publisher.client.emit(EVENT, (message(number), {"userId": "ann"}))
         ended = await hub.wait_for_event(ClientDisconnected)
@@ -165,35 +157,35 @@ async def test_publish_without_redis_is_not_acknowledged_and_clients_reconnect(s
         await raw.connect_with({"token": hub.token()})
         assert await raw.wait_for_close_code() == 1011
         assert len([event for event in hub.events if isinstance(event, InboxFailed)]) == 1
-        server.start()
+        redis_server.start()
         await hub.wait_for_event(SharedInboxRestored)
         publisher, browser = await hub.publisher(), await hub.browser()
         assert await publisher.publish(message(1)) == {"ok": True}
         assert number_of(await browser.next()) == 1
 
 
-async def test_hub_started_without_redis_connects_to_it_later(server, tmp_path):
-    server.kill()
-    async with hubs(server, tmp_path, 1) as (hub,):
+async def test_hub_started_without_redis_connects_to_it_later(redis_server, tmp_path):
+    redis_server.kill()
+    async with hubs(redis_server, tmp_path, 1) as (hub,):
         await hub.wait_for_event(SharedInboxLost)
-        server.start()
+        redis_server.start()
         await hub.wait_for_event(SharedInboxRestored)
         assert await (await hub.publisher()).publish(message(1)) == {"ok": True}
 
 
 async def test_redis_that_lost_its_data_makes_clients_start_from_scratch(tmp_path):
-    server = RedisServer(tmp_path / "redis", durable=False)
-    server.start()
+    redis_server = RedisServer(tmp_path / "redis", durable=False)
+    redis_server.start()
     try:
-        async with hubs(server, tmp_path, 1) as (hub,):
+        async with hubs(redis_server, tmp_path, 1) as (hub,):
             forgetful = await hub.wait_for_event(InboxNotDurable)
             assert "appendonly" in forgetful.reason
             browser, publisher = await hub.browser(lastSeq=None), await hub.publisher()
             place = (await browser.next())[1]
             await publisher.publish(message(1))
-            server.kill()
+            redis_server.kill()
             await hub.wait_for_event(SharedInboxLost)
-            server.start()
+            redis_server.start()
             await asyncio.wait_for(browser.gone.wait(), 30)
             await hub.wait_for_event(SharedInboxRestored)
             again = await hub.browser(epoch=place["epoch"], lastSeq=1)
@@ -201,11 +193,11 @@ async def test_redis_that_lost_its_data_makes_clients_start_from_scratch(tmp_pat
             assert welcome["recovered"] is False
             assert welcome["epoch"] != place["epoch"]
     finally:
-        server.kill()
+        redis_server.kill()
 
 
-async def test_wrong_redis_secret_is_reported_in_one_line_without_the_secret(server, tmp_path):
-    wrong = SecretStr(server.url.replace("only-for", "not-for"))
+async def test_wrong_redis_secret_is_reported_in_one_line_without_the_secret(redis_server, tmp_path):
+    wrong = SecretStr(redis_server.url.replace("only-for", "not-for"))
     with pytest.raises(Unavailable, match=r"Hub:Redis redis://127\.0\.0\.1:\d+/3 rejects the login") as caught:
         async with running_hub(tmp_path, settings=HubSettings(redis=wrong)):
             pass
@@ -247,13 +239,13 @@ async def received(url, token, count):
 
 
 @pytest.mark.timeout(300)
-async def test_two_hubs_lose_nothing_while_redis_is_killed(server, tmp_path):
+async def test_two_hubs_lose_nothing_while_redis_is_killed(redis_server, tmp_path):
     authority = TokenService(KEY.encode(), "insignia-worker", "org-socket", Clock())
     processes, urls = [], []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         urls.append(f"http://127.0.0.1:{free_port()}")
-        settings = [f"--Http:Url={urls[-1]}", f"--Hub:Redis={server.url}", f"--Hub:Jwt:Key={KEY}"]
+        settings = [f"--Http:Url={urls[-1]}", f"--Hub:Redis={redis_server.url}", f"--Hub:Jwt:Key={KEY}"]
         processes.append(WorkerProcess(tmp_path / name, settings, command="hub"))
     try:
         for process in processes:
@@ -267,9 +259,9 @@ async def test_two_hubs_lose_nothing_while_redis_is_killed(server, tmp_path):
         sending = asyncio.ensure_future(publisher.send_all(bodies))
         for count in (400, 1500):
             await publisher.reaches(count)
-            server.kill()
+            redis_server.kill()
             await publisher.reconnects(after=publisher.sessions)
-            server.start()
+            redis_server.start()
         async with asyncio.timeout(180):
             await sending
             collected = await asyncio.gather(*browsers)

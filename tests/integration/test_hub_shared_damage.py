@@ -1,7 +1,7 @@
 """What no hub wrote in the Redis that hubs share: it is left out and reported, and other users are served as before."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,16 @@ from worker.hub.events import InboxDamaged, InboxFailed, SharedInboxRestored
 from worker.hub.inbox import ResumePoint
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path / "redis")
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.mark.parametrize(
     "publication",
     [b"0 -1 - -11\n", b"nonsense", b"3 0 - 2\nann{}", b"3 0 - 4\nannnull", b"3 0 - 1\nann[", b"3 1 a 1\nann7"],
 )
 async def test_publication_that_no_hub_sent_is_left_out(
-    server: RedisServer, tmp_path: Path, publication: bytes
+    redis_server: RedisServer, tmp_path: Path, publication: bytes
 ) -> None:
-    async with hubs(server, tmp_path, count=1) as [hub]:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         publisher, browser = await hub.publisher(), await hub.browser()
-        with server.client() as redis:
+        with redis_server.client() as redis:
             for _ in range(5):
                 redis.publish("insignia-hub:3:news", publication)
         assert await publisher.publish(message(1)) == {"ok": True}
@@ -44,12 +36,14 @@ async def test_publication_that_no_hub_sent_is_left_out(
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'["a",{},{"userId":"bob"}]', b"\xff", b'{"a":1,"b":2,"c":3}'])
-async def test_stored_message_that_no_hub_wrote_is_left_out(server: RedisServer, tmp_path: Path, body: bytes) -> None:
-    async with hubs(server, tmp_path, count=1) as [hub]:
+async def test_stored_message_that_no_hub_wrote_is_left_out(
+    redis_server: RedisServer, tmp_path: Path, body: bytes
+) -> None:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         publisher = await hub.publisher()
         for number in range(2):
             await publisher.publish(message(number))
-        with server.client() as redis:
+        with redis_server.client() as redis:
             for _ in range(150):
                 number = redis.hincrby("insignia-hub:3:u:ann", "seq", 1)
                 redis.xadd("insignia-hub:3:m:ann", {"b": body}, id=f"{number}-0")
@@ -60,14 +54,14 @@ async def test_stored_message_that_no_hub_wrote_is_left_out(server: RedisServer,
         assert number_of(await browser.next()) == 3
 
 
-async def test_numbers_that_were_given_already_are_left_out(server: RedisServer, tmp_path: Path) -> None:
+async def test_numbers_that_were_given_already_are_left_out(redis_server: RedisServer, tmp_path: Path) -> None:
     """More entries than a page with one number must not be read again and again."""
-    async with hubs(server, tmp_path, count=1) as [hub]:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         publisher, browser = await hub.publisher(), await hub.browser(lastSeq=None)
         place = (await browser.next())[1]
         await publisher.publish(message(1))
         assert number_of(await browser.next()) == 1
-        with server.client() as redis:
+        with redis_server.client() as redis:
             redis.hincrby("insignia-hub:3:u:ann", "seq", 1)
             for number, copy in [(1, copy) for copy in range(1, 151)] + [(2, copy) for copy in range(150)]:
                 body = orjson.dumps([EVENT, message(number), {"userId": "ann"}]).decode()
@@ -85,14 +79,14 @@ async def test_numbers_that_were_given_already_are_left_out(server: RedisServer,
 
 @pytest.mark.parametrize("of_ann", ["another type", "no number", "no seq"])
 async def test_inbox_that_no_hub_can_read_keeps_nothing_from_other_users(
-    server: RedisServer, tmp_path: Path, of_ann: str
+    redis_server: RedisServer, tmp_path: Path, of_ann: str
 ) -> None:
-    async with hubs(server, tmp_path, count=1) as [hub]:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         publisher, ann, bob = await hub.publisher(), await hub.browser(), await hub.browser("bob")
         for number, user, browser in ((1, "ann", ann), (2, "bob", bob)):
             await publisher.publish(message(number), user)
             assert number_of(await browser.next()) == number
-        with server.client() as redis:
+        with redis_server.client() as redis:
             if of_ann == "another type":
                 redis.set("insignia-hub:3:u:ann", "text")
             elif of_ann == "no number":
@@ -131,11 +125,11 @@ DAMAGES: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_damaged_inbox_is_named_once_and_its_batch_stores_all_others(
-    server: RedisServer, tmp_path: Path, damage: str
+    redis_server: RedisServer, tmp_path: Path, damage: str
 ) -> None:
-    async with hubs(server, tmp_path) as (one, two):
+    async with hubs(redis_server, tmp_path) as (one, two):
         publisher, bob, far = await one.publisher(), await one.browser("bob"), await two.browser("bob")
-        with server.client() as redis:
+        with redis_server.client() as redis:
             DAMAGES[damage](redis)
         sent = [("ann", 1), ("bob", 2), ("ann", 3), ("bob", 4)]
         answers = await asyncio.gather(*(publisher.publish(message(number), user) for user, number in sent))
@@ -146,18 +140,20 @@ async def test_damaged_inbox_is_named_once_and_its_batch_stores_all_others(
         [named] = [event for event in one.events if isinstance(event, InboxDamaged)]
         assert (named.user_id, named.key) == ("ann", "insignia-hub:3:u:ann")
         assert [event for event in one.events if isinstance(event, InboxFailed | LoopFailed)] == []
-        with server.client() as redis:
+        with redis_server.client() as redis:
             redis.delete(named.key)
         assert await publisher.publish(message(1), "ann") == {"ok": True}  # it was not taken for a repetition
         ann = await two.browser("ann")
         assert number_of(await ann.next()) == 1
 
 
-async def test_damaged_read_position_is_named_once_and_its_key_deleted(server: RedisServer, tmp_path: Path) -> None:
-    async with hubs(server, tmp_path, count=1) as [hub]:
+async def test_damaged_read_position_is_named_once_and_its_key_deleted(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         publisher = await hub.publisher()
         assert await publisher.publish(message(1)) == {"ok": True}
-        with server.client() as redis:
+        with redis_server.client() as redis:
             redis.hset("insignia-hub:3:u:ann", "read", "x")
             for number in (2, 3, 4):
                 assert (await publisher.publish(message(number)))["ok"] is False
@@ -175,11 +171,11 @@ async def test_damaged_read_position_is_named_once_and_its_key_deleted(server: R
         assert await browser.received_so_far() == []
 
 
-async def test_inbox_without_a_read_position_is_unread(server: RedisServer, tmp_path: Path) -> None:
-    async with hubs(server, tmp_path, count=1) as [hub]:
+async def test_inbox_without_a_read_position_is_unread(redis_server: RedisServer, tmp_path: Path) -> None:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         publisher = await hub.publisher()
         assert await publisher.publish(message(1)) == {"ok": True}
-        with server.client() as redis:
+        with redis_server.client() as redis:
             redis.hdel("insignia-hub:3:u:ann", "read")
             assert await publisher.publish(message(2)) == {"ok": True}
             browser = await hub.browser()
@@ -188,14 +184,16 @@ async def test_inbox_without_a_read_position_is_unread(server: RedisServer, tmp_
         assert [event for event in hub.events if isinstance(event, InboxDamaged)] == []
 
 
-async def test_read_positions_of_others_are_stored_beside_a_damaged_inbox(server: RedisServer, tmp_path: Path) -> None:
-    async with hubs(server, tmp_path, count=1) as [hub]:
+async def test_read_positions_of_others_are_stored_beside_a_damaged_inbox(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         publisher, ann, bob = await hub.publisher(), await hub.browser(), await hub.browser("bob")
         for number, user, browser in ((1, "ann", ann), (2, "bob", bob)):
             await publisher.publish(message(number), user)
             assert number_of(await browser.next()) == number
         inbox = hub.hub.hub.inbox
-        with server.client() as redis:
+        with redis_server.client() as redis:
             of_ann, of_bob = (str(redis.hget(f"insignia-hub:3:u:{user}", "epoch")) for user in ("ann", "bob"))
             redis.set("insignia-hub:3:u:ann", "text")
             inbox.mark_read("ann", ResumePoint(of_ann, 1))
@@ -208,11 +206,11 @@ async def test_read_positions_of_others_are_stored_beside_a_damaged_inbox(server
         assert await again.received_so_far() == []
 
 
-async def test_many_damaged_inboxes_are_named_ten_times(server: RedisServer, tmp_path: Path) -> None:
-    async with hubs(server, tmp_path, count=1) as [hub]:
+async def test_many_damaged_inboxes_are_named_ten_times(redis_server: RedisServer, tmp_path: Path) -> None:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         publisher = await hub.publisher()
         users = [f"user-{number}" for number in range(20)]
-        with server.client() as redis:
+        with redis_server.client() as redis:
             for user in users:
                 redis.set(f"insignia-hub:3:u:{user}", "text")
         for number, user in enumerate(users):

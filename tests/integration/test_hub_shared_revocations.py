@@ -1,7 +1,6 @@
 """Revoked tokens of hubs that share a Redis: while a hub cannot tell which they are, it accepts none."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,6 @@ from worker.hub.tokens import RevocationsUnknown
 KEY = "insignia-hub:3:revoked"
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path / "redis")
-    server.start()
-    yield server
-    server.kill()
-
-
 async def is_closed_as_unavailable(hub: RunningHub) -> None:
     """Both endpoints ask their clients to come again, since their tokens may be valid."""
     page = await hub.raw()
@@ -39,11 +30,11 @@ async def is_closed_as_unavailable(hub: RunningHub) -> None:
 
 
 async def test_hub_that_starts_with_unreadable_revocations_accepts_no_token_until_it_knows(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    with server.client() as redis:
+    with redis_server.client() as redis:
         redis.set(KEY, "text")
-        async with hubs(server, tmp_path, count=1) as [hub]:
+        async with hubs(redis_server, tmp_path, count=1) as [hub]:
             await is_closed_as_unavailable(hub)
             publisher = await hub.publisher()  # the worker in this process: its token cannot be revoked
             assert await publisher.publish(message(1)) == {"ok": True}
@@ -58,12 +49,14 @@ async def test_hub_that_starts_with_unreadable_revocations_accepts_no_token_unti
             assert told.key == KEY
 
 
-async def test_revocations_that_become_unreadable_close_who_may_be_revoked(server: RedisServer, tmp_path: Path) -> None:
+async def test_revocations_that_become_unreadable_close_who_may_be_revoked(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
     """After a lost connection: what was revoked since then cannot be told. What hubs know is stored again."""
-    async with hubs(server, tmp_path) as (one, two):
+    async with hubs(redis_server, tmp_path) as (one, two):
         await one.hub.revoke("lost")
         browser = await two.browser()
-        with server.client() as redis:
+        with redis_server.client() as redis:
             redis.set(KEY, "text")
             redis.client_kill_filter(_type="pubsub")
             await asyncio.wait_for(browser.gone.wait(), PATIENCE)
@@ -75,11 +68,11 @@ async def test_revocations_that_become_unreadable_close_who_may_be_revoked(serve
 
 
 async def test_token_that_cannot_be_stored_as_revoked_is_rejected_by_all_hubs_that_listen(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    async with hubs(server, tmp_path) as (one, two):
+    async with hubs(redis_server, tmp_path) as (one, two):
         browser = await two.browser(token=one.token(token_id="lost"))
-        with server.client() as redis:
+        with redis_server.client() as redis:
             redis.set(KEY, "text")
             with pytest.raises(StoreUnwritable, match="is revoked, but the hubs' Redis has not stored it yet"):
                 await one.hub.revoke("lost")
@@ -89,30 +82,30 @@ async def test_token_that_cannot_be_stored_as_revoked_is_rejected_by_all_hubs_th
 
 
 async def test_token_that_is_revoked_while_redis_is_away_is_stored_when_it_is_back(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    async with hubs(server, tmp_path) as (one, two):
-        server.kill()
+    async with hubs(redis_server, tmp_path) as (one, two):
+        redis_server.kill()
         with pytest.raises(StoreAway):
             await one.hub.revoke("lost")
-        server.start()
+        redis_server.start()
         for hub in (one, two):
             await hub.wait_for_event(SharedInboxRestored)
         token = one.token(token_id="lost")
-        with server.client() as redis:
+        with redis_server.client() as redis:
             await eventually(lambda: redis.smembers(KEY) == {"lost"})
-    async with hubs(server, tmp_path, count=1) as [later]:
+    async with hubs(redis_server, tmp_path, count=1) as [later]:
         raw = await later.raw()
         assert "unauthorized" in await raw.connect_with({"token": token})
 
 
 async def test_revocation_that_is_stored_later_reaches_the_hubs_that_listen(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
     """They have read what is stored before, and would accept the token until they lose their connection."""
-    async with hubs(server, tmp_path) as (one, two):
+    async with hubs(redis_server, tmp_path) as (one, two):
         browser = await two.browser(token=one.token(token_id="lost"))
-        with server.client() as redis:
+        with redis_server.client() as redis:
             redis.config_set("min-replicas-to-write", 1)  # Redis takes no writes, such as one with a full memory
             with pytest.raises(StoreUnwritable, match="has not stored it yet"):
                 await one.hub.revoke("lost")
@@ -124,10 +117,10 @@ async def test_revocation_that_is_stored_later_reaches_the_hubs_that_listen(
 
 
 async def test_revocation_that_cannot_be_stored_keeps_no_hub_from_listening(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    async with hubs(server, tmp_path, count=1) as [hub]:
-        with server.client() as redis:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
+        with redis_server.client() as redis:
             redis.config_set("min-replicas-to-write", 1)
             with pytest.raises(StoreUnwritable, match="has not stored it yet"):
                 await hub.hub.revoke("lost")
@@ -138,12 +131,12 @@ async def test_revocation_that_cannot_be_stored_keeps_no_hub_from_listening(
 
 
 async def test_redis_that_answers_nothing_for_now_is_not_taken_for_damaged_revocations(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
     """Clients stay, as while it cannot be reached, and the log does not say to delete the key."""
-    async with hubs(server, tmp_path, count=1) as [hub]:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         browser = await hub.browser()
-        with server.client() as redis:
+        with redis_server.client() as redis:
             redis.config_set("replica-serve-stale-data", "no")
             redis.replicaof("127.0.0.1", "1")  # as during a failover: MASTERDOWN to all that ask for data
             redis.client_kill_filter(_type="pubsub")
@@ -155,19 +148,19 @@ async def test_redis_that_answers_nothing_for_now_is_not_taken_for_damaged_revoc
         assert not browser.gone.is_set()
 
 
-async def test_hub_that_never_reached_redis_accepts_no_token(server: RedisServer, tmp_path: Path) -> None:
-    server.kill()
-    async with hubs(server, tmp_path, count=1) as [hub]:
+async def test_hub_that_never_reached_redis_accepts_no_token(redis_server: RedisServer, tmp_path: Path) -> None:
+    redis_server.kill()
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         await is_closed_as_unavailable(hub)
-        server.start()
+        redis_server.start()
         await hub.wait_for_event(SharedInboxRestored)
         await hub.browser()
 
 
-async def test_revoked_id_in_another_encoding_hides_no_other(server: RedisServer, tmp_path: Path) -> None:
-    with server.client() as redis:
+async def test_revoked_id_in_another_encoding_hides_no_other(redis_server: RedisServer, tmp_path: Path) -> None:
+    with redis_server.client() as redis:
         redis.sadd(KEY, b"\xff", "lost")
-    async with hubs(server, tmp_path, count=1) as [hub]:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         raw = await hub.raw()
         assert "unauthorized" in await raw.connect_with({"token": hub.token(token_id="lost")})
         await hub.browser()

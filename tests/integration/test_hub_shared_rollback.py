@@ -1,11 +1,8 @@
 """A Redis that lost its newest writes but kept the epoch gives numbers again: clients start over and get everything."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.support.eventually import eventually
 from tests.support.hub import PATIENCE, Browser, RunningHub, message
@@ -14,14 +11,6 @@ from tests.support.shared_hubs import hubs, number_of
 from worker.hub.inbox import ResumePoint
 
 USER = "insignia-hub:3:u:ann"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path / "redis")
-    server.start()
-    yield server
-    server.kill()
 
 
 def lose_writes(redis: Any) -> None:
@@ -56,11 +45,11 @@ async def starts_over(hub: RunningHub, browser: Browser, place: dict[str, Any], 
     assert await again.received_so_far() == []
 
 
-async def test_opening_an_inbox_that_lost_messages_ends(server: RedisServer, tmp_path: Path) -> None:
-    async with hubs(server, tmp_path, count=1) as [hub]:
+async def test_opening_an_inbox_that_lost_messages_ends(redis_server: RedisServer, tmp_path: Path) -> None:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         publisher = await hub.publisher()
         browser, place = await at_three(hub, publisher)
-        with server.client() as redis:
+        with redis_server.client() as redis:
             lose_writes(redis)
         late = await hub.raw()
         await late.connect_with({"token": hub.token(), "lastSeq": None})
@@ -69,11 +58,13 @@ async def test_opening_an_inbox_that_lost_messages_ends(server: RedisServer, tmp
         await starts_over(hub, browser, place, 4, 5, 6, 7)
 
 
-async def test_lost_messages_are_noticed_when_the_subscription_returns(server: RedisServer, tmp_path: Path) -> None:
-    async with hubs(server, tmp_path, count=1) as [hub]:
+async def test_lost_messages_are_noticed_when_the_subscription_returns(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         publisher = await hub.publisher()
         browser, place = await at_three(hub, publisher)
-        with server.client() as redis:
+        with redis_server.client() as redis:
             lose_writes(redis)
             redis.client_kill_filter(_type="pubsub")
         await asyncio.wait_for(browser.gone.wait(), PATIENCE)
@@ -81,53 +72,53 @@ async def test_lost_messages_are_noticed_when_the_subscription_returns(server: R
         await starts_over(hub, browser, place, 4, 5, 6, 7)
 
 
-async def test_numbers_that_are_published_again_are_noticed(server: RedisServer, tmp_path: Path) -> None:
+async def test_numbers_that_are_published_again_are_noticed(redis_server: RedisServer, tmp_path: Path) -> None:
     """Redis is past the hub's number again before the hub could ask."""
-    async with hubs(server, tmp_path, count=1) as [hub]:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         publisher = await hub.publisher()
         browser, place = await at_three(hub, publisher)
-        with server.client() as redis:
+        with redis_server.client() as redis:
             lose_writes(redis)
         await published(publisher, 4, 5, 6, 7)
         await starts_over(hub, browser, place, 4, 5, 6, 7)
 
 
 async def test_hub_that_only_read_the_numbers_notices_that_they_are_given_again(
-    server: RedisServer, tmp_path: Path
+    redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    async with hubs(server, tmp_path) as (one, two):
+    async with hubs(redis_server, tmp_path) as (one, two):
         publisher = await one.publisher()
         first, place = await at_three(one, publisher)
         second = await two.browser(**place)
-        with server.client() as redis:
+        with redis_server.client() as redis:
             lose_writes(redis)
         await published(publisher, 4)
         await starts_over(two, second, place, 4)
         await starts_over(one, first, place, 4)
 
 
-async def test_resuming_beyond_the_end_gets_everything(server: RedisServer, tmp_path: Path) -> None:
+async def test_resuming_beyond_the_end_gets_everything(redis_server: RedisServer, tmp_path: Path) -> None:
     """Also if the read position is of the numbers before."""
-    async with hubs(server, tmp_path) as (one, two):
+    async with hubs(redis_server, tmp_path) as (one, two):
         publisher = await one.publisher()
         browser, place = await at_three(one, publisher)
         await browser.close()
         await one.wait_until_clients("ann", 0)
-        with server.client() as redis:
+        with redis_server.client() as redis:
             lose_writes(redis)
             await published(publisher, 4)
             redis.hset(USER, "read", 3)
         await starts_over(two, browser, place, 4)
 
 
-async def test_read_position_of_another_epoch_is_void(server: RedisServer, tmp_path: Path) -> None:
-    async with hubs(server, tmp_path, count=1) as [hub]:
+async def test_read_position_of_another_epoch_is_void(redis_server: RedisServer, tmp_path: Path) -> None:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         publisher, bob = await hub.publisher(), await hub.browser("bob")
         await at_three(hub, publisher)
         await publisher.publish(message(4), "bob")
         await bob.next()
         inbox = hub.hub.hub.inbox
-        with server.client() as redis:
+        with redis_server.client() as redis:
             of_ann, of_bob = (str(redis.hget(f"insignia-hub:3:u:{user}", "epoch")) for user in ("ann", "bob"))
             redis.hset(USER, mapping={"epoch": "ab12", "read": 0})
             inbox.mark_read("ann", ResumePoint(of_ann, 3))
@@ -137,13 +128,15 @@ async def test_read_position_of_another_epoch_is_void(server: RedisServer, tmp_p
             assert redis.hget(USER, "read") == "0"
 
 
-async def test_late_answer_of_a_client_marks_nothing_read_in_the_new_epoch(server: RedisServer, tmp_path: Path) -> None:
-    async with hubs(server, tmp_path, count=1) as [hub]:
+async def test_late_answer_of_a_client_marks_nothing_read_in_the_new_epoch(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    async with hubs(redis_server, tmp_path, count=1) as [hub]:
         publisher = await hub.publisher()
         await hub.browser()
         [before] = hub.hub.hub.clients_of("ann")
         await published(publisher, 1, 2, 3)
-        with server.client() as redis:
+        with redis_server.client() as redis:
             lose_writes(redis)
         await published(publisher, 4, 5, 6, 7)
         await hub.wait_until_clients("ann", 0)

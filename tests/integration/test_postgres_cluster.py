@@ -18,10 +18,10 @@ from worker.core.clock import Clock
 from worker.core.job import JobState
 from worker.errors import SchemaTooNew, SchemaTooOld, StoreError, StoreLocked
 from worker.stores.postgres.lease import DatabaseLease
+from worker.stores.postgres.liveness import LEASE_SECONDS
 from worker.stores.postgres.migrations import migrate, require_current, schema_state
 from worker.stores.postgres.opening import open_store
 from worker.stores.postgres.reader import ReadPool
-from worker.stores.postgres.registry import LEASE_SECONDS
 from worker.stores.postgres.schema import MIGRATIONS, Migration
 from worker.stores.postgres.store import PostgresStore
 

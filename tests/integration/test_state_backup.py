@@ -1,19 +1,16 @@
 """A backup or a restore that fails leaves what was there, and nothing else."""
 
-import asyncio
 import contextlib
 import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
 
 from config.loader import LoadedSettings
+from tests.support.inbox_calls import ask, news
 from tests.support.site import Site
 from tests.support.small_disk import run_on_small_disk
 from tests.support.stores import a_job
@@ -23,7 +20,6 @@ from worker.errors import NotFound, NotPossible, StoreFull, StoreLocked, StoreUn
 from worker.hub.inbox import InboxPage, ResumePoint
 from worker.hub.inboxes.sqlite import SqliteInbox
 from worker.hub.inboxes.sqlite_tables import open_inbox_file
-from worker.hub.messages import Message, read_message
 from worker.service.backup import back_up_state, restore_state
 from worker.stores.sqlite.store import open_store
 
@@ -43,17 +39,6 @@ async def loaded(site: Site) -> LoadedSettings:
     open_inbox_file(loaded.state_dir / "hub.db")[0].close()
     (loaded.state_dir / "admin.key").write_text("secret", encoding="ascii")
     return loaded
-
-
-def news(number: int) -> Message:
-    array = ["event", {"success": True, "message": "", "payload": {"notificationId": f"n{number}"}}, {"userId": "ann"}]
-    return read_message(array, orjson.dumps(array))
-
-
-async def ask(method: Callable[..., None], *arguments: Any) -> Any:
-    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    method(*arguments, answer.set_result)
-    return await answer
 
 
 def _content(folder: Path) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ import threading
 import orjson
 import pytest
 
+from tests.support.inbox_calls import ask
 from worker.core.clock import Clock
 from worker.disk import room
 from worker.errors import SchemaTooNew, StoreCorrupt, StoreLocked, StoreReplaced, StoreUnwritable
@@ -41,12 +42,6 @@ class Time:
     @property
     def clock(self):
         return Clock(now=lambda: self.now + self.set_by, monotonic=lambda: self.now, boot=self.boot)
-
-
-async def ask(method, *arguments):
-    future = asyncio.get_running_loop().create_future()
-    method(*arguments, future.set_result)
-    return await future
 
 
 async def put(inbox, *many):

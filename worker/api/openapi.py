@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
 from worker import __version__
-from worker.api.request_values import IDEMPOTENCY_KEY
+from worker.api.request_values import IDEMPOTENCY_KEY, KEY_SCHEMA
 from worker.api.routing import Route
 from worker.api.schemas import Problem
 from worker.net.path_base import link_to
@@ -250,8 +250,8 @@ def _header_parameters(route: Route) -> Iterator[dict[str, Any]]:
         described = (
             "Unique for the caller, task type and user: the same key with the same payload returns the first job"
         )
-        schema = {"type": "string", "minLength": 1, "maxLength": 200}
-        yield {"name": IDEMPOTENCY_KEY, "in": "header", "required": False, "description": described, "schema": schema}
+        key = {"name": IDEMPOTENCY_KEY, "in": "header", "required": False, "description": described}
+        yield key | {"schema": KEY_SCHEMA}
 
 
 def _body(route: Route, model: type[BaseModel]) -> dict[str, Any]:

@@ -96,6 +96,7 @@ def _is_tuple(annotation: Any) -> bool:
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 _KEY: TypeAdapter[str] = TypeAdapter(Name)
+KEY_SCHEMA = _KEY.json_schema()
 
 
 def idempotency_key(request: web.Request) -> str | None:

@@ -27,10 +27,8 @@ _MISSING_FONT = 4
 _BLANK = frozenset({0x0201, 0x00BE})
 _CELLS = frozenset({0x0006, 0x0201, 0x0203, 0x0204, 0x0205, 0x027E, 0x00BD, 0x00BE, 0x00D6, 0x00FD})
 _SHEET_START = struct.pack("<H", _BOF)
-_SEVERAL = frozenset({0x00BD, 0x00BE})
-"""Records of several cells of one row, which end with the last column."""
-_CELL_BYTES = {0x00BD: 6, 0x00BE: 2}
-"""Bytes of one cell in a record of several."""
+_SEVERAL = {0x00BD: 6, 0x00BE: 2}
+"""Records of several cells of one row, which end with the last column: the bytes of each cell in them."""
 _MOST_EMPTY = 4_000_000
 """Cells of the rectangles around the contents of all sheets, which the library keeps at once: 270 MB. Beyond, one in
 `_FILLED` must be in the file, so that a small file cannot take much memory."""
@@ -86,7 +84,7 @@ class _SheetScan:
         row, column, form = struct.unpack_from("<HHH", body)
         last = struct.unpack_from("<H", body, len(body) - 2)[0] if kind in _SEVERAL else column
         self.rows, self.columns = max(self.rows, row + 1), max(self.columns, column + 1, last + 1)
-        self.cells += (len(body) - 6) // _CELL_BYTES[kind] if kind in _SEVERAL else 1
+        self.cells += (len(body) - 6) // _SEVERAL[kind] if kind in _SEVERAL else 1
         is_error = kind == _BOOLERR and len(body) >= 8 and body[7] == 1
         is_error = is_error or (kind == _FORMULA and len(body) >= 14 and body[12:14] == b"\xff\xff" and body[6] == 2)
         if is_error:
@@ -271,13 +269,8 @@ def _check_dimensions(body: bytes) -> None:
     Raises ValueError for one that no sheet has, or that ends before it begins.
     """
     first_row, end_row, first_column, end_column = struct.unpack_from("<HHHH" if len(body) == 10 else "<IIHH", body)
-    if (
-        end_row
-        and end_column
-        and not (
-            first_row < end_row
-            and first_column < end_column
-            and (end_row - first_row) * (end_column - first_column) <= _SHEET
-        )
-    ):
+    if not end_row or not end_column:
+        return  # the sheet is empty
+    rows, columns = end_row - first_row, end_column - first_column
+    if rows <= 0 or columns <= 0 or rows * columns > _SHEET:
         raise ValueError("dimensions")

@@ -7,7 +7,9 @@ from worker.insignia.roster.thai import canonical
 
 _JOINTS = re.compile(r"[\s_\-./:*\"'“”,;|ฯ]+")
 _BRACKETS, _MARKS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]"), re.compile(r"[()\[\]]")
-_PERSON = re.compile(r"คู่สมรส|สามี|ภรรยา|ภริยา|บิดา|มารดา|บุตร|\b(?:spouse|husband|wife|father|mother)\b", re.IGNORECASE)
+OTHER_PERSONS = "คู่สมรส|สามี|ภรรยา|ภริยา|บิดา|มารดา|บุตร"
+"""Relatives of the officer, whose values are not the officer's."""
+_PERSON = re.compile(rf"{OTHER_PERSONS}|\b(?:spouse|husband|wife|father|mother)\b", re.IGNORECASE)
 _ASKED = re.compile(
     r"(?<!ผู้)(?<!ผู้เสนอ)ขอ(?!ง|บ|น|ให้|เป็น)|(?<!ผู้)เสนอ|(?:จะ|ควร|พึง|(?<!ถ้า)(?<!หาก)(?<!ถ้ายัง)(?<!หากยัง)ไม่)ได้รับ|"
     r"\b(?:proposed|requested)\b",

@@ -20,6 +20,7 @@ from worker.insignia.roster.columns import (
     names_award,
     no_known_column,
 )
+from worker.insignia.roster.heading_keys import OTHER_PERSONS
 from worker.insignia.roster.officer import ABOUT
 from worker.insignia.roster.person_id import is_citizen_id
 from worker.insignia.roster.side_columns import SideKind, names_leavers
@@ -37,7 +38,7 @@ _TITLED = re.compile(r"(?:นาย|นางสาว|นาง|น\.ส\.|ด�
 _NAME = re.compile(r"[ก-ฮเ-ไ][ก-๎]{0,24} [ก-ฮเ-ไ][ก-๎]{0,24}|[A-Z][a-z]{1,24} [A-Z][a-z]{1,24}")
 _ASKS = re.compile("ขอ(?![งบ])|เสนอ|request|propos", re.IGNORECASE)
 _OTHERS = re.compile(
-    "คู่สมรส|สามี|ภรรยา|ภริยา|บิดา|มารดา|บุตร|(?:ตำแหน่ง|ระดับ|เงินเดือน|ข้อมูล)(?:ก่อน|เดิม)|แรกบรรจุ|spouse|husband|wife|father|mother|former|previous",
+    f"{OTHER_PERSONS}|(?:ตำแหน่ง|ระดับ|เงินเดือน|ข้อมูล)(?:ก่อน|เดิม)|แรกบรรจุ|spouse|husband|wife|father|mother|former|previous",
     re.IGNORECASE,
 )
 _NOT_ASKED = re.compile("ได้รับ|มีอยู่|บัญชี|รายชื่อ|ผู้|แบบ|received|held|list", re.IGNORECASE)

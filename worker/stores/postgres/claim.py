@@ -9,6 +9,7 @@ from worker.core.claim_rules import ClaimRules
 from worker.core.job import Job, JobAction
 from worker.core.store import ClaimResult
 from worker.stores.postgres.limits import read_usage
+from worker.stores.postgres.liveness import FRESH_SECONDS, show_life
 from worker.stores.postgres.texts import from_database, to_database
 from worker.stores.postgres.transaction import WriteTransaction
 from worker.stores.postgres.turns import LOCK, Chosen, Excluded, candidates, follow_owners, note_turns
@@ -19,11 +20,6 @@ _LOOK = """
         EXISTS (SELECT FROM jobs WHERE suspect AND state = 'queued'),
         ARRAY(SELECT kind FROM pauses),
         EXISTS (SELECT FROM workers WHERE owner = $1 AND seen_at > now() - make_interval(secs => $2))
-"""
-_FRESH_SECONDS = 5.0
-"""How long ago this worker's last sign of life may be in a claim: half of the time after which it is taken for dead.
-
-The server ends a claim that stands still for the other half (idle_in_transaction_session_timeout).
 """
 _AGAIN_SECONDS = 1.0
 """After which a worker that others have forgotten claims again: it enters itself with its next sign of life."""
@@ -70,9 +66,10 @@ async def _take_due(transaction: WriteTransaction, limit: int) -> tuple[list[Job
         return [], None
     now = transaction.clock.now()
     await connection.execute(LOCK)
-    look = await connection.fetchrow(_LOOK, transaction.owner, _FRESH_SECONDS)
+    look = await connection.fetchrow(_LOOK, transaction.owner, FRESH_SECONDS)
     later, counts.suspects_wait, paused, is_fresh = look
-    if not is_fresh and not await _show_life(transaction):
+    # This worker was suspended, or cut off: without a sign of life, others would take its new jobs for a dead one's.
+    if not is_fresh and not await show_life(connection, transaction.owner):
         return [], now + _AGAIN_SECONDS
     if later is not None and later <= now:
         await issue_tickets(transaction, now)
@@ -101,18 +98,6 @@ async def _take_due(transaction: WriteTransaction, limit: int) -> tuple[list[Job
     times = [None if later is None else max(later, now), usage.reopens_at() if excluded.is_held_by_limits else None]
     times.append(now if unread else None)
     return jobs, min((time for time in times if time is not None), default=None)
-
-
-async def _show_life(transaction: WriteTransaction) -> bool:
-    """Give a sign of life together with the claim; return False if this worker is not entered any more.
-
-    Otherwise others would take its new jobs for those of a dead worker: it may claim before its next sign of life when
-    it was suspended, or cut off from the server.
-    """
-    status: str = await transaction.connection.execute(
-        "UPDATE workers SET seen_at = now() WHERE owner = $1", transaction.owner
-    )
-    return status != "UPDATE 0"
 
 
 def _allowed(transaction: WriteTransaction, found: Sequence[Chosen]) -> tuple[int, bool]:

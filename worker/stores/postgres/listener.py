@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from worker.stores.postgres.database import Connection, DatabaseTarget, Tickets
-from worker.stores.postgres.registry import BEAT_SECONDS, LEASE_SECONDS, beat
+from worker.stores.postgres.liveness import BEAT_SECONDS, LEASE_SECONDS
+from worker.stores.postgres.registry import beat
 from worker.stores.postgres.stalled import end_stalled_sessions
 
 _PAUSE = 0.5

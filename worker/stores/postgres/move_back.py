@@ -21,9 +21,9 @@ from worker.disk.sync import sync
 from worker.errors import NotPossible, StoreCorrupt, Unavailable
 from worker.stores.postgres.database import Connection, DatabaseTarget
 from worker.stores.postgres.errors import translated
+from worker.stores.postgres.liveness import LEASE_SECONDS
 from worker.stores.postgres.migrations import require_current, schema_state
 from worker.stores.postgres.move_rows import CHUNK, Progress, add_rows, chunks
-from worker.stores.postgres.registry import LEASE_SECONDS
 from worker.stores.postgres.texts import from_database
 from worker.stores.sqlite import errors as sqlite_errors
 from worker.stores.sqlite.connection import connect_writer, migrate, require_sqlite, write_out_log

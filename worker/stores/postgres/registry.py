@@ -9,12 +9,8 @@ from worker.core.shared_store import WorkerRecord
 from worker.errors import StoreLocked
 from worker.stores.postgres.claim import SEQ
 from worker.stores.postgres.database import Connection, Tickets
+from worker.stores.postgres.liveness import LEASE_SECONDS, show_life
 from worker.stores.postgres.texts import from_database, to_database
-
-LEASE_SECONDS = 10.0
-"""A worker that was not seen for this long is taken for dead, and its jobs are recovered."""
-BEAT_SECONDS = 2.0
-"""Between two signs of life."""
 
 
 def manager_of(owner: str) -> str:
@@ -55,8 +51,7 @@ async def register(connection: Connection, owner: str, kinds: frozenset[str] | N
 
 async def beat(connection: Connection, tickets: Tickets, owner: str, kinds: frozenset[str] | None) -> list[str]:
     """Give a sign of life; return the running jobs of this owner that were asked to stop."""
-    status = await connection.execute("UPDATE workers SET seen_at = now() WHERE owner = $1", owner)
-    if status == "UPDATE 0":  # taken for dead, and its row deleted
+    if not await show_life(connection, owner):
         await register(connection, owner, kinds)
     held = await connection.fetch(
         f"SELECT pgqueuer.id AS ticket, jobs.id, cancel_requested FROM pgqueuer JOIN jobs ON jobs.seq = {SEQ} "

@@ -54,6 +54,7 @@ from worker.stores.postgres.claim import Release
 from worker.stores.postgres.database import DatabaseTarget
 from worker.stores.postgres.lease import DatabaseLease
 from worker.stores.postgres.listener import ClusterListener
+from worker.stores.postgres.liveness import LEASE_SECONDS
 from worker.stores.postgres.outbox import MarkDead, Shown
 from worker.stores.postgres.reader import ReadPool
 from worker.stores.postgres.retention import Pruning
@@ -134,7 +135,7 @@ class PostgresStore:
         await self._writer.submit(claim.release, Release(jobs, suspect, crashed))
 
     async def orphans(self) -> list[Job]:
-        return await self._reads.read(queries.orphans, self.owner, registry.LEASE_SECONDS)
+        return await self._reads.read(queries.orphans, self.owner, LEASE_SECONDS)
 
     async def cancel(self, job_id: str, run: int, notification: Notification) -> CancelAnswer:
         cancellation = Cancellation(job_id, run, notification)
