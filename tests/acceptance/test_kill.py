@@ -151,7 +151,7 @@ async def test_crash_of_a_child_process_is_charged_to_its_job_only(tmp_path: Pat
 
 @pytest.mark.sqlite_only("chaos")
 @pytest.mark.kill
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_browser_receives_every_job_once_in_order_across_kills(tmp_path: Path) -> None:
     port, user = free_port(), "เจ้าหน้าที่"
     url = f"http://127.0.0.1:{port}"
@@ -191,7 +191,7 @@ async def _receive(browser: Listener, received_all: list[Received]) -> None:
 
 @pytest.mark.sqlite_only("chaos")
 @pytest.mark.kill
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("mode", ["ack", "fence"])
 async def test_notifications_arrive_in_order_across_kills_and_broken_networks(tmp_path: Path, mode: str) -> None:
     """The receiver sees every user's first arrivals in order, and each message always with the same id."""

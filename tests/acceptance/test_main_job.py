@@ -39,7 +39,7 @@ def test_demo_once_prints_every_notification_as_a_browser_gets_it(tmp_path: Path
     assert again.returncode == 0, again.stderr
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_demo_prints_the_address_of_a_dashboard_without_login(tmp_path: Path) -> None:
     running = subprocess.Popen(
         [sys.executable, "-m", "worker", "demo"],

@@ -57,7 +57,7 @@ async def until_received(server: SocketIoServer, count: int) -> list[dict[str, A
     return server.payloads
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_job_that_ends_is_notified_once_with_its_result(started: Started) -> None:
     async with socketio_server() as server, started(server) as worker:
         job = await submit(worker, "sleep", seconds=0)
@@ -70,7 +70,7 @@ async def test_job_that_ends_is_notified_once_with_its_result(started: Started) 
         assert server.has_no_repeats()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_cancelled_jobs_end_as_cancelled_and_run_after_a_retry(started: Started, tmp_path: Path) -> None:
     async with socketio_server() as server, started(server) as worker:
         gone = tmp_path / "gone"
@@ -85,7 +85,7 @@ async def test_cancelled_jobs_end_as_cancelled_and_run_after_a_retry(started: St
         assert await worker.stop() == 0
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_paused_kind_waits_until_it_is_resumed_also_over_a_restart(started: Started, tmp_path: Path) -> None:
     async with socketio_server() as server:
         async with started(server) as worker:

@@ -12,7 +12,7 @@ from tests.support.fault_proxy import fault_proxy
 from tests.support.ports import free_port
 from worker.insignia.sample.roster_writer import copy_sample, write_sample
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180), pytest.mark.both_stores]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900), pytest.mark.both_stores]
 
 SHADOW = "document.querySelector('websocket-status').shadowRoot"
 LINK = f"{SHADOW}.querySelector('.box').dataset.state"

@@ -8,7 +8,7 @@ import pytest_asyncio
 from tests.support.chromium import a_profile, until
 from tests.support.dashboard import KIND, PAGES, a_service, dashboard
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
 EVIL = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>"
 LONG = "สำนักงานปลัดกระทรวงการพัฒนาสังคมและความมั่นคงของมนุษย์" * 4

@@ -5,7 +5,7 @@ import pytest
 from tests.support.chromium import a_profile, until
 from tests.support.dashboard import PAGES, a_service, dashboard
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
 
 async def test_dashboard_below_a_prefix_uses_no_path_outside_it(chromium, tmp_path):

@@ -12,7 +12,7 @@ from tests.support.dashboard import Service, a_service, dashboard
 from tests.support.ports import free_port
 from tests.support.socketio_server import SocketIoServer
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180), pytest.mark.both_stores]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900), pytest.mark.both_stores]
 
 ROW = "main .notification-table tbody tr"
 STATE = """async (id) => {

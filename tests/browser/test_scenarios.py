@@ -14,7 +14,7 @@ from tests.support.hub import RunningHub, message, running_hub
 from tests.support.nginx import plain_nginx
 from worker.api.static_files import add_page
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
 OPEN = """
 async (token) => {

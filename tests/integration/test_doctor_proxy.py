@@ -47,7 +47,7 @@ def _proxy_check(site: Site, state: Path, url: str, *settings: str) -> Check:
     return check
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_what_does_not_pass_through_the_proxy_is_found_with_its_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

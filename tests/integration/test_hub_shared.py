@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+from typing import Any
 
 import orjson
 import pytest
 from pydantic import SecretStr
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from config.hub_settings import HubSettings
 from tests.support.eventually import eventually
-from tests.support.hub import EVENT, PATH, message, progress, running_hub
+from tests.support.hub import EVENT, PATH, PATIENCE, message, progress, running_hub
 from tests.support.ports import free_port
 from tests.support.process import WorkerProcess
 from tests.support.redis_server import RedisServer
@@ -17,6 +19,7 @@ from tests.support.roaming import RoamingPublisher
 from tests.support.shared_hubs import KEY, hubs, number_of
 from worker.cli.listener import Listener
 from worker.core.clock import Clock
+from worker.core.events import LoopFailed
 from worker.errors import Unavailable
 from worker.hub.events import (
     ClientDisconnected,
@@ -144,6 +147,75 @@ async def test_gap_in_the_numbers_is_fetched(redis_server, tmp_path):
         assert number_of(await browser.next()) == 4
 
 
+async def test_message_that_comes_with_the_first_page_is_delivered_after_a_failed_command(
+    redis_server, tmp_path, monkeypatch
+):
+    """The subscription stays, so nothing else makes the hub look for it before the user's next message."""
+    async with hubs(redis_server, tmp_path) as (one, two):
+        publisher = await two.publisher()
+        inbox: Any = one.hub.hub.inbox
+        page_of, modes = inbox._reader.page, []
+
+        async def page(user, mode, resume_point):
+            modes.append(mode)
+            if mode == "read" and modes.count("read") == 1:
+                raise RedisTimeoutError("no answer")
+            found = await page_of(user, mode, resume_point)
+            if mode == "open":
+                assert await publisher.publish(message(1)) == {"ok": True}
+                await eventually(lambda: inbox._served["ann"].behind)
+            return found
+
+        monkeypatch.setattr(inbox._reader, "page", page)
+        browser = await one.browser()
+        assert number_of(await browser.next()) == 1
+        assert modes == ["open", "read", "read"]
+
+
+@pytest.mark.parametrize("failing", ["_reader", "_writer"])
+async def test_unexpected_error_of_the_redis_client_closes_who_waits_for_it(
+    redis_server, tmp_path, monkeypatch, failing
+):
+    async with hubs(redis_server, tmp_path, 1) as (hub,):
+        inbox = hub.hub.hub.inbox
+        publisher = await hub.publisher()
+
+        async def fail(**_arguments):
+            raise RuntimeError("the transport is closed")
+
+        with monkeypatch.context() as patch:
+            script = {"_reader": "_page_script", "_writer": "_append_script"}[failing]
+            patch.setattr(getattr(inbox, failing), script, fail)
+            if failing == "_reader":
+                raw = await hub.raw()
+                await raw.connect_with({"token": hub.token()})
+                assert await raw.wait_for_close_code() == 1011
+            else:
+                await publisher.client.emit(EVENT, (message(1), {"userId": "ann"}))
+                await asyncio.wait_for(publisher.gone.wait(), PATIENCE)
+        publisher, browser = await hub.publisher(), await hub.browser()
+        assert await publisher.publish(message(2)) == {"ok": True}
+        assert number_of(await browser.next()) == 2
+        assert "the transport is closed" in str((await hub.wait_for_event(InboxFailed)).error)
+
+
+async def test_unexpected_error_of_a_loop_is_reported_and_the_loop_goes_on(redis_server, tmp_path, monkeypatch):
+    async with hubs(redis_server, tmp_path, 1) as (hub,):
+        publisher, browser = await hub.publisher(), await hub.browser()
+        inbox: Any = hub.hub.hub.inbox
+        writer = inbox._writer
+        next_batch = writer._next_batch
+
+        def fail_once():
+            monkeypatch.setattr(writer, "_next_batch", next_batch)
+            raise RuntimeError("no batch")
+
+        monkeypatch.setattr(writer, "_next_batch", fail_once)
+        assert await publisher.publish(message(1)) == {"ok": True}
+        assert number_of(await browser.next()) == 1
+        assert "no batch" in str((await hub.wait_for_event(LoopFailed)).error)
+
+
 async def test_publish_without_redis_is_not_acknowledged_and_clients_reconnect(redis_server, tmp_path):
     async with hubs(redis_server, tmp_path, 1) as (hub,):
         publisher = await hub.publisher()
@@ -238,7 +310,7 @@ async def received(url, token, count):
     return numbers
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_two_hubs_lose_nothing_while_redis_is_killed(redis_server, tmp_path):
     authority = TokenService(KEY.encode(), "insignia-worker", "org-socket", Clock())
     processes, urls = [], []
@@ -262,7 +334,7 @@ async def test_two_hubs_lose_nothing_while_redis_is_killed(redis_server, tmp_pat
             redis_server.kill()
             await publisher.reconnects(after=publisher.sessions)
             redis_server.start()
-        async with asyncio.timeout(180):
+        async with asyncio.timeout(600):
             await sending
             collected = await asyncio.gather(*browsers)
         for place, numbers in enumerate(collected):

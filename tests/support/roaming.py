@@ -14,6 +14,8 @@ from tests.support.eventually import eventually
 from tests.support.hub import EVENT, PATH, Closed, Raw
 
 _WINDOW = 64
+_SILENCE_SECONDS = 10.0
+"""Of a hub, after which a client tries the next one."""
 _LOSSES = (Closed, aiohttp.ClientError, OSError, TimeoutError)
 
 
@@ -21,8 +23,9 @@ _LOSSES = (Closed, aiohttp.ClientError, OSError, TimeoutError)
 async def _entered(url: str, auth: dict[str, Any]) -> AsyncIterator[Raw]:
     raw = Raw(aiohttp.ClientSession())
     try:
-        raw.socket = await raw.session.ws_connect(f"{url}{PATH}/?EIO=4&transport=websocket")
-        answer = await raw.connect_with(auth)
+        async with asyncio.timeout(_SILENCE_SECONDS):
+            raw.socket = await raw.session.ws_connect(f"{url}{PATH}/?EIO=4&transport=websocket")
+            answer = await raw.connect_with(auth)
         if not answer.startswith("40"):
             raise Closed(None)
         yield raw
@@ -68,7 +71,7 @@ class RoamingPublisher:
                 while rest and len(unacknowledged) < _WINDOW:
                     unacknowledged.append(rest.popleft())
                     await raw.send("42{}{}".format(*unacknowledged[-1]))
-                answer = await raw.next()
+                answer = await _next(raw)
                 if isinstance(answer, str) and answer.startswith("43"):
                     number, _ = unacknowledged.popleft()
                     assert answer == f'43{number}[{{"ok":true}}]', answer
@@ -102,6 +105,7 @@ class RoamingBrowser:
             self.sessions += 1
             while len(self.received) < count:
                 packet = await _next(raw)
+                assert isinstance(packet, str)
                 if packet.startswith("42"):
                     self._take(*orjson.loads(packet[2:]))
 
@@ -119,8 +123,7 @@ class RoamingBrowser:
             self.received.append(number)
 
 
-async def _next(raw: Raw) -> str:
-    """The next packet. TimeoutError, which counts as a loss: nothing came for as long as a hub takes to restart."""
-    packet = await raw.next()
-    assert isinstance(packet, str)
-    return packet
+async def _next(raw: Raw) -> str | bytes:
+    """Return the next packet. TimeoutError, which counts as a loss: nothing came for as long as clients wait."""
+    async with asyncio.timeout(_SILENCE_SECONDS):
+        return await raw.next()

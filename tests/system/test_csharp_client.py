@@ -22,7 +22,7 @@ def _run(*command: str | Path) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", timeout=200, check=True).stdout
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_client_for_csharp_submits_jobs_and_files_once(tmp_path: Path) -> None:
     compiler, mono = needed_program("mcs", _REMEDY), needed_program("mono", _REMEDY)
     program, roster = tmp_path / "producer.exe", tmp_path / "บัญชีรายชื่อ.csv"

@@ -11,7 +11,7 @@ Knows no client and no protocol.
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -111,8 +111,8 @@ class RedisInbox:
             self._on_connection_lost(exc)
         self._loops = [
             asyncio.create_task(self._keep_listening(), name="hub-shared-listen"),
-            asyncio.create_task(self._writer.run(), name="hub-shared-write"),
-            asyncio.create_task(self._revocations.run(), name="hub-shared-revocations"),
+            asyncio.create_task(self._keep_running(self._writer.run), name="hub-shared-write"),
+            asyncio.create_task(self._keep_running(self._revocations.run), name="hub-shared-revocations"),
         ]
         if self._down_since is None:
             with contextlib.suppress(TimeoutError):
@@ -176,6 +176,15 @@ class RedisInbox:
     def check(self) -> None:
         """Do nothing: there is no file."""
 
+    async def _keep_running(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run it again after an unexpected error: without it, publishers would wait indefinitely."""
+        while True:
+            try:
+                await run()
+            except Exception as exc:  # noqa: BLE001 -- reported
+                self._emit(LoopFailed("hub", exc, _MAX_RECONNECT_SECONDS))
+                await asyncio.sleep(_MAX_RECONNECT_SECONDS)
+
     # -- reading ---------------------------------------------------------------------------------------------
 
     def _start(self, work: Any) -> None:
@@ -192,7 +201,7 @@ class RedisInbox:
             else:
                 self._check_epoch(user, served, page)
             page = await self._completed(user, served, page)
-        except (*REDIS_ERRORS, EpochChanged, DamagedInbox) as exc:
+        except Exception as exc:  # noqa: BLE001 -- any error: the client must not wait indefinitely
             done(exc)
             return
         done(page)
@@ -201,7 +210,7 @@ class RedisInbox:
     async def _next_page(self, user: str, served: _ServedUser, after: int, done: Answer) -> None:
         try:
             page = await self._completed(user, served, await self._after(user, served, after))
-        except (*REDIS_ERRORS, EpochChanged, DamagedInbox) as exc:
+        except Exception as exc:  # noqa: BLE001 -- any error, as above
             done(exc)
         else:
             done(page)
@@ -334,11 +343,17 @@ class RedisInbox:
                 served.seq = max(served.seq, page.seq)
 
     async def _repair_if_behind(self, user: str, served: _ServedUser) -> None:
-        """Deliver what came while the first page was fetched. If Redis fails here, the next connection repairs it."""
-        if served.behind:
+        """Deliver what came while the first page was fetched, as soon as Redis answers.
+
+        A command may fail although the subscription stays, which then brings nothing of this until the next message.
+        """
+        while served.behind and self._served.get(user) is served:
             served.behind = False
-            with contextlib.suppress(*REDIS_ERRORS):
+            try:
                 await self._repair(user, served)
+            except REDIS_ERRORS:
+                served.behind = True
+                await asyncio.sleep(_MIN_RECONNECT_SECONDS)
 
     def _on_epoch_changed(self, user: str, served: _ServedUser) -> None:
         if self._served.get(user) is not served:

@@ -86,18 +86,18 @@ class RedisWriter:
             self._wake()
 
     async def run(self) -> None:
-        """Write what waits, until cancelled."""
+        """Write what waits, until cancelled. After an unexpected error it can be called again."""
         while True:
             await self._work.wait()
+            while self._waiting or self._positions_due:
+                while self._waiting:
+                    await self._write(self._next_batch())
+                if self._positions_due:
+                    self._positions_due = False
+                    with contextlib.suppress(*REDIS_ERRORS):
+                        await self.save_read_positions()
             self._work.clear()
-            while self._waiting:
-                await self._write(self._next_batch())
-            if self._positions_due:
-                self._positions_due = False
-                with contextlib.suppress(*REDIS_ERRORS):
-                    await self.save_read_positions()
-            if not self._work.is_set():
-                self.idle.set()
+            self.idle.set()
 
     def _next_batch(self) -> list[_Waiting]:
         """Return what waits, at least one message."""
@@ -122,7 +122,7 @@ class RedisWriter:
             arguments += (message.user, message.id or "", message.redelivery, volatile, message.body)
         try:
             answers: Sequence[int | bytes | Exception] = await self._append_script(args=arguments)
-        except REDIS_ERRORS as exc:
+        except Exception as exc:  # noqa: BLE001 -- any error: publishers must not wait indefinitely
             # What waits behind must fail too: stored now, it would overtake what its publisher sends again.
             batch, self._waiting = batch + self._waiting, []
             answers = [exc] * len(batch)
