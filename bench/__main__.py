@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-ALL = ("store", "search", "end_to_end", "memory", "watched", "link", "hub", "sockets", "files", "insignia")
+ALL = ("store", "search", "end_to_end", "latency", "memory", "watched", "link", "hub", "sockets", "files", "insignia")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ Every engine gets a PostgreSQL server, or a Redis with `appendfsync always`, of 
 Each job does nothing, and its end is sent to the JavaScript Socket.IO server, which acknowledges it; the others' jobs
 send it by their client and wait for the acknowledgement, 100 at a time. Counted is from the first notification to the
 last one. Engines take turns; figures are medians. The peers run in environments of their own in build/peers, which are
-made from requirements.txt and package.json in bench/peers.
+made from the requirements and package.json in bench/peers. Oban needs a Python of at least 3.12 on the PATH.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -54,10 +55,12 @@ class Engine:
 
 
 _PYTHON = (str(PLACE / "venv" / "bin" / "python"), str(PEERS / "workers.py"))
+_NEWER_PYTHON = (str(PLACE / "venv-oban" / "bin" / "python"), str(PEERS / "workers.py"))
 _NODE = ("node", str(PLACE / "workers.js"))
 ENGINES = (
     Engine("pgqueuer", _PYTHON, "postgres"),
     Engine("procrastinate", _PYTHON, "postgres"),
+    Engine("oban", _NEWER_PYTHON, "postgres"),
     Engine("saq_postgres", _PYTHON, "postgres"),
     Engine("graphile", _NODE, "postgres"),
     Engine("saq_redis", _PYTHON, "redis"),
@@ -69,14 +72,28 @@ ENGINES = (
 def install_peers() -> None:
     """Make the environments of the peers, once."""
     PLACE.mkdir(parents=True, exist_ok=True)
-    if not (PLACE / "venv" / "done").exists():
-        subprocess.run([sys.executable, "-m", "venv", PLACE / "venv"], check=True)
-        subprocess.run([_PYTHON[0], "-m", "pip", "install", "-q", "-r", PEERS / "requirements.txt"], check=True)
-        (PLACE / "venv" / "done").touch()
+    _install(sys.executable, PLACE / "venv", "requirements.txt")
+    if newer := _newer_python():
+        _install(newer, PLACE / "venv-oban", "requirements-oban.txt")
     if not (PLACE / "node_modules").exists():
         (PLACE / "package.json").write_bytes((PEERS / "package.json").read_bytes())
         subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=PLACE, check=True)
     (PLACE / "workers.js").write_bytes((PEERS / "workers.js").read_bytes())
+
+
+def _newer_python() -> str | None:
+    """Return a Python of at least 3.12 that can be started; None if there is none."""
+    names = (f"python3.{minor}" for minor in (12, 13, 14))
+    found = [sys.executable] if sys.version_info >= (3, 12) else filter(None, map(shutil.which, names))
+    return next((one for one in found if subprocess.run([one, "-c", ""], capture_output=True).returncode == 0), None)
+
+
+def _install(python: str, place: Path, requirements: str) -> None:
+    if not (place / "done").exists():
+        subprocess.run([python, "-m", "venv", place], check=True)
+        pip = [str(place / "bin" / "python"), "-m", "pip", "install", "-q"]
+        subprocess.run([*pip, "-r", str(PEERS / requirements)], check=True)
+        (place / "done").touch()
 
 
 async def measured(server: NodeProcess, jobs: int, runs: Callable[[], bool] = lambda: True) -> float:
@@ -252,6 +269,9 @@ def main() -> None:
     for count in (1, 2, 4):
         runs[f"ours-{count}"] = functools.partial(of_ours, count)
     for engine in ENGINES:
+        if not Path(engine.program[0]).exists() and engine.program is _NEWER_PYTHON:
+            print(f"{engine.name} is left out: it needs Python 3.12 or newer")
+            continue
         runs[engine.name] = functools.partial(of_peer, engine)
     chosen = [name for name in runs if not options.only or name in options.only]
     rates: dict[str, list[float]] = {name: [] for name in chosen}

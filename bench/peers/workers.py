@@ -161,6 +161,37 @@ async def taskiq_work(notify: Notify) -> None:
     await run_receiver_task(broker, run_startup=True, max_async_tasks=CONCURRENCY)
 
 
+def oban_job(notify: Notify) -> Any:
+    import oban
+
+    @oban.worker(queue="default")
+    class Nothing:
+        async def process(self, job: Any) -> None:
+            await notify(job.args["number"])
+
+    return Nothing
+
+
+async def oban_fill(jobs: int) -> None:
+    import oban
+    from oban.schema import install
+
+    job = oban_job(_no_one)
+    async with await oban.Oban.create_pool(dsn=DATABASE) as pool:
+        await install(pool)
+        client = oban.Oban(pool=pool)
+        for start in range(0, jobs, CHUNK):
+            await client.enqueue_many(job.new({"number": n, **PAYLOAD}) for n in range(start, start + CHUNK))
+
+
+async def oban_work(notify: Notify) -> None:
+    import oban
+
+    oban_job(notify)
+    async with await oban.Oban.create_pool(dsn=DATABASE) as pool, oban.Oban(pool=pool, queues={"default": CONCURRENCY}):
+        await asyncio.Event().wait()
+
+
 async def _no_one(_number: int) -> None:
     raise AssertionError("this process submits only")
 
