@@ -1,16 +1,19 @@
-"""Moves a store from its SQLite file into PostgreSQL, in one transaction: an interrupted move leaves nothing there.
+"""Moves a store from its SQLite file into PostgreSQL. It can be interrupted at any point and started again.
 
-What is read is hashed, and so is what PostgreSQL then returns; the transaction is committed only if both agree. A move
-that ended between the commit and the renaming of the file is recognised by the same hashes, and only the file renamed.
+Rows are copied in chunks into tables next to the final ones, whose rows an interrupted move keeps. One transaction then
+puts all of them into the store, so no worker and no producer ever sees a part of it. The rows of the file are hashed,
+and so are those that the store returns; the transaction is committed only if both agree. A move that ended between the
+commit and the renaming of the file is recognised by the same hashes, and only the file renamed.
 """
 
 import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import asyncpg
 
 from worker.core.clock import Clock
 from worker.disk.file_lock import FileLock
@@ -20,6 +23,7 @@ from worker.stores.postgres.budget import ROW_BYTES
 from worker.stores.postgres.database import Connection, DatabaseTarget
 from worker.stores.postgres.errors import translated
 from worker.stores.postgres.migrations import migrate
+from worker.stores.postgres.move_arriving import Arriving, MovedTable
 from worker.stores.postgres.move_rows import CHUNK, Progress, add_rows, chunks
 from worker.stores.postgres.texts import optional_to_database
 from worker.stores.sqlite import errors as sqlite_errors
@@ -43,29 +47,8 @@ _JOB = f"""
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _MovedTable:
-    """A table, how it is read from the file, and its columns in PostgreSQL in the order of the first one."""
-
-    name: str
-    columns: str
-    select: str = ""
-    booleans: tuple[int, ...] = ()
-    json: tuple[int, ...] = ()
-    """Columns with JSON text, which has no NUL and is stored as it is."""
-
-    @property
-    def names(self) -> list[str]:
-        return [name.strip() for name in self.columns.split(",")]
-
-    @property
-    def statement(self) -> str:
-        first = self.names[0]
-        return self.select or f"SELECT {self.columns} FROM {self.name} ORDER BY {first}"
-
-
 _TABLES = (
-    _MovedTable(
+    MovedTable(
         "jobs",
         "seq, id, state, kind, user_id, run, attempt, max_attempts, claims, suspect, cancel_requested, priority, "
         "wait_at, backs_off, unlucky, run_at, created_at, started_at, finished_at, duration_ms, error_type, error, "
@@ -74,7 +57,7 @@ _TABLES = (
         booleans=(9, 10, 13),
         json=(28, 29),
     ),
-    _MovedTable(
+    MovedTable(
         "attempts",
         "id, seq, run, attempt, ended, started_at, finished_at, duration_ms, error_type, error, error_id, stack_trace, "
         "result",
@@ -82,17 +65,17 @@ _TABLES = (
         "stack_trace, CAST(result AS TEXT) FROM attempts ORDER BY id",
         json=(12,),
     ),
-    _MovedTable(
+    MovedTable(
         "outbox",
         "id, notification_id, job_id, run, user_id, sequence, dead, redelivery, created_at, reason, body",
         booleans=(6,),
     ),
-    _MovedTable("deliveries", "up_to, at"),
-    _MovedTable("sequences", "user_id, sequence"),
-    _MovedTable("shown", "place, notification_id, at, times"),
-    _MovedTable("pauses", "kind, at"),
-    _MovedTable("audit", "id, at, actor, action, target, detail"),
-    _MovedTable("ages", "at, message, audit, shown"),
+    MovedTable("deliveries", "up_to, at"),
+    MovedTable("sequences", "user_id, sequence", grows=False),
+    MovedTable("shown", "place, notification_id, at, times"),
+    MovedTable("pauses", "kind, at", grows=False),
+    MovedTable("audit", "id, at, actor, action, target, detail"),
+    MovedTable("ages", "at, message, audit, shown"),
 )
 
 _COUNT = """
@@ -106,6 +89,11 @@ _STATE = """
         pending = (SELECT count(*) FROM outbox WHERE outbox.dead IS NULL AND id > $2),
         dead = (SELECT count(*) FROM outbox WHERE outbox.dead)
 """
+
+
+# Any of them: of a store whose jobs were all pruned, only the others have rows.
+_FILLED = f"SELECT {' OR '.join(f'EXISTS (SELECT FROM {table.name})' for table in _TABLES)}"
+_NOT_EMPTY = "the store in PostgreSQL is not empty: name an empty one (schema=...)"
 
 
 async def move_from_sqlite(path: Path, target: DatabaseTarget, clock: Clock, progress: Progress) -> dict[str, int]:
@@ -134,23 +122,63 @@ async def _move(path: Path, target: DatabaseTarget, progress: Progress) -> dict[
         await migrate(connection, target)
         await connection.execute("SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0")
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source:
-            async with connection.transaction():
-                return await _copy_all(source, connection, progress)
+            if await connection.fetchval(_FILLED):
+                counts = await _compare_all(source, connection, progress)
+            else:
+                counts = await _copy_all(source, connection, progress)
+        await Arriving(connection).drop(_TABLES)
+        return counts
     finally:
         await connection.close(timeout=2.0)
 
 
 async def _copy_all(source: sqlite3.Connection, connection: Connection, progress: Progress) -> dict[str, int]:
-    await connection.execute("LOCK TABLE jobs, outbox, workers IN ACCESS EXCLUSIVE MODE")
-    # Any of them: of a store whose jobs were all pruned, only the others have rows.
-    filled = " OR ".join(f"EXISTS (SELECT FROM {table.name})" for table in _TABLES)
-    if await connection.fetchval(f"SELECT {filled}"):
-        return await _compare_all(source, connection, progress)
-    counts = {}
+    arriving = Arriving(connection)
+    continues = await arriving.has_rows(_TABLES)
+    try:
+        return await _copy(source, connection, arriving, progress)
+    except (StoreCorrupt, asyncpg.IntegrityConstraintViolationError):
+        await arriving.drop(_TABLES)
+        if not continues:
+            raise
+    # The service went on after the interrupted move, so that its rows have changed.
+    return await _copy(source, connection, arriving, progress)
+
+
+async def _copy(
+    source: sqlite3.Connection, connection: Connection, arriving: Arriving, progress: Progress
+) -> dict[str, int]:
     for table in _TABLES:
-        counts[table.name], sent = await _copy(source, connection, table, progress)
-        if sent != await _hash_of(connection, table):
-            raise StoreCorrupt(f"what arrived in {table.name} differs from the file; nothing was changed, try again")
+        await _send(source, arriving, table, progress)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE jobs, outbox, workers IN ACCESS EXCLUSIVE MODE")
+        if await connection.fetchval(_FILLED):
+            raise NotPossible(_NOT_EMPTY)
+        counts = {}
+        for table in _TABLES:
+            counts[table.name] = await arriving.put_in_place(table)
+            progress(f"{table.name} stored", counts[table.name], counts[table.name])
+            sent, _ = _hash_of_file(source, table, progress)
+            if sent != await _hash_of(connection, table):
+                raise StoreCorrupt(
+                    f"what arrived in {table.name} differs from the file; nothing was changed, try again"
+                )
+        await _conclude(source, connection)
+    return counts
+
+
+async def _send(source: sqlite3.Connection, arriving: Arriving, table: MovedTable, progress: Progress) -> None:
+    """Copy the rows that have not arrived yet."""
+    total = _total(source, table)
+    done, last = await arriving.prepare(table)
+    for records in _records(source, table, last):
+        await arriving.add(table, records)
+        done += len(records)
+        progress(table.name, done, total)
+
+
+async def _conclude(source: sqlite3.Connection, connection: Connection) -> None:
+    """Write what the store derives from its rows, the watermark and the clocks."""
     delivered, elapsed, wall, monotonic, boot = source.execute(
         "SELECT delivered, elapsed, clock, monotonic, boot FROM tally"
     ).fetchone()
@@ -173,56 +201,52 @@ async def _copy_all(source: sqlite3.Connection, connection: Connection, progress
             f"SELECT setval(pg_get_serial_sequence('{name}', '{column}'), greatest("
             f"(SELECT max({column}) FROM {name}), (SELECT {mark} FROM ages), 0) + 1, false)"
         )
-    return counts
 
 
 async def _compare_all(source: sqlite3.Connection, connection: Connection, progress: Progress) -> dict[str, int]:
     """Return the rows of each table if PostgreSQL has exactly what the file has. Raises NotPossible."""
     counts = {}
-    for table in _TABLES:
-        digest, done, total = hashlib.sha256(), 0, _total(source, table)
-        for records in _records(source, table):
-            add_rows(digest, records)
-            done += len(records)
-            progress(f"{table.name} compared", done, total)
-        if digest.hexdigest() != await _hash_of(connection, table):
-            raise NotPossible("the store in PostgreSQL is not empty: name an empty one (schema=...)")
-        counts[table.name] = done
+    async with connection.transaction():
+        for table in _TABLES:
+            digest, counts[table.name] = _hash_of_file(source, table, progress)
+            if digest != await _hash_of(connection, table):
+                raise NotPossible(_NOT_EMPTY)
     return counts
 
 
-def _total(source: sqlite3.Connection, table: _MovedTable) -> int:
+def _total(source: sqlite3.Connection, table: MovedTable) -> int:
     return int(source.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0])
 
 
-def _records(source: sqlite3.Connection, table: _MovedTable) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield the rows of the file as PostgreSQL has them, some at a time."""
-    for rows in chunks(source.execute(table.statement)):
+def _records(source: sqlite3.Connection, table: MovedTable, last: Any = None) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the rows of the file behind `last` as PostgreSQL has them, some at a time."""
+    if last is None:
+        cursor = source.execute(table.statement)
+    else:
+        cursor = source.execute(f"SELECT * FROM ({table.statement}) WHERE {table.key} > ?", (last,))
+    for rows in chunks(cursor):
         yield [_converted(row, table) for row in rows]
 
 
-async def _copy(
-    source: sqlite3.Connection, connection: Connection, table: _MovedTable, progress: Progress
-) -> tuple[int, str]:
+def _hash_of_file(source: sqlite3.Connection, table: MovedTable, progress: Progress) -> tuple[str, int]:
+    """Return the hash of a table's rows, and their number."""
     digest, done, total = hashlib.sha256(), 0, _total(source, table)
     for records in _records(source, table):
         add_rows(digest, records)
-        await connection.copy_records_to_table(table.name, records=records, columns=table.names)
         done += len(records)
-        progress(table.name, done, total)
-    return done, digest.hexdigest()
+        progress(f"{table.name} compared", done, total)
+    return digest.hexdigest(), done
 
 
-async def _hash_of(connection: Connection, table: _MovedTable) -> str:
+async def _hash_of(connection: Connection, table: MovedTable) -> str:
     digest = hashlib.sha256()
-    first = f'{table.names[0]} COLLATE "C"' if table.names[0] in ("user_id", "kind") else table.names[0]
-    statement = f"SELECT {table.columns} FROM {table.name} ORDER BY {first}"
+    statement = f"SELECT {table.columns} FROM {table.name} ORDER BY {table.order}"
     async for row in connection.cursor(statement, prefetch=CHUNK):
         add_rows(digest, [tuple(row)])
     return digest.hexdigest()
 
 
-def _converted(row: tuple[Any, ...], table: _MovedTable) -> tuple[Any, ...]:
+def _converted(row: tuple[Any, ...], table: MovedTable) -> tuple[Any, ...]:
     values = [
         optional_to_database(value) if isinstance(value, str) and place not in table.json else value
         for place, value in enumerate(row)
