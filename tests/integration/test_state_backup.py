@@ -5,12 +5,16 @@ import errno
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from config.loader import LoadedSettings
 from tests.support.inbox_calls import ask, news
+from tests.support.process import clean_environment
 from tests.support.site import Site
 from tests.support.small_disk import run_on_small_disk
 from tests.support.stores import a_job
@@ -39,6 +43,17 @@ async def loaded(site: Site) -> LoadedSettings:
     open_inbox_file(loaded.state_dir / "hub.db")[0].close()
     (loaded.state_dir / "admin.key").write_text("secret", encoding="ascii")
     return loaded
+
+
+async def _open_inbox(path: Path, *numbers: int, resume: ResumePoint | None = None) -> InboxPage:
+    """Append notifications to an inbox; return what it has for the user."""
+    inbox = SqliteInbox(path, Clock())
+    await inbox.start()
+    for number in numbers:
+        await ask(inbox.append, news(number))
+    page: InboxPage = await ask(inbox.open, "ann", resume)
+    await inbox.close()
+    return page
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -111,7 +126,7 @@ async def test_backup_leaves_out_earlier_ones_and_what_was_set_aside(site: Site,
     found = {
         str(file.relative_to(site.here / "second")) for file in (site.here / "second").rglob("*") if file.is_file()
     }
-    assert found == {"queue.db", "hub.db", "admin.key", "uploads/1/queue.db"}
+    assert found == {"backup.json", "queue.db", "hub.db", "admin.key", "uploads/1/queue.db"}
 
 
 async def test_backup_of_a_store_that_is_named_by_another_path_holds_its_copy(site: Site) -> None:
@@ -186,24 +201,15 @@ async def test_clients_start_over_with_the_inbox_of_a_backup(
 
     Whether it is restored, or takes the place of the state directory on another machine.
     """
-
-    async def open_inbox(folder: Path, *numbers: int, resume: ResumePoint | None = None) -> InboxPage:
-        inbox = SqliteInbox(folder / "hub.db", Clock())
-        await inbox.start()
-        for number in numbers:
-            await ask(inbox.append, news(number))
-        page: InboxPage = await ask(inbox.open, "ann", resume)
-        await inbox.close()
-        return page
-
     state, backup = loaded.state_dir, site.here / "backup"
-    before = await open_inbox(state, 1)
+    before = await _open_inbox(state / "hub.db", 1)
     back_up_state(loaded, backup)
     assert sorted(path.name for path in backup.glob("hub.db*")) == ["hub.db"]
-    assert (await open_inbox(state, 2, 3)).seq == 3
+    assert (await _open_inbox(state / "hub.db", 2, 3)).seq == 3
     if is_restored:
         restore_state(loaded, backup)
-    after = await open_inbox(state if is_restored else backup, 4, 5, 6, resume=ResumePoint(before.epoch, 3))
+    served = (state if is_restored else backup) / "hub.db"
+    after = await _open_inbox(served, 4, 5, 6, resume=ResumePoint(before.epoch, 3))
     assert not after.recovered
     assert [stored.message.id for stored in after.messages] == ["n1", "n4", "n5", "n6"]
 
@@ -296,3 +302,124 @@ async def test_restore_puts_store_and_inbox_in_place(site: Site, loaded: LoadedS
     store = await open_store(loaded.state_dir / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
     assert (await store.stats()).jobs["queued"] == 1
     await store.close()
+
+
+_KILLED = """
+import os, shutil, signal, sys
+from worker.__main__ import main
+shutil.copy2 = lambda source, to: os.kill(os.getpid(), signal.SIGKILL)
+sys.argv = ["insignia-worker", "db", "backup", sys.argv[1]]
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["backup", "backup.part", "renamed"])
+async def test_backup_that_was_killed_is_not_restored(site: Site, loaded: LoadedSettings, name: str) -> None:
+    backup = site.here / "backup"
+    environ = clean_environment({"STATE_DIRECTORY": str(loaded.state_dir)})
+    done = subprocess.run([sys.executable, "-c", _KILLED, str(backup)], cwd=site.here, env=environ)
+    assert done.returncode == -signal.SIGKILL
+    assert not backup.exists()
+    if name == "renamed":
+        (site.here / "backup.part").rename(site.here / name)
+    before = _content(loaded.state_dir)
+    with pytest.raises(NotPossible, match="is incomplete: `db backup` was ended before it had copied everything"):
+        restore_state(loaded, site.here / name)
+    assert _content(loaded.state_dir) == before
+
+
+async def test_backup_beside_one_that_was_killed_says_what_to_do(site: Site, loaded: LoadedSettings) -> None:
+    left = site.path("backup.part")
+    with pytest.raises(StoreUnwritable, match=r"backup\.part exists: if no backup is being made there, delete it"):
+        back_up_state(loaded, site.here.parent / "backup")
+    assert left.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        ('{"queue": "../queue.db", "inbox": null, "complete": true}', "damaged"),
+        ('{"queue": 1, "inbox": null, "complete": true}', "damaged"),
+        ('{"queue": "queue.db", "inbox": "other.db", "complete": true}', r"lacks other\.db"),
+    ],
+)
+async def test_backup_that_is_not_what_it_says_is_not_restored(
+    site: Site, loaded: LoadedSettings, content: str, expected: str
+) -> None:
+    back_up_state(loaded, site.here / "backup")
+    (site.here / "backup" / "backup.json").write_text(content, encoding="utf-8")
+    before = _content(loaded.state_dir)
+    with pytest.raises((NotPossible, NotFound), match=expected):
+        restore_state(loaded, site.here / "backup")
+    assert _content(loaded.state_dir) == before
+
+
+_PATHS = {
+    "top": ("queue.db", "hub.db"),
+    "folder": ("data/queue.db", "data/hub/hub.db"),
+    "one name": ("data/main.db", "hub/main.db"),
+    "outside": ("../srv/jobs/main.db", "../srv/hub/main.db"),
+}
+
+
+@pytest.mark.parametrize("before", _PATHS)
+@pytest.mark.parametrize("after", _PATHS)
+async def test_backup_is_restored_to_the_paths_of_the_settings(site: Site, before: str, after: str) -> None:
+    """Those of the backup, or others; what else is in the state directory takes the place of neither database."""
+    environ = {"STATE_DIRECTORY": str(site.here / "state")}
+
+    def load(paths: tuple[str, str]) -> LoadedSettings:
+        return site.load(f"--Queue:Path={paths[0]}", f"--Hub:InboxPath={paths[1]}", environ=environ)
+
+    old, new = load(_PATHS[before]), load(_PATHS[after])
+    store = await open_store(old.resolve_state(_PATHS[before][0]), owner="me", max_bytes=1 << 30, clock=Clock())
+    await store.enqueue([a_job()])
+    await store.close()
+    old.resolve_state(_PATHS[before][1]).parent.mkdir(parents=True, exist_ok=True)
+    await _open_inbox(old.resolve_state(_PATHS[before][1]), 1)
+    if before == "outside":
+        (old.state_dir).mkdir(exist_ok=True)
+        (old.state_dir / "main.db").write_bytes(b"another file")
+    made = back_up_state(old, site.here / "backup")
+    shutil.rmtree(old.state_dir)
+    restore_state(new, site.here / "backup")
+    again = await open_store(new.resolve_state(_PATHS[after][0]), owner="me", max_bytes=1 << 30, clock=Clock())
+    assert (await again.stats()).jobs["queued"] == 1
+    await again.close()
+    page = await _open_inbox(new.resolve_state(_PATHS[after][1]))
+    assert [stored.message.id for stored in page.messages] == ["n1"]
+    assert made.databases == 2
+
+
+async def test_backup_of_a_store_in_a_folder_takes_the_place_of_the_state_directory(site: Site) -> None:
+    environ = {"STATE_DIRECTORY": str(site.here / "state")}
+    loaded = site.load("--Queue:Path=data/queue.db", environ=environ)
+    store = await open_store(loaded.state_dir / "data" / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
+    await store.enqueue([a_job()])
+    await store.close()
+    back_up_state(loaded, site.here / "backup")
+    loaded.state_dir.rename(site.here / "before")
+    (site.here / "backup").rename(loaded.state_dir)
+    store = await open_store(loaded.state_dir / "data" / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
+    assert (await store.stats()).jobs["queued"] == 1
+    await store.close()
+    back_up_state(loaded, site.here / "second")
+    restore_state(loaded, site.here / "second")
+
+
+async def test_folder_that_was_copied_by_hand_is_restored(site: Site) -> None:
+    """A state directory without a service, or the databases of it side by side: it has no file of a backup."""
+    environ = {"STATE_DIRECTORY": str(site.here / "state")}
+    loaded = site.load("--Queue:Path=data/queue.db", environ=environ)
+    store = await open_store(loaded.state_dir / "data" / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
+    await store.enqueue([a_job()])
+    await store.close()
+    shutil.copytree(loaded.state_dir, site.here / "copy")
+    shutil.copytree(loaded.state_dir / "data", site.here / "flat")
+    for copy in ("copy", "flat"):
+        restore_state(loaded, site.here / copy)
+        store = await open_store(loaded.state_dir / "data" / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
+        assert (await store.stats()).jobs["queued"] == 1
+        await store.close()

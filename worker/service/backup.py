@@ -5,16 +5,26 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config.loader import LoadedSettings
-from config.presence import exists, is_folder
+from config.presence import exists
 from worker.core.clock import Clock
 from worker.disk.file_lock import FileLock
 from worker.disk.room import write_error
+from worker.disk.sync import sync
 from worker.errors import NotPossible, StoreIncomplete, StoreUnwritable
 from worker.hub.inboxes.sqlite_tables import renew_epochs
+from worker.service.backup_content import (
+    CONTENT_FILE,
+    BackupContent,
+    databases_in,
+    draft_of,
+    is_backup,
+    places_of,
+    write_content,
+)
 from worker.service.standalone import REMEDY, require_store
 from worker.stores.sqlite.backup import back_up
 from worker.stores.sqlite.connection import is_store
@@ -44,9 +54,10 @@ class Backup:
 def back_up_state(loaded: LoadedSettings, folder: Path) -> Backup:
     """Copy the state directory to a new folder, which can take its place. Blocks.
 
-    Databases come first: each file that a job of the copy names was there before. Raises Unavailable where there is no
-    store, NotPossible for one in PostgreSQL or a folder in the state directory, StoreUnwritable where the folder exists
-    or cannot be made, StoreFull where its disk has no room; no folder is left then.
+    Databases come first: each file that a job of the copy names was there before. The folder gets its name when it is
+    complete; until then it ends in .part. Raises Unavailable where there is no store, NotPossible for one in PostgreSQL
+    or a folder in the state directory, StoreUnwritable where the folder exists or cannot be made, StoreFull where its
+    disk has no room; no folder is left then.
     """
     settings = loaded.settings
     if settings.queue.provider != "sqlite":
@@ -55,15 +66,21 @@ def back_up_state(loaded: LoadedSettings, folder: Path) -> Backup:
     require_store(loaded)
     _require_outside(folder, loaded.state_dir)
     skipped: list[Path] = []
-    with _new_folder(folder):
-        databases = [path for path in (queue, inbox) if exists(path)]
-        for path in databases:
-            back_up(path, folder / path.name)
-        if inbox in databases:
-            renew_epochs(folder / inbox.name)  # this service goes on giving numbers
+    databases = [path for path in (queue, inbox) if exists(path)]
+    places = places_of(databases, loaded.state_dir)
+    content = BackupContent(str(places[0]), str(places[1]) if inbox in databases else None)
+    with _new_folder(folder) as draft:
+        write_content(draft, content)
+        for path, place in zip(databases, places, strict=True):
+            (draft / place).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            back_up(path, draft / place)
+        if content.inbox is not None:
+            renew_epochs(draft / content.inbox)  # this service goes on giving numbers
         others = _other_files(loaded.state_dir, databases, skipped)
-        files = sum(_copy(source, folder, loaded.state_dir) for source in others)
-        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        files = sum(_copy(source, draft, loaded.state_dir) for source in others)
+        copied = [file for file in draft.rglob("*") if file.is_file() and file != draft / CONTENT_FILE]
+        size = sum(file.stat().st_size for file in copied)
+        write_content(draft, replace(content, complete=True))
     return Backup(len(databases), files, size, tuple(skipped))
 
 
@@ -75,24 +92,37 @@ def _require_outside(folder: Path, state_dir: Path) -> None:
 
 
 @contextlib.contextmanager
-def _new_folder(folder: Path) -> Iterator[None]:
+def _new_folder(folder: Path) -> Iterator[Path]:
     """Make the folder for what the block writes; if it fails, leave nothing. Raises StoreUnwritable and StoreFull."""
-    made: list[Path] = []
+    draft, made = draft_of(folder), list[Path]()
     try:
-        made = [path for path in (folder, *folder.parents) if not exists(path)]
-        folder.mkdir(mode=0o700, parents=True)
-        yield
-    except FileExistsError:
-        raise StoreUnwritable(f"{folder} exists already: name a new folder") from None
+        if exists(folder):
+            raise StoreUnwritable(f"{folder} exists already: name a new folder")
+        if exists(draft):
+            raise StoreUnwritable(
+                f"{draft} exists: if no backup is being made there, delete it; or name another folder"
+            )
+        made = [path for path in (draft, *draft.parents) if not exists(path)]
+        draft.mkdir(mode=0o700, parents=True)
+        yield draft
+        _put_in_place(draft, folder)
     except BaseException as exc:
         if made:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(draft, ignore_errors=True)
         for parent in made[1:]:
             with contextlib.suppress(OSError):  # another program has put something in it
                 parent.rmdir()
         if isinstance(exc, OSError):
             raise write_error(exc, Path(exc.filename or folder), "no backup was made") from None
         raise
+
+
+def _put_in_place(draft: Path, folder: Path) -> None:
+    """Sync what was written, then give it its name: a power cut leaves no complete backup with files that are not."""
+    for path in (draft, *draft.rglob("*")):
+        sync(path)
+    draft.rename(folder)
+    sync(folder.parent)
 
 
 def _other_files(state_dir: Path, databases: list[Path], skipped: list[Path]) -> list[Path]:
@@ -105,12 +135,17 @@ def _other_files(state_dir: Path, databases: list[Path], skipped: list[Path]) ->
     in_use = {folder for path in databases for folder in path.parents}
     found = []
     for folder, below, files in os.walk(state_dir):
-        stores = [name for name in below if is_store(Path(folder, name, databases[0].name))]
+        stores = [name for name in below if _has_store(Path(folder, name), databases[0].name)]
         stores = [name for name in stores if Path(folder, name) not in in_use]
         skipped.extend(Path(folder, name) for name in stores)
         below[:] = sorted(set(below).difference(stores))
         found += [Path(folder, name) for name in files]
-    return sorted(file for file in found if file not in databases and _is_kept(file, databases))
+    not_copied = {*databases, state_dir / CONTENT_FILE}  # of the backup that became the state directory
+    return sorted(file for file in found if file not in not_copied and _is_kept(file, databases))
+
+
+def _has_store(folder: Path, name: str) -> bool:
+    return is_store(folder / name) or is_backup(folder)
 
 
 def _is_kept(file: Path, databases: list[Path]) -> bool:
@@ -152,28 +187,23 @@ def restore_state(loaded: LoadedSettings, backup: Path | None) -> list[Path]:
             require_store(loaded)
         kept = [restore(queue, None, now)]
     else:
-        copy, has_inbox = _content_of(backup, queue.name, inbox.name)
-        kept = _restore_both(queue, inbox, backup, now) if has_inbox else [restore(queue, copy, now)]
+        copy, inbox_copy = databases_in(backup, settings.queue.path, settings.hub.inbox_path)
+        if inbox_copy is None:
+            kept = [restore(queue, copy, now)]
+        else:
+            kept = _restore_both((queue, copy), (inbox, inbox_copy), now)
     return [path for path in kept if path is not None]
 
 
-def _content_of(backup: Path, queue: str, inbox: str) -> tuple[Path, bool]:
-    """Return the copy of the store, and whether there is one of the inbox. Raises StoreUnwritable."""
-    try:
-        return (backup / queue, exists(backup / inbox)) if is_folder(backup) else (backup, False)
-    except OSError as exc:
-        text = f"cannot read {backup}: {exc.strerror}; give this user the right to enter its folder"
-        raise StoreUnwritable(text) from None
-
-
-def _restore_both(queue: Path, inbox: Path, backup: Path, now: float) -> list[Path | None]:
-    """Put store and inbox of a backup in place: whatever could fail for the inbox comes first."""
+def _restore_both(store: tuple[Path, Path], hub: tuple[Path, Path], now: float) -> list[Path | None]:
+    """Put store and inbox, each with its copy, in place: whatever could fail for the inbox comes first."""
+    inbox, inbox_copy = hub
     create_folder(inbox)
     lock = FileLock.acquire(inbox.with_name(f"{inbox.name}.lock"), remedy="another hub uses this inbox: stop it first")
     try:
-        with translated_files(inbox), copied_next_to(inbox, backup / inbox.name) as copy:
+        with translated_files(inbox), copied_next_to(inbox, inbox_copy) as copy:
             renew_epochs(copy)
-            kept = restore(queue, backup / queue.name, now)
+            kept = restore(*store, now)
             return [kept, swap(inbox, copy, now)]
     finally:
         lock.release()
