@@ -264,13 +264,16 @@ def create_authenticator(loaded: LoadedSettings, hub: HubServer | None, clock: C
     """Return what identifies callers by the settings. Raises UnsafeKey when an existing key file cannot be used."""
     http = loaded.settings.http
     signing_key, _ = secret_in(loaded.state_dir / SESSION_KEY_FILE, KEY_BYTES)
+    ended = EndedSessions(loaded.state_dir / ENDED_SESSIONS, clock)
+    if (report := ended.repair()) is not None:
+        emit(Warned(report))
     per_minute = http.failed_logins
     authenticator = Authenticator(
         load_api_keys(loaded, emit),
         loaded.development,
         http.host_names,
         networks_of(http.trusted_proxies),
-        sessions=BrowserSessions(signing_key.encode(), clock, EndedSessions(loaded.state_dir / ENDED_SESSIONS, clock)),
+        sessions=BrowserSessions(signing_key.encode(), clock, ended),
         authority=hub.tokens if hub is not None else _remote_hub_tokens(loaded, clock),
         guesses=RateLimiter(per_minute / 60, per_minute, clock.monotonic),
         calls=RateLimiter(http.rate_limit, 2 * http.rate_limit, clock.monotonic),

@@ -1,6 +1,7 @@
 """Sessions that were logged out before their end: remembered in a file, so that they stay ended after a restart.
 
-The file has one line for each: kind, session or key, the key's mark, and the time at which it can be forgotten.
+The file has one line for each: kind, session or key, the key's mark, and the time at which it can be forgotten. A line
+that cannot be read may be that of any session: then all that began before are ended.
 """
 
 import asyncio
@@ -15,7 +16,9 @@ from worker.core.clock import Clock
 from worker.disk.private_file import open_new
 from worker.errors import StoreUnwritable
 
-_LINE: Final = re.compile(r"([SK]) ([\w-]{1,64}) ([0-9a-f]{1,64}) (\d{1,12})")
+SESSION_SECONDS: Final = 12 * 3600
+"""How long a session lasts that is not logged out."""
+_LINE: Final = re.compile(r"([SKA]) ([\w-]{1,64}) ([0-9a-f]{1,64}) (\d{1,12})")
 _MAX_ENDED: Final = 10_000
 """Sessions remembered one by one. Beyond that, all sessions of the key with the most of them are ended at once, so that
 an ended session never becomes valid again, however often its holder logs out."""
@@ -30,14 +33,20 @@ class EndedSessions:
         self._sessions: dict[str, tuple[str, float]] = {}
         self._keys: dict[str, float] = {}
         """By mark: sessions of this key that end no later than this are ended."""
+        self._all = 0.0
+        """Sessions of any key that end no later than this are ended."""
+        self.unreadable = 0
+        """Lines of the file that could not be read."""
         self._lines = 0
+        self._must_rewrite = False
+        """The file may end with a part of a line."""
         self._writing = asyncio.Lock()
         if path is not None:
             self._load(path)
 
     def contains(self, session_id: str, mark: str, expires: float) -> bool:
         """Return whether the session was logged out."""
-        return session_id in self._sessions or expires <= self._keys.get(mark, 0.0)
+        return session_id in self._sessions or expires <= max(self._all, self._keys.get(mark, 0.0))
 
     async def add(self, session_id: str, mark: str, expires: float) -> None:
         """End a session. Raises StoreUnwritable when it is ended only until the next start."""
@@ -72,18 +81,20 @@ class EndedSessions:
 
     def _write(self, path: Path, lines: list[str]) -> None:
         self._lines += len(lines)
-        if self._lines > 2 * self._limit or not path.exists():
+        if self._must_rewrite or self._lines > 2 * self._limit or not path.exists():
             self._rewrite(path, self._sessions, self._keys)
             return
+        self._must_rewrite = True  # unless all of it is written: a part of a line could be read as another one
         with path.open("a", encoding="ascii") as file:
-            # The line before may be incomplete after a power cut: the line break ends it.
-            file.write("\n" + "\n".join(lines) + "\n")
+            file.write("\n".join(lines) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        self._must_rewrite = False
 
     def _rewrite(self, path: Path, sessions: Mapping[str, tuple[str, float]], keys: Mapping[str, float]) -> None:
         lines = [f"S {name} {mark} {int(expires)}" for name, (mark, expires) in sessions.items()]
         lines += [f"K - {mark} {int(until)}" for mark, until in keys.items()]
+        lines += [f"A - 0 {int(self._all)}"] if self._all > self._clock.now() else []
         draft = path.with_name(f"{path.name}.new")
         draft.unlink(missing_ok=True)
         with os.fdopen(open_new(draft), "w", encoding="ascii") as file:
@@ -91,20 +102,47 @@ class EndedSessions:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-        self._lines = len(lines)
+        self._lines, self._must_rewrite = len(lines), False
 
     def _load(self, path: Path) -> None:
-        for line in _text_of(path).splitlines():
-            match = _LINE.fullmatch(line)
-            if match is None:
-                continue
-            kind, name, mark, until = match.groups()
-            if kind == "S":
-                self._sessions[name] = (mark, float(until))
-            else:
-                self._keys[mark] = max(float(until), self._keys.get(mark, 0.0))
-            self._lines += 1
+        text = _text_of(path)
+        *lines, rest = text.split("\n")
+        self.unreadable = int(rest != "")  # its time may lack digits
+        for line in filter(None, lines):
+            self._read(line)
+        if self.unreadable:
+            # Not those that begin from now on, which end a second later at the earliest.
+            self._all = max(self._all, int(self._clock.now()) + SESSION_SECONDS - 1.0)
+            self._must_rewrite = True
         self._forget_expired()
+
+    def _read(self, line: str) -> None:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            self.unreadable += 1
+            return
+        kind, name, mark, until = match.groups()
+        if kind == "S":
+            self._sessions[name] = (mark, float(until))
+        elif kind == "K":
+            self._keys[mark] = max(float(until), self._keys.get(mark, 0.0))
+        else:
+            self._all = max(float(until), self._all)
+        self._lines += 1
+
+    def repair(self) -> str | None:
+        """Write the file again without the lines that cannot be read; return what to report, None if there are none."""
+        if self._path is None or not self.unreadable:
+            return None
+        report = (
+            f"{self._path} has damaged lines ({self.unreadable:,}), which may have ended any session: all sessions of "
+            "browsers are ended, and users sign in again"
+        )
+        try:
+            self._rewrite(self._path, self._sessions, self._keys)
+        except OSError as exc:
+            return f"{report}, and again after the next start: the file cannot be written ({exc.strerror})"
+        return report
 
 
 def _text_of(path: Path) -> str:

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.api.auth.api_keys import ApiKey
-from worker.api.auth.ended_sessions import EndedSessions
+from worker.api.auth.ended_sessions import SESSION_SECONDS, EndedSessions
 from worker.core.clock import Clock
 
-SESSION_SECONDS = 12 * 3600
 _MAX_LENGTH = 400
 
 

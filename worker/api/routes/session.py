@@ -7,7 +7,8 @@ from aiohttp import web
 from pydantic import StringConstraints
 
 from worker.api.auth.authenticator import ADDRESS, CALLER, Authenticator, Caller, caller_of
-from worker.api.auth.sessions import SESSION_SECONDS, BrowserSession
+from worker.api.auth.ended_sessions import SESSION_SECONDS
+from worker.api.auth.sessions import BrowserSession
 from worker.api.dispatch import UNCHANGED, Audit, unauthorized
 from worker.api.errors import json_response, problem
 from worker.api.request_body import read_body
