@@ -24,7 +24,9 @@ from tests.support.api_site import (
     logged_in,
     own_page,
 )
+from worker.api.auth.ended_sessions import EndedSessions
 from worker.core.clock import Clock
+from worker.errors import StoreAway, StoreUnwritable
 
 
 @pytest.fixture
@@ -121,6 +123,36 @@ async def test_log_out_ends_the_session_and_revokes_its_token(site: ApiSite) -> 
     assert "Max-Age=0" in headers["Set-Cookie"]
     assert site.hub_tokens.revoked == [token_id]
     assert (await site.ask("GET", SESSION, key=None, Cookie=cookie))[0] == 401
+
+
+@pytest.mark.parametrize("part", ["sessions", "hub", "both"])
+async def test_log_out_that_cannot_be_stored_ends_the_session_and_says_so(
+    site: ApiSite, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """A browser that kept its cookie would look signed in, and sign in again after a restart."""
+
+    async def reject_revocation(_token_id: str) -> None:
+        raise StoreAway("the hubs' Redis is away: it is stored later")
+
+    async def reject_session(*_session: object) -> None:
+        raise StoreUnwritable("ended-sessions cannot be written")
+
+    expected = []
+    if part != "hub":
+        monkeypatch.setattr(EndedSessions, "add", reject_session)
+        expected.append("ended-sessions cannot be written")
+    if part != "sessions":
+        monkeypatch.setattr(site.hub_tokens, "revoke", reject_revocation)
+        expected.append("the hubs' Redis is away: it is stored later")
+    cookie = await logged_in(site)
+    status, answer, headers = await site.ask("DELETE", SESSION, key=None, Cookie=cookie, **own_page(site))
+    assert status == 503
+    assert answer["detail"] == f"signed out in this browser, but not everything is stored: {'; '.join(expected)}"
+    assert "Max-Age=0" in headers["Set-Cookie"]
+    if part == "hub":
+        assert (await site.ask("GET", SESSION, key=None, Cookie=cookie))[0] == 401
+    else:
+        assert site.hub_tokens.revoked == ([] if part == "both" else [f"session-{cookie.split('.')[2]}"])
 
 
 async def test_log_out_survives_a_restart(tmp_path: Path) -> None:

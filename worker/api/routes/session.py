@@ -10,12 +10,13 @@ from worker.api.auth.authenticator import ADDRESS, CALLER, Authenticator, Caller
 from worker.api.auth.ended_sessions import SESSION_SECONDS
 from worker.api.auth.sessions import BrowserSession
 from worker.api.dispatch import UNCHANGED, Audit, unauthorized
-from worker.api.errors import json_response, problem
+from worker.api.errors import json_response, problem, status_of
 from worker.api.request_body import read_body
 from worker.api.request_values import Query
 from worker.api.routing import SMALL_BODY, Route
 from worker.api.schemas import HubAccess, SessionAnswer
 from worker.api.views import timestamp
+from worker.errors import WorkerError
 from worker.net.client_address import is_from_own_page
 from worker.net.path_base import link_to
 
@@ -98,18 +99,31 @@ class SessionRoutes:
         return json_response(self._session(request, request[CALLER]))
 
     async def log_out(self, request: web.Request) -> web.Response:
+        """End the session and delete the cookie, whatever could be stored; an error says what could not."""
         response = web.Response(status=204)
         session = request[CALLER].session
         if session is None:
             request[UNCHANGED] = True
-        else:
-            try:
-                await self._sessions.end(session)
-            finally:  # its tokens end even if the session could not be written
-                if self._hub is not None:
-                    await self._hub.revoke(_token_id(session))
+        elif failures := await self._end(session):
+            reasons = "; ".join(str(failure) for failure in failures)
+            detail = f"signed out in this browser, but not everything is stored: {reasons}"
+            response = problem(status_of(failures[0]), detail)
         response.del_cookie(self._authenticator.session_cookie(request), **self._attributes(request))
         return response
+
+    async def _end(self, session: BrowserSession) -> list[WorkerError]:
+        """End a session and its tokens, the one even if the other fails; return what failed."""
+        failures = list[WorkerError]()
+        try:
+            await self._sessions.end(session)
+        except WorkerError as exc:
+            failures.append(exc)
+        if self._hub is not None:
+            try:
+                await self._hub.revoke(_token_id(session))
+            except WorkerError as exc:
+                failures.append(exc)
+        return failures
 
     def _session(self, request: web.Request, caller: Caller) -> SessionAnswer:
         session, user = caller.session, self._user(caller)
