@@ -380,6 +380,33 @@ async def test_flush_without_progress_gives_up(store: SqliteStore) -> None:
             assert not await relay.flush(30, idle_timeout=0.05)
 
 
+async def test_flush_waits_for_what_is_under_way_longer_than_without_progress(store: SqliteStore) -> None:
+    """A server that needs seconds to confirm: what it has received would be sent again after the next start."""
+    ids = await add_notifications(store, 1)
+    async with relaying(store) as (relay, feed, _):
+        await taken(feed, 10)
+        flushed = asyncio.ensure_future(relay.flush(60, idle_timeout=0.01))
+        done, _ = await asyncio.wait([flushed], timeout=0.2)
+        assert not done
+        feed.confirmed(ids[0])
+        assert await flushed
+    assert await store.pending(0, 10) == []
+
+
+@pytest.mark.parametrize("reason", ["session ends", "stop is forced"])
+async def test_flush_gives_up_when_nothing_under_way_is_waited_for(store: SqliteStore, reason: str) -> None:
+    await add_notifications(store, 1)
+    async with relaying(store) as (relay, feed, _):
+        await taken(feed, 10)
+        flushed = asyncio.ensure_future(relay.flush(3600, idle_timeout=0.01))
+        if reason == "session ends":
+            feed.rewind()
+        else:
+            relay.force_stop()
+        async with asyncio.timeout(30):
+            assert not await flushed
+
+
 async def test_flush_with_progress_gives_up_at_its_deadline(store: SqliteStore) -> None:
     ids = await add_notifications(store, 3)
     async with relaying(store) as (relay, feed, collector):

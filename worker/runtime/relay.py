@@ -53,6 +53,7 @@ class Relay:
     _has_confirmations: asyncio.Event = field(default_factory=asyncio.Event)
     _progressed: asyncio.Event = field(default_factory=asyncio.Event)
     """Something was confirmed or recorded."""
+    _is_forced: bool = False
     _generation: int = 0
     _reading: LoopFailures = field(init=False)
     _recording: LoopFailures = field(init=False)
@@ -84,7 +85,8 @@ class Relay:
     async def flush(self, seconds: float, idle_timeout: float = 3.0) -> bool:
         """Wait until all messages are confirmed and recorded.
 
-        Return False after `seconds`, or after `idle_timeout` seconds without progress.
+        Return False after `seconds`, or after `idle_timeout` seconds without progress while none is under way: what was
+        sent and not confirmed would be sent again after the next start.
         """
         if not self._may_send():
             return True  # another process sends them
@@ -99,8 +101,16 @@ class Relay:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(idle_timeout, max(0.0, deadline - loop.time()))):
                     progressed = await self._progressed.wait()
-            if not progressed or loop.time() >= deadline:
+            if not (progressed or self._is_under_way()) or loop.time() >= deadline:
                 return await self._is_empty()
+
+    def _is_under_way(self) -> bool:
+        """Return whether messages were sent whose confirmation can still be recorded, and that are waited for."""
+        return bool(self._in_flight) and not self._is_forced and not self._recording.is_failing
+
+    def force_stop(self) -> None:
+        """Stop waiting for what is under way, as after a second signal."""
+        self._is_forced = True
 
     # -- for the notifier (MessageSource) -------------------------------------------------------------------------
 

@@ -56,6 +56,7 @@ async def build(
     jobs = _build_jobs(stack, loaded, host, store)
     stats = JobStats(jobs.service.registry)
     delivery = _build_delivery(loaded, host, jobs)
+    host.shutdown.on_force = _forcing(jobs, delivery)
     maintenance = await _build_maintenance(loaded, host, jobs, stats, delivery.hub)
     for kind, listener in stats.listeners().items():
         host.emit.add(listener, kind)
@@ -80,6 +81,16 @@ async def build(
     return ServiceComponents(
         host=host, reloader=reloader, jobs=jobs, delivery=delivery, maintenance=maintenance, api=api
     )
+
+
+def _forcing(jobs: JobComponents, delivery: DeliveryComponents) -> Callable[[], None]:
+    """Return what the second request to stop does: neither jobs nor confirmations are waited for any longer."""
+
+    def force() -> None:
+        jobs.worker.force_stop()
+        delivery.relay.force_stop()
+
+    return force
 
 
 def _apply_shutdown_timeout(host: Host) -> ReloadListener:
@@ -122,7 +133,6 @@ def _build_jobs(stack: contextlib.AsyncExitStack, loaded: LoadedSettings, host: 
         on_settled=on_settled,
     )
     service.attach(emit=emit, interrupt=worker.cancel, progress_of=executor.progress_of)
-    host.shutdown.on_force = worker.force_stop
     if isinstance(store, SharedStore):
         store.on_cancel(worker.cancel)
     return JobComponents(store=store, service=service, worker=worker, progress=progress, success_hooks=success_hooks)
