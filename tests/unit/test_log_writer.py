@@ -1,10 +1,12 @@
 """The writer of log lines: it never blocks its caller, and counts what it drops."""
 
+import contextlib
 import fcntl
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -55,6 +57,36 @@ def test_write_to_a_stalled_reader_drops_lines_and_reports_their_number_later(pi
     lines = _read_until(pipe[0], b"dropped %d\n" % dropped)
     assert len(lines) - 1 + dropped == 2000
     assert writer.dropped == dropped
+
+
+class _SlowReader(threading.Condition):
+    """Reads one piece each time that its writer begins to wait for it, and lets it wait as long as it needs."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        os.set_blocking(descriptor, False)
+        self.descriptor, self.data = descriptor, b""
+
+    def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
+        if timeout is not None:
+            with contextlib.suppress(BlockingIOError):
+                self.data += os.read(self.descriptor, 4096)
+        return super().wait_for(predicate, None if timeout is None else 60)
+
+
+def test_drain_waits_for_a_reader_that_is_slow(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last lines say why the process ends."""
+    writer, reader = LogWriter(pipe[1]), _SlowReader(pipe[0])
+    monkeypatch.setattr(writer, "_changed", reader)
+    for number in range(20):
+        writer.write(f"{number} {'x' * 2000}\n")
+    writer.write("the end\n")
+    assert writer.drain()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            reader.data += os.read(pipe[0], 4096)
+    assert len(reader.data.splitlines()) == 21
+    assert reader.data.endswith(b"the end\n")
 
 
 def test_number_of_dropped_lines_is_never_dropped_itself(pipe: tuple[int, int]) -> None:

@@ -14,8 +14,12 @@ _MAX_BYTES: Final = 4 * 1024 * 1024
 _CHUNK_BYTES: Final = 64 * 1024
 _RETRY_SECONDS: Final = 0.5
 """After a write that failed, as on a full disk."""
+_PIECE_BYTES: Final = 4096
+"""Of one write: a reader that is slow shows with each that it reads."""
 DRAIN_SECONDS: Final = 0.5
-"""How long the end of the process waits for lines that are not written yet."""
+"""How long the end of the process waits for a reader that takes nothing."""
+LONGEST_DRAIN_SECONDS: Final = 3.0
+"""How long it waits in all for one that takes the lines slowly: the guard of a stop allows a little more."""
 
 
 class LogWriter:
@@ -34,6 +38,8 @@ class LogWriter:
         self._lines: deque[bytes] = deque()
         self._waiting_bytes = 0
         """Including the lines that are being written."""
+        self._written = 0
+        """Steps of the thread: pieces that were written, and chunks that are done with."""
         self._unreported = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -64,10 +70,18 @@ class LogWriter:
             return os.isatty(self._descriptor)
         return False
 
-    def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
-        """Wait until every line is written, for `seconds` at most; return whether it is."""
+    def drain(self, seconds: float = DRAIN_SECONDS, longest: float = LONGEST_DRAIN_SECONDS) -> bool:
+        """Wait until every line is written; return whether it is.
+
+        Give up after `seconds` in which the reader takes nothing, or after `longest` if that is more.
+        """
+        end = time.monotonic() + max(seconds, longest)
         with self._changed:
-            return self._changed.wait_for(lambda: self._waiting_bytes == 0, seconds)
+            while self._waiting_bytes:
+                before, left = self._written, max(0.0, end - time.monotonic())
+                if not self._changed.wait_for(lambda: self._written != before, min(seconds, left)):  # noqa: B023
+                    break
+            return self._waiting_bytes == 0
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -87,6 +101,7 @@ class LogWriter:
             written = self._write_all(chunk)
             with self._changed:
                 self._waiting_bytes -= len(chunk)
+                self._written += 1
                 if not written:
                     self._drop(lines)
                 is_back = written and self._waiting_bytes <= self._max_bytes // 2
@@ -111,9 +126,13 @@ class LogWriter:
         view = memoryview(chunk)
         while view:
             try:
-                view = view[os.write(self._descriptor, view) :]
+                view = view[os.write(self._descriptor, view[:_PIECE_BYTES]) :]
             except BlockingIOError:  # another process has made the pipe that it shares with this one non-blocking
                 select.select([], [self._descriptor], [])
             except OSError:
                 return False
+            else:
+                with self._changed:
+                    self._written += 1
+                    self._changed.notify_all()
         return True
