@@ -301,7 +301,7 @@ def test_decorations_that_are_asked_for_in_brackets_are_not_held(remark: str, tm
     )
 
 
-@pytest.mark.parametrize("remark", ["ขอปีปัจจุบัน", "ที่จะได้รับ"])
+@pytest.mark.parametrize("remark", ["ขอปีปัจจุบัน"])
 def test_decorations_to_come_whose_heading_resembles_a_known_one_are_asked_about(remark: str, tmp_path: Path) -> None:
     content = f"{HEADER},ต.ม.,เครื่องราชฯ ({remark})\n{PERSON},{FACTS},2564,ต.ช.\n"
     assert f'"เครื่องราชฯ ({remark})" resembles' in refusal(write(tmp_path, content))

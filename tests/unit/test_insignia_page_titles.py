@@ -4,12 +4,14 @@ from pathlib import Path
 from time import process_time
 
 import pytest
+import xlsxwriter
 
 from tests.unit.test_insignia_award_columns import FACTS, HEADER, OTHER, PERSON
 from tests.unit.test_insignia_roster import read
 from worker.insignia.errors import RosterUnreadable
 from worker.insignia.roster.markup import markup_sheets
 from worker.insignia.roster.roster_data import Roster
+from worker.insignia.roster.titles import TitleKind, judge
 
 HEADS = f"{HEADER},decorations".split(",")
 
@@ -186,3 +188,56 @@ def test_page_is_refused_if_its_cells_reach_too_far_together() -> None:
     with pytest.raises(RosterUnreadable) as refused:
         markup_sheets("r.xls", f"<html><table>{growing}</table><table>{growing}</table>".encode())
     assert refused.value.message.code == "too_many_cells"
+
+
+THIRD = "3100600000021"
+
+
+def two_sheets(path: Path, names: tuple[str, str], title: str, second: list[list[str]]) -> list[bool]:
+    def row(person: str) -> list[str]:
+        return [person, *FACTS.split(","), ""]
+
+    grids = [[HEADS, row(PERSON), [title], row(OTHER)], [*second, HEADS, row(THIRD)]]
+    with xlsxwriter.Workbook(path) as book:
+        for name, grid in zip(names, grids, strict=True):
+            sheet = book.add_worksheet(name)
+            for number, cells in enumerate(grid):
+                sheet.write_row(number, 0, cells)
+    return [bool(one.on_leave) for one in read(path).officers]
+
+
+@pytest.mark.parametrize("title", ["รายชื่อผู้ไม่มีสิทธิ", "ผู้ถูกลงโทษ", "ผู้ลาออก"])
+@pytest.mark.parametrize(
+    "names", [("Sheet1", "Sheet2"), ("กองคลัง", "กองคลัง (2)"), ("แผ่นที่ 1", "แผ่นที่ 2"), ("1", "2"), ("กองคลัง", "กองคลัง ต่อ")]
+)
+def test_exclusion_runs_on_to_a_sheet_with_its_own_header(title: str, names: tuple[str, str], tmp_path: Path) -> None:
+    assert two_sheets(tmp_path / "r.xlsx", names, title, []) == [False, True, True]
+
+
+@pytest.mark.parametrize("names", [("กองคลัง", "กองช่าง"), ("ข้าราชการ", "ลูกจ้างประจำ"), ("Sheet1", "สำนักงานเขตบางรัก")])
+def test_exclusion_does_not_run_on_to_the_list_of_another_office(names: tuple[str, str], tmp_path: Path) -> None:
+    assert two_sheets(tmp_path / "r.xlsx", names, "ผู้ลาออก", []) == [False, True, False]
+
+
+def test_exclusion_ends_at_a_title_of_the_next_sheet_that_includes(tmp_path: Path) -> None:
+    second = [["รายชื่อผู้มีสิทธิขอพระราชทาน"]]
+    assert two_sheets(tmp_path / "r.xlsx", ("Sheet1", "Sheet2"), "ผู้ไม่มีสิทธิ", second) == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "นายแพทย์โรงพยาบาลกลาง ลาศึกษาต่อ", "นายช่างสำนักการโยธา ลาออก", "นายทะเบียนเขตบางรัก ถูกลงโทษทางวินัย",
+        "นายอำเภอเมือง เกษียณ", "นางพยาบาลโรงพยาบาลตากสิน ลาออก", "นายสัตวแพทย์สำนักอนามัย โอนไป", "นายด่านศุลกากร ลาออก",
+        "นายช่างโยธา กองช่าง พักราชการ",
+    ],
+)  # fmt: skip
+def test_post_that_begins_like_a_name_is_a_title(title: str) -> None:
+    assert judge(title) is TitleKind.EXCLUDED
+
+
+@pytest.mark.parametrize(
+    "title", ["นายแพทย์สมชาย ใจดี", "นายช่างโยธา กองช่าง", "นายทะเบียนเขตบางรัก", "นางพยาบาลโรงพยาบาลกลาง", "นายสมชาย ลาออก"]
+)
+def test_post_or_name_without_more_says_nothing(title: str) -> None:
+    assert judge(title) is TitleKind.NEUTRAL

@@ -108,6 +108,12 @@ _COLUMNS = {
         "{name}: these headings seem to name classes, but none that is known: {heads}; correct them, or map them to -",
         "{name}: หัวคอลัมน์เหล่านี้คล้ายชื่อชั้นตราแต่ไม่รู้จัก: {heads} โปรดแก้ไข หรือจับคู่กับ -",
     ),
+    "unclear_decorations": (
+        '{name}: the column "{head}" may have only some decorations, or proposed ones: add a column decorations, '
+        "or use --map",
+        '{name}: คอลัมน์ "{head}" อาจมีเครื่องราชอิสริยาภรณ์เพียงบางส่วนหรือที่ขอพระราชทาน: '
+        "โปรดเพิ่มคอลัมน์เครื่องราชอิสริยาภรณ์ หรือจับคู่หัวคอลัมน์",
+    ),
     "list_of_leavers": (
         "{name}: the sheet {sheet} seems to list officers who are excluded: remove them and this sheet",
         "{name}: แผ่นงาน {sheet} น่าจะเป็นรายชื่อผู้ที่ไม่อยู่ในข่าย: โปรดลบรายชื่อเหล่านั้นและแผ่นงานนี้",

@@ -8,7 +8,16 @@ from functools import lru_cache
 
 from worker.insignia.errors import RosterUnreadable
 from worker.insignia.messages import BilingualText, message
-from worker.insignia.roster.heading_keys import bare_key, heading_key, heading_keys, is_about_other
+from worker.insignia.roster.award_heads import former_place, lacks_days
+from worker.insignia.roster.award_words import LATEST
+from worker.insignia.roster.heading_keys import (
+    bare_key,
+    has_unclear_awards,
+    heading_key,
+    heading_keys,
+    is_about_other,
+    is_proposed,
+)
 from worker.insignia.roster.headings import (
     ALIASES,
     HINTS,
@@ -58,7 +67,6 @@ _YEAR = re.compile(r"(?<!\d)(?:\d{4}|\d{2})(?!\d)")
 _RANKS, _PLACES = ("level", "employee_group", "position_type"), ("post", "office")
 _HISTORY_PAIR = ("decoration",), ("received",)
 _ROSTER_PAIR = ("decorations", "last_decoration"), ("last_decoration_date", "received")
-_LATEST = re.compile("ล่าสุด|ปัจจุบัน|สุดท้าย|last|latest|current")
 _NUMBER = re.compile(r"(?:ครั้งที่|ลำดับที่|ที่)?\d{1,2}$")
 
 
@@ -188,6 +196,11 @@ def find_columns(sheet: Sheet, heads: Sequence[str], headings: Headings) -> Colu
             dropped.add(place)
         else:
             index.setdefault(name, place)
+    if not (is_history or classes or pairs or {"decorations", "last_decoration"} & index.keys()):
+        former = former_place(heads)
+        if former is not None and former not in dropped:
+            index["last_decoration"] = former
+            unknown = [head for head in unknown if head != canonical(heads[former])]
     width = max((place + 1 for place, head in enumerate(heads) if head), default=0)
     known_before = {head: headings.field_of(head) or "" for head in heads if head and headings.is_remembered(head)}
     find_sides = _history_sides if is_history else _sides
@@ -217,7 +230,7 @@ def _pairs(heads: Sequence[str], headings: Headings) -> tuple[tuple[int, int], .
     names = [_pair_field(head, headings, {*what, *when}) if head else "" for head in heads]
     codes, days = ([place for place, name in enumerate(names) if name in wanted] for wanted in (what, when))
     found = tuple(zip(codes, days, strict=False))
-    if not is_history and any(_LATEST.search(heading_key(heads[place])) for place in codes):
+    if not is_history and any(LATEST.search(heads[place]) for place in codes):
         return ()  # what was received before is unknown
     is_regular = len(codes) == len(days) > 1 and {day - code for code, day in found} in ({1}, {-1})
     return found[is_history:] if is_regular else ()
@@ -281,7 +294,8 @@ def check_columns(sheet: Sheet, columns: Columns, headings: Headings, heads: Seq
     if not (columns.index or columns.classes or columns.pairs):
         raise no_known_column(sheet, headings, heads)
     missing = [name for name in headings.required if name not in columns]
-    if "last_decoration" in columns and "last_decoration_date" not in columns:
+    _reject_unclear_awards(sheet, columns, headings, heads)
+    if "last_decoration_date" not in columns and lacks_days(sheet, columns.index.get("last_decoration")):
         missing.append("last_decoration_date")
     odd = [head for head in columns.unknown if columns.classes and headings.resembles_decoration(head)]
     if odd:  # without it, a class would be missing from everyone's decorations
@@ -294,6 +308,14 @@ def check_columns(sheet: Sheet, columns: Columns, headings: Headings, heads: Seq
         raise RosterUnreadable(_missing(sheet, missing, similar)).with_headings(columns.unknown, missing)
 
 
+def _reject_unclear_awards(sheet: Sheet, columns: Columns, headings: Headings, heads: Sequence[str]) -> None:
+    """Raise RosterUnreadable if it is open whether a column has all decorations that are held."""
+    for head in (heads[columns.index[name]] for name in _ROSTER_PAIR[0] if name in columns):
+        if has_unclear_awards(head) and headings.mapping.keys().isdisjoint(heading_keys(head)):
+            names = {"name": sheet.title, "head": canonical(head)[:_LONGEST]}
+            raise RosterUnreadable(message("unclear_decorations", **names)).with_headings([canonical(head)])
+
+
 def _similar(columns: Columns, headings: Headings) -> Iterable[tuple[str, str]]:
     """Yield unknown headings that resemble a known heading of a field that is missing, with that field."""
     wanted = {
@@ -303,6 +325,8 @@ def _similar(columns: Columns, headings: Headings) -> Iterable[tuple[str, str]]:
         if name in headings.fields and name not in columns and name not in ABOUT and len(key) > 4
     }
     for head in columns.unknown:
+        if is_proposed(head):
+            continue
         for key in heading_keys(head):
             near = difflib.get_close_matches(key, wanted, 1, _SIMILAR) if len(key) > 4 else []
             if near:

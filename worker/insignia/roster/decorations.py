@@ -78,6 +78,15 @@ class DecorationParser:
             return self.ceremony_of(year), YEAR_ONLY
         return parse_received(text, self.ceremony_days)
 
+    def last(self, text: str, received: str) -> tuple[tuple[Award, ...] | None, tuple[str, ...]]:
+        """Return the last decoration, or all of a cell that lists several, with codes of notices. Raises Unreadable."""
+        if says_none(text):
+            return (), ()
+        if len(_split(text)) > 1:
+            return self.awards(with_dates(text, received))
+        award, note = self.award(text, received)
+        return (award,), (note,) if note else ()
+
     def class_column(self, code: str, cell: str) -> tuple[Award | None, str]:
         """Return the decoration that a cell of a class's own column stands for; None for an empty cell."""
         plain = normalize(cell)

@@ -3,6 +3,7 @@
 import re
 from functools import lru_cache
 
+from worker.insignia.roster.award_words import LATEST, THIS_TIME, is_of_awards, is_unclear
 from worker.insignia.roster.thai import canonical
 
 _JOINTS = re.compile(r"[\s_\-./:*\"'“”,;|ฯ]+")
@@ -29,6 +30,8 @@ _ANY_TIME = re.compile("วินัย")
 """Penalties count whenever they were."""
 _HELD = re.compile(r"(?<!จะ)(?<!ควร)(?<!พึง)(?<!ไม่)ได้รับ(?!การเสนอ)|มีอยู่|\bheld\b|\breceived\b", re.IGNORECASE)
 _NOW = re.compile("ปัจจุบัน|current", re.IGNORECASE)
+_ONLY_LAST = "ชั้นตราล่าสุด"
+"""The heading that stands for all those whose remark says that a column only has the last decoration."""
 
 
 @lru_cache(1 << 12)
@@ -41,18 +44,35 @@ def heading_key(heading: str) -> str:
 def heading_keys(heading: str) -> tuple[str, ...]:
     """Return the keys under which a heading may be known: whole, without brackets, and without what is in them.
 
-    The last one is left out if the remark in brackets says that the column is about something else.
+    The last one is left out if the remark in brackets says that the column is about something else. For decorations of
+    which a column only has the last one, it is another heading.
     """
     plain = canonical(heading)
     texts = [plain, _MARKS.sub(" ", plain)] if "(" in plain or "[" in plain else [plain]
     if not is_about_other(plain):
-        texts.append(_BRACKETS.sub(" ", plain))
+        texts.append(_ONLY_LAST if _is_last(plain) else _BRACKETS.sub(" ", plain))
     return tuple(dict.fromkeys(map(heading_key, texts)))
 
 
 def bare_key(heading: str) -> str:
     """Return the key of a heading without its remarks in brackets, whatever they say."""
     return heading_key(_BRACKETS.sub(" ", canonical(heading)))
+
+
+def _is_last(plain: str) -> bool:
+    remarks = _BRACKETS.findall(plain)
+    return bool(remarks) and is_of_awards(plain) and any(map(LATEST.search, remarks))
+
+
+def has_unclear_awards(heading: str) -> bool:
+    """Return whether a remark in brackets leaves open which decorations a column has, such as (ปี 2569)."""
+    plain = canonical(heading)
+    return is_of_awards(plain) and any(map(is_unclear, _BRACKETS.findall(plain)))
+
+
+def is_proposed(plain: str) -> bool:
+    """Return whether a remark in brackets says that a column has the decorations of this round."""
+    return is_of_awards(plain) and any(map(THIS_TIME.search, _BRACKETS.findall(plain)))
 
 
 def is_about_other(plain: str) -> bool:
@@ -66,6 +86,8 @@ def _is_other(remark: str, bare: str) -> bool:
     if _PERSON.search(remark):
         return True
     remark = _ON_REQUEST_DAY.sub(" ", remark)
+    if is_of_awards(bare) and THIS_TIME.search(remark):
+        return True
     if _HELD.search(remark):
         return False
     if _ASKED.search(remark):

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 from worker.insignia.errors import RosterUnreadable
 from worker.insignia.messages import BilingualText, message
+from worker.insignia.roster.award_heads import is_this_time, joined_awards, says_which
+from worker.insignia.roster.award_words import is_of_awards
 from worker.insignia.roster.columns import (
     Columns,
     Headings,
@@ -184,7 +186,21 @@ def header_of(sheet: Sheet, headings: Headings) -> Row:
             found = headings.count(candidate.cells) + count_pairs(candidate.cells, headings)
             if found > count:
                 best, count = candidate, found
+        best = _divided(upper, lower, headings, count) or best
     return best if count else Row(head[0].number, head[0].cells)
+
+
+def _divided(upper: Row, lower: Row, headings: Headings, count: int) -> Row | None:
+    """Return a header of two rows whose lower one divides a heading of decorations, if it is one; else None."""
+    if any(is_citizen_id(canonical(cell)) for cell in lower.cells):
+        return None
+    above = _spread(upper.cells, len(lower.cells))
+    plain = _without_others(upper.cells, lower, headings).cells
+    divided = joined_awards(above, plain)
+    if divided is None or (divided.has_others and headings.count(lower.cells) < _ENOUGH):
+        return None
+    found = headings.count(divided.heads) + count_pairs(divided.heads, headings)
+    return Row(lower.number, divided.heads) if found >= count - 1 else None
 
 
 def _before_officers(head: Sequence[Row], counts: Sequence[int]) -> int:
@@ -211,8 +227,10 @@ def _without_others(upper: Sequence[str], lower: Row, headings: Headings) -> Row
     Without them, ชั้นตรา below ขอพระราชทานครั้งนี้ would be a decoration that is held, and สัญชาติ below คู่สมรส the officer's.
     """
     is_title = len(set(upper)) == 1 < len(upper)  # a title that is repeated in all of its merged cells
-    if is_title or not any(_ASKS.search(high) or _OTHERS.search(high) for high in upper):
+    if is_title or not any(_may_say_which(high) for high in upper):
         return lower
+    pairs = zip(_spread(upper, len(lower.cells)), lower.cells, strict=True)
+    titles = {high for high, low in pairs if low.strip() and not names_award(low, headings)}
     found: list[str] = []
     over = ""
     for high, low in zip(_spread(upper, len(lower.cells)), lower.cells, strict=True):
@@ -220,9 +238,20 @@ def _without_others(upper: Sequence[str], lower: Row, headings: Headings) -> Row
         is_others = _OTHERS.search(high or over) is not None
         is_named = is_award or (is_others and bool(low.strip()) and headings.field_of(low) is not None)
         over = high if high.strip() else over if is_named else ""
-        asks = is_award and _ASKS.search(over) is not None and _NOT_ASKED.search(over) is None
+        if is_award and is_of_awards(low) and over not in titles and says_which(over) and not _is_proposal(over):
+            found.append(f"{low} ({over})")
+            continue
+        asks = is_award and (_is_proposal(over) or (over not in titles and is_this_time(over)))
         found.append(f"{over} {low}" if asks or (is_others and is_named) else low)
     return Row(lower.number, found)
+
+
+def _is_proposal(over: str) -> bool:
+    return _ASKS.search(over) is not None and _NOT_ASKED.search(over) is None
+
+
+def _may_say_which(high: str) -> bool:
+    return any((_ASKS.search(high), _OTHERS.search(high), is_this_time(high), says_which(high)))
 
 
 def _headed(upper: Sequence[str], lower: Sequence[str]) -> list[str]:

@@ -5,9 +5,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.insignia.messages import message
+from worker.insignia.roster.award_words import HIGHEST
 from worker.insignia.roster.cell_readers import Note
 from worker.insignia.roster.cells import Unreadable, normalize
-from worker.insignia.roster.decorations import DecorationParser, joined, lacks_decoration, says_none, unique
+from worker.insignia.roster.decorations import (
+    OTHER_NOTICE,
+    DecorationParser,
+    joined,
+    lacks_decoration,
+    says_none,
+    unique,
+)
 from worker.insignia.roster.history import History
 from worker.insignia.roster.layout import Segment
 from worker.insignia.roster.officer import Award
@@ -66,8 +74,15 @@ class RowAwards:
             if (before := self.cut.get(place)) is not None:
                 self.cut[place] = joined((before, *sources, last or ()))
             awards.append(None if is_doubted else joined((*sources, last or ())) if sources else last)
-            last_only.append(bool(last) and not (is_all and _contain(sources, last or ())))
+            last_only.append(self._is_last_only(sources if is_all else [], last))
         return awards, last_only
+
+    def _is_last_only(self, sources: Sequence[tuple[Award, ...]], last: tuple[Award, ...] | None) -> bool:
+        """Return whether there may be more than the last decoration; also without a highest class, the medal."""
+        if last:
+            return not (sources and _contain(sources, last))
+        place = self.segment.columns.index.get("last_decoration")
+        return last is not None and not sources and HIGHEST.search(self.segment.heads[place or 0]) is not None
 
     def _class_awards(self, place: int) -> tuple[Award, ...]:
         found = []
@@ -128,13 +143,13 @@ class RowAwards:
         if not normalize(text):
             return None if self.lacks_decoration(place, "last_decoration", text, day) else ()
         try:
-            award, note = self.parser.award(text, day)
+            awards, notes = self.parser.last(text, day)
         except Unreadable as exc:
             self.add_note(place, "last_decoration", text, Note("bad", exc.message))
             return ()
-        if note:
+        for note in notes:
             self.add_note(place, "last_decoration", text, Note("notice", message(note)))
-        return None if note == "other_orders" else (award,)
+        return None if OTHER_NOTICE in notes else awards
 
     def _history_awards(
         self, place: int, person: str, names: tuple[str, str], history: History

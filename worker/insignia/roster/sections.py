@@ -46,6 +46,17 @@ _PAGE_NUMBER = re.compile(
 )
 
 
+_ANY_SHEET = re.compile(
+    r"(?:sheet|page|list|table|data|roster|หน้า|แผ่น|งาน|ชีท|ชีต|ตาราง|รายชื่อ|บัญชี|ข้อมูล|รายงาน|เอกสาร|ส่วน|ชุด|ตอน|ที่|ต่อ|[\d\W_])*+",
+    re.IGNORECASE,
+)
+"""Names of sheets that name no list of their own."""
+_LONGEST = 60
+"""Characters of the name of a sheet that are compared."""
+_YEAR = re.compile(r"2[45]\d\d")
+_COUNTED = re.compile(r"[\s\d()\[\]_.\-]*(?:ต่อ|continued|cont\.?)?[\s\d()\[\]_.\-]*$", re.IGNORECASE)
+
+
 @dataclass(slots=True)
 class Sections:
     """The titles of one table, in the order of its rows."""
@@ -71,7 +82,7 @@ class Sections:
 
     def __post_init__(self, before: "Sections | None") -> None:
         self.heads.update(map(canonical, self.segment.heads))
-        if before is not None and before.segment.columns is self.segment.columns:
+        if before is not None and _runs_on(before.segment, self.segment):
             self.excluding, self.unclear = before.excluding, before.unclear
             self.running |= before.running
             holding = self.excluding or self.unclear
@@ -88,7 +99,7 @@ class Sections:
         heads = " ".join(canonical(head) for head in self.segment.heads)
         for row in above:
             title = title_of(row.cells)
-            if not title or title in heads:
+            if not title or title in heads or all(text in heads for text in texts_of(row.cells)):
                 self.heads.update(texts_of(row.cells))
                 continue
             kind = judge(title)
@@ -164,6 +175,24 @@ class Sections:
         if title is None or title.code == "section_unclear":
             return title
         return title if judge(title.text, birth) is TitleKind.EXCLUDED else None
+
+
+def _runs_on(before: Segment, now: Segment) -> bool:
+    """Return whether a sheet may continue the section with which the sheet before ends.
+
+    One with a header of its own may do so as well, unless its name is that of another list, such as one of an office.
+    """
+    if before.columns is now.columns:
+        return True
+    name, name_before = canonical(now.sheet.name)[:_LONGEST], canonical(before.sheet.name)[:_LONGEST]
+    if not _YEAR.search(name) and (_ANY_SHEET.fullmatch(name) or _bare(name) == _bare(name_before)):
+        return True
+    return not _YEAR.search(name) and judge(name) in (TitleKind.UNCLEAR, TitleKind.EXCLUDED)
+
+
+def _bare(name: str) -> str:
+    """Return the name of a sheet without what tells it from the sheet that it continues."""
+    return _COUNTED.sub("", name)
 
 
 def _first_place(row: Row) -> int:

@@ -55,6 +55,9 @@ _SUM = re.compile(r"(?:รวม(?!รายชื่อ)|ยอด|total|sum)[^
 _SIGNATURE = re.compile(r"[(\[]*+(?:ลงชื่อ|ลงนาม)")
 _NAME = re.compile(rf"[(\[]*+(?>{PERSON})(?!และ|หรือ|ที่|ซึ่ง|ผู้|{HEADS})", re.IGNORECASE)
 _POST_LEFT = re.compile(f"{HOLDERS}(?:{LEAVING}|{HAPPENED}|{NOT_PROPOSED}|{EXCLUDING.pattern})", re.IGNORECASE)
+_HOLDERS = re.compile(HOLDERS, re.IGNORECASE)
+_ONLY_POST = re.compile("นาย(?:อำเภอ|ทะเบียน|ด่าน|สถานี|ไปรษณีย์|ทหาร|ตำรวจ|ตรวจ|เวร(?![ก-๎]))")
+"""Posts of which no name of a person is the rest."""
 _REQUEST = re.compile("(?:บัญชี|แบบ|รายงาน|ตาราง|ทะเบียน|สรุป).*(?:ขอ|เสนอ)พระราชทาน")
 _PAGE = re.compile(r"\d+ ?(?:จาก|of|/) ?\d+", re.IGNORECASE)
 _LOG_OUT = re.compile(r"\W*ออกจากระบบ\W*")
@@ -132,7 +135,16 @@ def names_people(title: str) -> bool:
 
 def _is_name(plain: str) -> bool:
     # Some posts begin like the title of a name; what has happened directly follows the post, but not a name.
-    return _NAME.match(plain) is not None and not (POST_FACT.match(plain) or _POST_LEFT.match(plain))
+    is_post = POST_FACT.match(plain) or _POST_LEFT.match(plain) or _is_post(plain)
+    return _NAME.match(plain) is not None and not is_post
+
+
+def _is_post(plain: str) -> bool:
+    """Return whether a text that begins like a name is a post with its office, such as นายแพทย์โรงพยาบาลกลาง."""
+    if _ONLY_POST.match(plain):
+        return True
+    post = _HOLDERS.match(plain)
+    return post is not None and post.end() > 0 and PROPER_NAME.match(plain, post.end()) is not None
 
 
 def _is_sum(plain: str) -> bool:
