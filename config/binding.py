@@ -9,9 +9,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from config.errors import DEFAULT, Origin, SettingsProblem, did_you_mean, suggestions
-from config.merge import Path, Setting, key_text, same_key, unflatten
+from config.merge import Path, Setting, Value, key_text, same_key, unflatten
 from config.schema import KnownKey, LeafShape, ListOf, MapOf, SectionShape, Shape, locate, shape_of, to_key_path
 from config.settings import Settings
+from config.value_text import is_number, is_switch
 
 SECRET = "***"  # noqa: S105  (shown instead of a secret)
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@|^[^/?#\s:@]+:[^/?#\s@]+@")
@@ -20,6 +21,8 @@ _QUERY = re.compile(r"(?<=://)([^\s?#]*\?)[^\s#]+")
 """The parameters of an address, which often are keys."""
 _MAX_SHOWN = 80
 _BOUNDS = {"greater_than_equal": ("ge", ">="), "greater_than": ("gt", ">"), "less_than_equal": ("le", "<=")}
+_TIMES = ("milliseconds", "seconds")
+"""Units in which a time span may be written instead of a number."""
 _PLAIN = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -35,11 +38,21 @@ def bind(settings: Sequence[Setting]) -> tuple[Settings, list[SettingsProblem]]:
     kept = list(settings)
     while True:
         try:
-            return Settings(**unflatten((setting.path, setting.value) for setting in kept)), problems
+            return Settings(**unflatten((setting.path, _readable(setting)) for setting in kept)), problems
         except ValidationError as exc:
             faults = [(to_key_path(shape_of(Settings), error["loc"]), error) for error in exc.errors(include_url=False)]
         problems += [_problem(path, error, kept) for path, error in faults]
         kept = _without([path for path, _ in faults], kept)
+
+
+def _readable(setting: Setting) -> Value:
+    """Return the value; an empty text for a number or a switch that pydantic would read, and .NET would not."""
+    place, text = locate(shape_of(Settings), setting.path), setting.value
+    if not (isinstance(text, str) and isinstance(place, KnownKey) and isinstance(place.shape, LeafShape)):
+        return text
+    plain, is_time = place.shape.plain, place.shape.unit in _TIMES and ":" in text
+    fits = is_switch(text) if plain is bool else plain is None or is_time or is_number(text)
+    return text if fits else ""
 
 
 def _without(paths: Sequence[Path], settings: Sequence[Setting]) -> list[Setting]:
@@ -151,5 +164,5 @@ def _one_of(expected: str, setting: Setting | None) -> str:
 def _number_of(path: Path, number: str) -> str:
     place = locate(shape_of(Settings), path)
     unit = place.shape.unit if isinstance(place, KnownKey) and isinstance(place.shape, LeafShape) else ""
-    span = ", or a time span such as 00:00:30" if unit in ("milliseconds", "seconds") else ""
+    span = ", or a time span such as 00:00:30" if unit in _TIMES else ""
     return f"{number}{f' of {unit}' if unit else ''}{span}"

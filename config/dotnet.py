@@ -106,5 +106,5 @@ def unread_ports(environ: Mapping[str, str], port: int | None) -> Iterator[tuple
     """Yield variables that name another port than the one in use, with the address that they ask for."""
     for name in _PORTS:
         value = environ.get(name, "").split(";")[0].strip()
-        if value.isdecimal() and int(value) != port:
+        if value.isascii() and value.isdecimal() and int(value) != port:
             yield name, f"http://0.0.0.0:{value}"

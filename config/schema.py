@@ -35,6 +35,8 @@ class LeafShape:
 
     secret: bool
     unit: str = ""
+    plain: type | None = None
+    """int, float or bool, if the value is a number or a switch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ def _field_shape(annotation: Any, info: FieldInfo | None = None, unit: str = "")
 
 def _leaf(annotation: Any, info: FieldInfo | None = None, unit: str = "") -> LeafShape:
     plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-    return LeafShape(secret=plain is SecretStr, unit=_unit(info.metadata if info is not None else ()) or unit)
+    own = _unit(info.metadata if info is not None else ())
+    return LeafShape(plain is SecretStr, own or unit, plain if plain in (int, float, bool) else None)
 
 
 def _unit(metadata: Sequence[Any]) -> str:

@@ -13,9 +13,9 @@ from pydantic_core import CoreSchema, core_schema
 
 from config.schema import Unit
 from config.user_id import checked_user_id
+from config.value_text import timespan_seconds
 from config.webhook_secret import webhook_secret
 
-_TIMESPAN = re.compile(r"(-)?(?:(\d+)\.)?(\d{1,2}):([0-5]?\d)(?::([0-5]?\d)(?:\.(\d{1,7}))?)?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 TEN_YEARS = 3650 * 86400
@@ -48,23 +48,13 @@ def switch_text(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def _timespan_seconds(text: str) -> float | None:
-    """Return .NET's TimeSpan text `[d.]hh:mm[:ss[.fffffff]]` in seconds; None when it is not one."""
-    match = _TIMESPAN.fullmatch(text.strip())
-    if match is None:
-        return None
-    sign, days, hours, minutes, seconds, fraction = match.groups()
-    total = int(days or 0) * 86400 + int(hours) * 3600 + int(minutes) * 60 + int(seconds or 0)
-    return (-1 if sign else 1) * (total + float(f"0.{fraction or 0}"))
-
-
 def _milliseconds(value: Any) -> Any:
-    seconds = _timespan_seconds(value) if isinstance(value, str) else None
+    seconds = timespan_seconds(value) if isinstance(value, str) else None
     return value if seconds is None else round(seconds * 1000)
 
 
 def _seconds(value: Any) -> Any:
-    seconds = _timespan_seconds(value) if isinstance(value, str) else None
+    seconds = timespan_seconds(value) if isinstance(value, str) else None
     return value if seconds is None else seconds
 
 

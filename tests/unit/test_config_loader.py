@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from config.errors import ConfigError
 from config.merge import Path as KeyPath
 from config.merge import key_text
-from config.schema import ListOf, SectionShape, shape_of, walk
+from config.schema import LeafShape, ListOf, SectionShape, shape_of, walk
 from config.settings import Settings
 from config.show import rows
 from tests.support.site import Site
@@ -234,6 +234,59 @@ def test_empty_variable_is_an_empty_text_and_named_in_the_fault(site: Site) -> N
     assert site.fault(environ={"WebSocket__Timeout": ""}) == (
         'WebSocket:Timeout = "" (from environment variable WebSocket__Timeout): '
         "must be a whole number of milliseconds, or a time span such as 00:00:30"
+    )
+
+
+def _leaves(*types: type) -> list[str]:
+    return [
+        key_text(path).replace(":N", ":0")
+        for path, key in walk(shape_of(Settings))
+        if isinstance(key.shape, LeafShape) and key.shape.plain in types
+    ]
+
+
+@pytest.mark.parametrize("value", ["1_0", "\u0661\u0660", "0x10", "1,000", "inf", "nan", "true"])
+def test_load_reads_no_number_that_dotnet_would_refuse(site: Site, value: str) -> None:
+    keys = _leaves(int, float)
+    faults = site.faults(*(f"--{key}={value}" for key in keys))
+    for key in keys:
+        assert any(fault.startswith(f"{key} = {value} (from command line --{key}): must be a ") for fault in faults)
+
+
+@pytest.mark.parametrize("value", ["1", "0", "yes", "on", "t", "n"])
+def test_load_reads_no_switch_that_dotnet_would_refuse(site: Site, value: str) -> None:
+    keys = _leaves(bool)
+    faults = site.faults(*(f"--{key}={value}" for key in keys))
+    for key in keys:
+        assert f"{key} = {value} (from command line --{key}): must be true or false" in faults
+
+
+def test_load_names_a_number_with_an_underscore_in_every_source_and_list(site: Site) -> None:
+    site.write('{"Worker": {"Concurrency": "1_0"}}')
+    program = ("--Handlers:Command:Programs:0:Name=a", "--Handlers:Command:Programs:0:Path=/bin/true")
+    code = "Handlers:Command:Programs:0:SuccessCodes:0"
+    assert site.faults(*program, f"--{code}=1_0", environ={"Worker__MaxAttempts": "1_0"}) == [
+        "Worker:Concurrency = 1_0 (from appsettings.json:1): must be a whole number",
+        "Worker:MaxAttempts = 1_0 (from environment variable Worker__MaxAttempts): must be a whole number",
+        f"{code} = 1_0 (from command line --{code}): must be a whole number",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [("+5", 5.0), (" 5 ", 5.0), ("5e-1", 0.5), (".5", 0.5), ("00:00:05", 5.0)]
+)
+def test_load_reads_numbers_as_dotnet_does(site: Site, value: str, number: float) -> None:
+    assert site.load(f"--HostOptions:ShutdownTimeout={value}").settings.host_options.shutdown_timeout == number
+
+
+def test_load_refuses_a_time_span_with_digits_of_another_script(site: Site) -> None:
+    assert "must be a whole number of milliseconds" in site.fault("--Worker:Timeout=00:00:3\u0660")
+
+
+@pytest.mark.parametrize("value", ["24:00:00", "1.24:00", "99:00"])
+def test_load_refuses_a_time_span_of_more_than_23_hours(site: Site, value: str) -> None:
+    assert site.fault(f"--Worker:Timeout={value}").endswith(
+        "must have at most 23 hours; days come first, such as 1.00:00:00"
     )
 
 
