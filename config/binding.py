@@ -12,7 +12,7 @@ from config.errors import DEFAULT, Origin, SettingsProblem, did_you_mean, sugges
 from config.merge import Path, Setting, Value, key_text, same_key, unflatten
 from config.schema import KnownKey, LeafShape, ListOf, MapOf, SectionShape, Shape, locate, shape_of, to_key_path
 from config.settings import Settings
-from config.value_text import is_number, is_switch
+from config.value_text import is_number
 
 SECRET = "***"  # noqa: S105  (shown instead of a secret)
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@|^[^/?#\s:@]+:[^/?#\s@]+@")
@@ -46,13 +46,12 @@ def bind(settings: Sequence[Setting]) -> tuple[Settings, list[SettingsProblem]]:
 
 
 def _readable(setting: Setting) -> Value:
-    """Return the value; an empty text for a number or a switch that pydantic would read, and .NET would not."""
+    """Return the value; an empty text for a number that pydantic would read, and .NET would not."""
     place, text = locate(shape_of(Settings), setting.path), setting.value
     if not (isinstance(text, str) and isinstance(place, KnownKey) and isinstance(place.shape, LeafShape)):
         return text
-    plain, is_time = place.shape.plain, place.shape.unit in _TIMES and ":" in text
-    fits = is_switch(text) if plain is bool else plain is None or is_time or is_number(text)
-    return text if fits else ""
+    is_time = place.shape.unit in _TIMES and ":" in text
+    return text if not place.shape.is_number or is_time or is_number(text) else ""
 
 
 def _without(paths: Sequence[Path], settings: Sequence[Setting]) -> list[Setting]:

@@ -35,8 +35,7 @@ class LeafShape:
 
     secret: bool
     unit: str = ""
-    plain: type | None = None
-    """int, float or bool, if the value is a number or a switch."""
+    is_number: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ def _field_shape(annotation: Any, info: FieldInfo | None = None, unit: str = "")
 def _leaf(annotation: Any, info: FieldInfo | None = None, unit: str = "") -> LeafShape:
     plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     own = _unit(info.metadata if info is not None else ())
-    return LeafShape(plain is SecretStr, own or unit, plain if plain in (int, float, bool) else None)
+    return LeafShape(plain is SecretStr, own or unit, plain in (int, float))
 
 
 def _unit(metadata: Sequence[Any]) -> str:

@@ -1,7 +1,7 @@
-"""How numbers, switches and time spans are written in settings: as .NET's binder reads them.
+"""How numbers and time spans are written in settings: as .NET's binder reads them.
 
-Python's int() and float(), and pydantic with them, also read `1_0`; pydantic reads `on` and `1` as true. Where .NET
-refuses a text, the operator has made a mistake.
+Python's int() and float(), and pydantic with them, also read `1_0`. Where .NET refuses a text, the operator has made a
+mistake.
 """
 
 import re
@@ -15,11 +15,6 @@ _HOURS_OF_A_DAY: Final = 24
 def is_number(text: str) -> bool:
     """Return whether the text is a decimal number; blanks around it are allowed."""
     return _NUMBER.fullmatch(text.strip()) is not None
-
-
-def is_switch(text: str) -> bool:
-    """Return whether the text is true or false, in any case."""
-    return text.lower() in ("true", "false")
 
 
 def timespan_seconds(text: str) -> float | None:

@@ -237,28 +237,17 @@ def test_empty_variable_is_an_empty_text_and_named_in_the_fault(site: Site) -> N
     )
 
 
-def _leaves(*types: type) -> list[str]:
-    return [
-        key_text(path).replace(":N", ":0")
-        for path, key in walk(shape_of(Settings))
-        if isinstance(key.shape, LeafShape) and key.shape.plain in types
-    ]
-
-
 @pytest.mark.parametrize("value", ["1_0", "\u0661\u0660", "0x10", "1,000", "inf", "nan", "true"])
 def test_load_reads_no_number_that_dotnet_would_refuse(site: Site, value: str) -> None:
-    keys = _leaves(int, float)
+    keys = [
+        key_text(path).replace(":N", ":0")
+        for path, key in walk(shape_of(Settings))
+        if isinstance(key.shape, LeafShape) and key.shape.is_number
+    ]
+    assert len(keys) > 50
     faults = site.faults(*(f"--{key}={value}" for key in keys))
     for key in keys:
         assert any(fault.startswith(f"{key} = {value} (from command line --{key}): must be a ") for fault in faults)
-
-
-@pytest.mark.parametrize("value", ["1", "0", "yes", "on", "t", "n"])
-def test_load_reads_no_switch_that_dotnet_would_refuse(site: Site, value: str) -> None:
-    keys = _leaves(bool)
-    faults = site.faults(*(f"--{key}={value}" for key in keys))
-    for key in keys:
-        assert f"{key} = {value} (from command line --{key}): must be true or false" in faults
 
 
 def test_load_names_a_number_with_an_underscore_in_every_source_and_list(site: Site) -> None:

@@ -78,10 +78,15 @@ class LogWriter:
         end = time.monotonic() + max(seconds, longest)
         with self._changed:
             while self._waiting_bytes:
-                before, left = self._written, max(0.0, end - time.monotonic())
-                if not self._changed.wait_for(lambda: self._written != before, min(seconds, left)):  # noqa: B023
+                left = max(0.0, end - time.monotonic())
+                if not self._wait_for_step(min(seconds, left)):
                     break
             return self._waiting_bytes == 0
+
+    def _wait_for_step(self, seconds: float) -> bool:
+        """Wait until the thread has written something more, for `seconds` at most; return whether it has."""
+        before = self._written
+        return self._changed.wait_for(lambda: self._written != before, seconds)
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name="log", daemon=True)
