@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.xls import BOF, EOF, SECTOR, ole_file, record, workbook
 from worker.insignia.errors import RosterUnreadable
-from worker.insignia.roster import biff_guard
+from worker.insignia.roster import biff_guard, workbook_guard
 from worker.insignia.roster.biff_guard import check_biff
 from worker.insignia.roster.table import RowMarks
 from worker.insignia.roster.workbook import workbook_sheets
@@ -74,7 +74,7 @@ def test_few_cells_in_a_large_rectangle_are_rejected(sheets: list[bytes]) -> Non
 
 
 def test_large_rectangle_with_many_cells_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(biff_guard, "_MOST_EMPTY", 1_000)
+    monkeypatch.setattr(workbook_guard, "_MOST_EMPTY", 1_000)
     several = record(0x00BD, struct.pack("<HH", 99, 0) + bytes(6 * 98) + struct.pack("<H", 97))
     blanks = record(0x00BE, struct.pack("<HH", 98, 0) + bytes(2 * 98) + struct.pack("<H", 97))
     numbers = b"".join(_number(row, column) for row in range(98) for column in range(11))

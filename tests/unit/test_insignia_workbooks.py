@@ -220,9 +220,56 @@ def test_cells_without_a_place_are_counted(path: Path) -> None:
 
 def test_rows_without_numbers_are_counted(path: Path) -> None:
     data = workbook(lambda book: book.add_worksheet("a").write_string(0, 0, "x"))
-    rows = b"<row r='9'></row>" + b"<row/>" * 3_000 + b"<row r='7'></row>"
+    rows = b"<row r='9'></row>" + b"<row/>" * 3_000 + b"<row r='7'><c><v>1</v></c></row>"
     far = changed(data, SHEET, lambda text: text.replace(b"<row ", rows + b"<row ").replace(b'r="A1"', b'r="XFD1"'))
-    assert "reaches to row 3009 and column 16384" in refusal(path, far)
+    assert "reaches to row 3009 and column 16385" in refusal(path, far)
+
+
+@pytest.mark.parametrize(
+    ("corner", "place"), [("Z200000", "row 200000 and column 26"), ("XFD400", "row 400 and column 16384")]
+)
+def test_small_workbook_whose_library_would_take_much_memory_is_rejected(path: Path, corner: str, place: str) -> None:
+    def fill(book: xlsxwriter.Workbook) -> None:
+        sheet = book.add_worksheet("a")
+        sheet.write_string("A1", "x")
+        sheet.write_string(corner, "y")
+
+    assert f"reaches to {place}" in refusal(path, workbook(fill))
+
+
+def test_rectangles_of_all_sheets_count_together(path: Path) -> None:
+    def fill(book: xlsxwriter.Workbook) -> None:
+        for name in "abc":
+            sheet = book.add_worksheet(name)
+            sheet.write_string("A1", "x")
+            sheet.write_string("Z60000", "y")
+
+    assert "sheet c reaches to row 60000" in refusal(path, workbook(fill))
+
+
+def test_cells_that_only_have_a_format_do_not_count(path: Path) -> None:
+    """Whole columns and rows are often formatted, to the end of the sheet."""
+
+    def fill(book: xlsxwriter.Workbook) -> None:
+        sheet, bold = book.add_worksheet("a"), book.add_format({"bold": True})
+        sheet.write_row(0, 0, ["x", "y"])
+        for row in range(300, 200_000, 100):
+            sheet.write_blank(row, 3, None, bold)
+        for column in range(30, 16_384):
+            sheet.write_blank(0, column, None, bold)
+
+    assert cells(sheets(path, workbook(fill))) == [[["x", "y"]]]
+
+
+def test_filled_sheet_may_be_large(path: Path) -> None:
+    def fill(book: xlsxwriter.Workbook) -> None:
+        sheet = book.add_worksheet("a")
+        for row in range(40_000):
+            for column in range(0, 120, 7):
+                sheet.write_number(row, column, row * column)
+
+    [found] = sheets(path, workbook(fill))
+    assert sum(1 for _ in found.rows()) == 40_000
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from worker.insignia.errors import RosterUnreadable
 from worker.insignia.messages import message
 from worker.insignia.roster.table import RowMarks
-from worker.insignia.roster.workbook_guard import MAX_CELLS, SheetFacts
+from worker.insignia.roster.workbook_guard import Rectangles, SheetFacts
 
 _END = 0xFFFFFFFA
 """Numbers from here on have a special meaning: they do not point to a sector."""
@@ -29,10 +29,6 @@ _CELLS = frozenset({0x0006, 0x0201, 0x0203, 0x0204, 0x0205, 0x027E, 0x00BD, 0x00
 _SHEET_START = struct.pack("<H", _BOF)
 _SEVERAL = {0x00BD: 6, 0x00BE: 2}
 """Records of several cells of one row, which end with the last column: the bytes of each cell in them."""
-_MOST_EMPTY = 4_000_000
-"""Cells of the rectangles around the contents of all sheets, which the library keeps at once: 270 MB. Beyond, one in
-`_FILLED` must be in the file, so that a small file cannot take much memory."""
-_FILLED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +115,13 @@ def check_biff(name: str, data: bytes) -> dict[str, SheetFacts]:
         titles, struck = _globals(stream)
         sheets = sorted(titles)
         found: dict[str, SheetFacts] = {}
-        area = cells = 0
+        rectangles = Rectangles()
         # The records of a sheet end before the next sheet begins. Where they do not, sheets share records, and this
         # check and the library would read these once for each sheet.
         for (offset, title), (end, _) in zip(sheets, [*sheets[1:], (len(stream), "")], strict=True):
             scan = _SheetScan(struck)
             _scan(scan, stream[offset:end], may_be_cut_off=end == len(stream))
-            area, cells = area + scan.area, cells + scan.cells
-            if scan.area > MAX_CELLS or area > max(_MOST_EMPTY, cells * _FILLED):
+            if not rectangles.add(scan.area, scan.cells):
                 size = {"rows": scan.rows, "columns": scan.columns}
                 raise RosterUnreadable(message("too_many_cells", name=name, sheet=title, **size))
             found[title] = scan.facts()

@@ -21,7 +21,11 @@ from worker.insignia.roster.xml_parts import attributes_of
 MAX_UNPACKED = 2 << 30
 """Bytes of all parts of a workbook."""
 MAX_CELLS = 40_000_000
-"""Cells of the rectangle around one sheet's contents."""
+"""Cells of the rectangles around the contents of all sheets."""
+_MOST_EMPTY = 4_000_000
+"""Cells up to which the rectangles may be empty: the library takes 270 MB for them. Beyond, one in `_FILLED` must be in
+the file, so that a small file cannot take much memory."""
+_FILLED = 8
 _PIECE = 4 << 20
 _SHEETS = "xl/worksheets/"
 # XML allows either quote and spaces around "="; searches end as in sheet_marks.py.
@@ -45,6 +49,10 @@ _NO_VALUE_SOMEWHERE = re.compile(_FORMULA_CELL + rb"(?![^<>]*?" + _AT + rb")" + 
 _FAR = 99_999
 """The last row that `_LONG` does not find: a cell may stand there although its row has another number, or none."""
 _CELL = re.compile(_AT)
+_FILLED_CELL = re.compile(rb"<(?:\w+:)?c\b[^<>]*?" + _AT + rb"[^<>]*(?<!/)>\s*<(?!/)")
+"""A cell with anything in it; the library leaves out those that only have a format."""
+_CONTENT = (b"<v", b"<is", b"<f", b":v", b":is", b":f")
+"""How the tags of values and formulas begin."""
 _ROW_TAG, _BARE_CELL = re.compile(rb"<(?:\w+:)?row\b"), re.compile(rb"<(?:\w+:)?c\b(?![^<>]*?" + _AT + rb")")
 _TRUE = frozenset({"1", "true", "on"})
 
@@ -59,6 +67,27 @@ class _Corner:
     """The most cells of a row that do not say where they are: they stand beside each other."""
     bare_in_row: int = 0
     """Those of the last row."""
+    filled: int = 0
+    """Cells with a value or a formula; some are counted twice."""
+
+
+@dataclass(slots=True)
+class Rectangles:
+    """The rectangles around the contents of the sheets, which the library keeps at once."""
+
+    area: int = 0
+    cells: int = 0
+
+    def fits(self, area: int, cells: int) -> bool:
+        """Return whether the next sheet fits, with so many cells in it."""
+        area, cells = self.area + area, self.cells + cells
+        return area <= min(MAX_CELLS, max(_MOST_EMPTY, cells * _FILLED))
+
+    def add(self, area: int, cells: int) -> bool:
+        """Add a sheet; return whether it fits."""
+        fits = self.fits(area, cells)
+        self.area, self.cells = self.area + area, self.cells + cells
+        return fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +136,18 @@ def _check_workbook(name: str, archive: zipfile.ZipFile) -> dict[str, SheetFacts
     found: dict[str, SheetFacts] = {}
     struck = strokes(pieces_of, has_struck_texts=has_struck_texts)
     comments = CommentParts(pieces_of)
+    rectangles = Rectangles()
     for entry in sheets:
         title = titles.get(entry.filename.lower(), entry.filename.removeprefix(_SHEETS))
         finder = struck.finder()
         corner = _corner(name, archive, entry, finder)
         if corner.columns * _FAR > MAX_CELLS:
             corner.rows = max(corner.rows, _last_row(name, archive, entry))
-        if corner.rows * corner.columns > MAX_CELLS:
+        # No real cells take less than a byte each, however alike they are.
+        cells = min(corner.filled, entry.compress_size)
+        if not corner.bare and not rectangles.fits(corner.rows * corner.columns, cells):
+            corner.rows, corner.columns = _filled_corner(name, archive, entry)
+        if not rectangles.add(corner.rows * corner.columns, cells):
             raise RosterUnreadable(
                 message("too_many_cells", name=name, sheet=title, rows=corner.rows, columns=corner.columns)
             )
@@ -165,6 +199,18 @@ def _last_row(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> in
     return last
 
 
+def _filled_corner(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[int, int]:
+    """Return the last row and column with a cell that has anything in it. Few sheets have so many that have not."""
+    last_row, last_column, rest = 1, 1, b""
+    for piece in read_part(name, archive, entry):
+        rest += piece
+        found = _FILLED_CELL.findall(rest) if any(tag in rest for tag in _CONTENT) else []
+        last_row = max([last_row, *(int(row) for _, row in found)])
+        last_column = max([last_column, *map(column_number, {column for column, _ in found})])
+        rest = rest[max(rest.rfind(b"<c"), rest.rfind(b":c"), 0) :][:_PIECE]
+    return last_row, last_column
+
+
 def _measure(corner: _Corner, piece: bytes) -> None:
     """Find the corner of a piece, and its errors. Raises ValueError for an error in a cell that does not say where."""
     numbers = [int(number[:9]) for number in (*_ROWS.findall(piece), *set(_LONG.findall(piece)))]
@@ -172,6 +218,7 @@ def _measure(corner: _Corner, piece: bytes) -> None:
     corner.columns = max([corner.columns, *map(column_number, set(_WIDE.findall(piece)))])
     if b":c" in piece or piece.count(b"<c") != piece.count(b"<c r="):
         _count_bare_cells(corner, piece)
+    corner.filled += sum(map(piece.count, _CONTENT))
     if _IS_ERROR.search(piece):
         corner.errors |= _cells(_ERROR, _ERROR_SOMEWHERE, piece)
     if _LACKS_VALUE.search(piece):
