@@ -310,6 +310,44 @@ async def test_sign_in_rejects_an_unknown_key_and_sign_out_ends_the_session(chro
         assert await tab.violations() == []
 
 
+async def test_sign_out_that_did_not_reach_the_service_says_so(chromium, service):
+    async with a_profile(chromium) as context:
+        tab = await dashboard(context, service.url)
+        page = tab.page
+        await tab.sign_in(service.key)
+
+        async def lose(route):
+            await (route.abort() if route.request.method == "DELETE" else route.fallback())
+
+        await page.route("**/api/v1/session", lose)
+        await page.click(".who [aria-label='Sign out']")
+        await page.locator(".toast", has_text="You are still signed in").wait_for()
+        assert await page.locator("#key").count() == 0
+        await page.unroute("**/api/v1/session", lose)
+        await page.click(".who [aria-label='Sign out']")
+        await page.wait_for_selector("#key")
+        assert await page.inner_text("#key-fault") == ""
+
+
+async def test_sign_out_that_is_not_stored_yet_says_so(chromium, service):
+    async with a_profile(chromium) as context:
+        tab = await dashboard(context, service.url)
+        page = tab.page
+        await tab.sign_in(service.key)
+
+        async def answer_503(route):
+            if route.request.method != "DELETE":
+                await route.fallback()
+                return
+            await route.fetch()  # which deletes the cookie
+            await route.fulfill(status=503, json={"detail": "signed out in this browser"})
+
+        await page.route("**/api/v1/session", answer_503)
+        await page.click(".who [aria-label='Sign out']")
+        await page.wait_for_selector("#key")
+        assert "signed out in this browser" in await page.inner_text("#key-fault")
+
+
 async def test_end_of_the_session_takes_its_dialogs_and_messages_away(chromium, service):
     async with a_profile(chromium) as context:
         tab = await dashboard(context, service.url)

@@ -5,8 +5,8 @@
 
 import { events } from "./api.js";
 import { closeDialogs } from "./components/dialog.js";
-import { trouble, waiting } from "./components/parts.js";
-import { clearToasts } from "./components/toasts.js";
+import { trouble, waiting, wordsOf } from "./components/parts.js";
+import { clearToasts, toast } from "./components/toasts.js";
 import { h, keep, put, recall } from "./dom.js";
 import { languages, t } from "./i18n/words.js";
 import * as live from "./live.js";
@@ -53,10 +53,11 @@ async function begin() {
   else askForKey();
 }
 
-async function askForKey() {
+/** @param {string} [remark] what is to be known of the session that has ended */
+async function askForKey(remark = "") {
   leaveAll();
   const { view } = await import("./views/login.js");
-  put(app, view(enter));
+  put(app, view(enter, remark));
 }
 
 function enter() {
@@ -120,8 +121,11 @@ async function newJob() {
 }
 
 async function signedOut() {
-  await signOut();
-  askForKey();
+  try {
+    askForKey((await signOut()) ? "" : t("signOut.notStored"));
+  } catch (problem) {
+    toast({ level: "bad", title: t("signOut.failed"), text: wordsOf(problem).filter(Boolean).join(" · ") });
+  }
 }
 
 /** Nothing of the session stays in sight, nor over the page that asks for a key. */
@@ -168,5 +172,5 @@ function act(key) {
 addEventListener("hashchange", route);
 addEventListener("keydown", pressed);
 languages.addEventListener("change", () => (frame ? draw() : askForKey()));
-events.addEventListener("signedout", askForKey);
+events.addEventListener("signedout", () => askForKey());
 begin();

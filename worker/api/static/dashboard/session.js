@@ -37,9 +37,19 @@ export async function signIn(key) {
   return load();
 }
 
+/**
+ * @returns {Promise<boolean>} whether everything is stored: else the session may be valid again after a restart.
+ * Problem: the session goes on, such as while the service is away.
+ */
 export async function signOut() {
-  await remove("/api/v1/session").catch(() => {});
+  try {
+    await remove("/api/v1/session");
+  } catch (problem) {
+    if (await load()) throw problem;
+    return problem.status === 401;
+  }
   current = null;
+  return true;
 }
 
 /** A new token of the hub, requested for each connection. */

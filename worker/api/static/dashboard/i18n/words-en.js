@@ -41,6 +41,8 @@ export const en = {
   setAside: "Set aside",
   setAsideDone: "It is not sent any more",
   signOut: "Sign out",
+  "signOut.failed": "You are still signed in",
+  "signOut.notStored": "You are signed out in this browser. The service could not store it yet; tell its administrator.",
   skip: "Skip to the page",
   theme: "Colours",
   "theme.light": "Light",

@@ -10,11 +10,11 @@ import { t } from "../i18n/words.js";
 import { signIn } from "../session.js";
 import { languageSwitch, themeSwitch } from "../shell.js";
 
-/** @param {() => void} entered */
-export function view(entered) {
+/** @param {() => void} entered @param {string} remark */
+export function view(entered, remark) {
   document.title = `${t("login")} · insignia-worker`;
   const key = h("input", { id: "key", type: "password", name: "key", autocomplete: "current-password", spellcheck: false, required: true, "aria-describedby": "key-hint key-fault" });
-  const fault = h("p.fault", { id: "key-fault", role: "alert" });
+  const fault = h("p.fault", { id: "key-fault", role: "alert" }, remark);
   const send = button(t("login.enter"), { type: "submit", class: "main wide" });
   const form = h(
     "form.login-card",
