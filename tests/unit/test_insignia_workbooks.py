@@ -237,6 +237,32 @@ def test_small_workbook_whose_library_would_take_much_memory_is_rejected(path: P
     assert f"reaches to {place}" in refusal(path, workbook(fill))
 
 
+@pytest.mark.parametrize(
+    "far",
+    [
+        b'<c r="xfd200000"><v>1</v></c>',
+        b'<c r="XFD200000">x<v>1</v></c>',
+        b'<c r="XFD200000" a=">"><v>1</v></c>',
+        b'<c r="XFD00000000200000"><v>1</v></c>',
+        b'<c r="XFD99999999999"><v>1</v></c>',
+        b'<c r="AXFD200000"><v>1</v></c>',
+        b'<c r="AAAAAAAAAAAAXFD2"><v>1</v></c>',
+        b"<c" + b" " * (17 << 20) + b'r="XFD200000"><v>1</v></c>',
+        b'</row><row a=">" r="200000">' + b"<c><v>1</v></c>" * 400,
+        b'</row><row a="<" r="200000">' + b"<c><v>1</v></c>" * 400,
+        b'</row><row r="00000000000200000">' + b"<c><v>1</v></c>" * 400,
+    ],
+    ids=lambda far: far[:40].decode(),
+)
+def test_far_cell_is_found_however_it_is_written(path: Path, far: bytes) -> None:
+    """The library reads all of them, and would reserve gigabytes for the cells before it."""
+    data = workbook(lambda book: book.add_worksheet("a").write_string(0, 0, "x"))
+    wide = changed(
+        data, SHEET, lambda text: text.replace(b"</sheetData>", b'<row r="2">' + far + b"</row></sheetData>")
+    )
+    assert re.search(r"reaches to row \d+ and column \d{3,9}: |is a damaged workbook", refusal(path, wide))
+
+
 def test_rectangles_of_all_sheets_count_together(path: Path) -> None:
     def fill(book: xlsxwriter.Workbook) -> None:
         for name in "abc":

@@ -29,10 +29,10 @@ _FILLED = 8
 _PIECE = 4 << 20
 _SHEETS = "xl/worksheets/"
 # XML allows either quote and spaces around "="; searches end as in sheet_marks.py.
-_AT = rb"""\br\s*=\s*["']([A-Z]{1,3})(\d{1,7})["']"""
-_WIDE = re.compile(rb"""\br\s*=\s*["']([A-Z]{2,3})\d""")
-_LONG = re.compile(rb"""\br\s*=\s*["'][A-Z]{1,3}(\d{6,})["']""")
-_ROWS = re.compile(rb"""<(?:\w+:)?row\b[^<>]*?\br\s*=\s*["'](\d+)["']""")
+_AT = rb"""\br\s*=\s*["']([A-Za-z]+)(\d+)["']"""
+_WIDE = re.compile(rb"""\br\s*=\s*["']([A-Za-z]{2,})\d""")
+_LONG = re.compile(rb"""\br\s*=\s*["'][A-Za-z]+(\d{6,})["']""")
+_ROWS = re.compile(rb"""\br\s*=\s*["'](\d+)["']""")
 _IS_ERROR = re.compile(rb"""\bt\s*=\s*["']e["']""")
 _ERROR_CELL = rb"<(?:\w+:)?c\b(?=[^<>]*" + _IS_ERROR.pattern + rb")"
 _ERROR = re.compile(_ERROR_CELL + rb"[^<>]*?" + _AT)
@@ -46,11 +46,14 @@ _NOTHING = (
 )
 _NO_VALUE = re.compile(_FORMULA_CELL + rb"(?=[^<>]*?" + _AT + rb")" + _NOTHING)
 _NO_VALUE_SOMEWHERE = re.compile(_FORMULA_CELL + rb"(?![^<>]*?" + _AT + rb")" + _NOTHING)
+_MOST_LETTERS = 6
+"""Of a column; the last one of a sheet has three."""
 _FAR = 99_999
 """The last row that `_LONG` does not find: a cell may stand there although its row has another number, or none."""
 _CELL = re.compile(_AT)
-_FILLED_CELL = re.compile(rb"<(?:\w+:)?c\b[^<>]*?" + _AT + rb"[^<>]*(?<!/)>\s*<(?!/)")
-"""A cell with anything in it; the library leaves out those that only have a format."""
+_EMPTY_CELL = re.compile(rb'<(?:\w+:)?c r="[A-Z]{1,3}\d{1,7}"(?: s="\d+")?\s*(?:/>|></(?:\w+:)?c>)')
+"""A cell that only has a format, as spreadsheets write it; the library leaves it out. One that is written in any other
+way counts as filled."""
 _CONTENT = (b"<v", b"<is", b"<f", b":v", b":is", b":f")
 """How the tags of values and formulas begin."""
 _ROW_TAG, _BARE_CELL = re.compile(rb"<(?:\w+:)?row\b"), re.compile(rb"<(?:\w+:)?c\b(?![^<>]*?" + _AT + rb")")
@@ -142,11 +145,11 @@ def _check_workbook(name: str, archive: zipfile.ZipFile) -> dict[str, SheetFacts
         finder = struck.finder()
         corner = _corner(name, archive, entry, finder)
         if corner.columns * _FAR > MAX_CELLS:
-            corner.rows = max(corner.rows, _last_row(name, archive, entry))
+            corner.rows = max(corner.rows, _last_cell(name, archive, entry, filled=False)[0])
         # No real cells take less than a byte each, however alike they are.
         cells = min(corner.filled, entry.compress_size)
         if not corner.bare and not rectangles.fits(corner.rows * corner.columns, cells):
-            corner.rows, corner.columns = _filled_corner(name, archive, entry)
+            corner.rows, corner.columns = _last_cell(name, archive, entry, filled=True)
         if not rectangles.add(corner.rows * corner.columns, cells):
             raise RosterUnreadable(
                 message("too_many_cells", name=name, sheet=title, rows=corner.rows, columns=corner.columns)
@@ -172,48 +175,48 @@ def read_part(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> It
 
 
 def _corner(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, finder: MarkFinder) -> _Corner:
-    corner, rest = _Corner(), b""
-    for piece in read_part(name, archive, entry):
-        rest += piece
-        cut = rest.rfind(b"row>") + 4  # of any prefix
-        if cut < 4 and len(rest) < 4 * _PIECE:
-            continue  # a row is seldom so long; then it is cut before any tag
-        cut = cut if cut >= 4 else max(rest.rfind(b"<"), 0) or len(rest)
-        _measure(corner, rest[:cut])
-        finder.look(rest[:cut])
-        rest = rest[cut:]
-    _measure(corner, rest)
-    finder.look(rest)
+    corner = _Corner()
+    for rows in _whole_rows(name, archive, entry):
+        _measure(corner, rows)
+        finder.look(rows)
     corner.rows = max(corner.rows, finder.farthest)
     corner.columns += corner.bare
     return corner
 
 
-def _last_row(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
-    """Return the last row in which a cell stands by its own number. Few sheets are wide enough to need this."""
-    last, rest = 1, b""
+def _whole_rows(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+    """Yield the pieces of a sheet, cut after a row. Raises ValueError for a tag that is as long as many rows."""
+    rest = b""
     for piece in read_part(name, archive, entry):
         rest += piece
-        last = max([last, *(int(row) for _, row in _CELL.findall(rest))])
-        rest = rest[max(rest.rfind(b"<"), 0) :][:_PIECE]
-    return last
+        cut = rest.rfind(b"row>") + 4  # of any prefix
+        if cut < 4:
+            if len(rest) < 4 * _PIECE:
+                continue
+            cut = rest.rfind(b"<")  # a row is seldom so long; then it is cut before any tag
+            if cut <= 0:
+                raise ValueError("no tag")
+        yield rest[:cut]
+        rest = rest[cut:]
+    yield rest
 
 
-def _filled_corner(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[int, int]:
-    """Return the last row and column with a cell that has anything in it. Few sheets have so many that have not."""
-    last_row, last_column, rest = 1, 1, b""
-    for piece in read_part(name, archive, entry):
-        rest += piece
-        found = _FILLED_CELL.findall(rest) if any(tag in rest for tag in _CONTENT) else []
+def _last_cell(name: str, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, *, filled: bool) -> tuple[int, int]:
+    """Return the last row and column in which a cell stands by its own number. Few sheets need this.
+
+    `filled`: cells that only have a format do not count.
+    """
+    last_row, last_column = 1, 1
+    for rows in _whole_rows(name, archive, entry):
+        found = _CELL.findall(_EMPTY_CELL.sub(b"", rows) if filled else rows)
         last_row = max([last_row, *(int(row) for _, row in found)])
         last_column = max([last_column, *map(column_number, {column for column, _ in found})])
-        rest = rest[max(rest.rfind(b"<c"), rest.rfind(b":c"), 0) :][:_PIECE]
     return last_row, last_column
 
 
 def _measure(corner: _Corner, piece: bytes) -> None:
     """Find the corner of a piece, and its errors. Raises ValueError for an error in a cell that does not say where."""
-    numbers = [int(number[:9]) for number in (*_ROWS.findall(piece), *set(_LONG.findall(piece)))]
+    numbers = list(map(int, {*_ROWS.findall(piece), *_LONG.findall(piece)}))
     corner.rows = max([corner.rows, *numbers])
     corner.columns = max([corner.columns, *map(column_number, set(_WIDE.findall(piece)))])
     if b":c" in piece or piece.count(b"<c") != piece.count(b"<c r="):
@@ -240,9 +243,9 @@ def _cells(pattern: re.Pattern[bytes], lost: re.Pattern[bytes], piece: bytes) ->
 
 
 def column_number(letters: bytes) -> int:
-    """Return the number of a column, counted from 1: A is 1, AA is 27."""
+    """Return the number of a column, counted from 1: A is 1, AA is 27. More letters than any has count as six."""
     number = 0
-    for letter in letters:
+    for letter in letters[:_MOST_LETTERS].upper():
         number = number * 26 + letter - 64
     return number
 
