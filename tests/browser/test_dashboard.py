@@ -1,5 +1,6 @@
 """The dashboard in Chromium, with a real service behind it: a roster's whole way, and what operators do."""
 
+import contextlib
 import hashlib
 import json
 
@@ -47,11 +48,18 @@ async def service(tmp_path_factory, store_provider):
         yield service
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def tab(chromium, service):
+@contextlib.asynccontextmanager
+async def signed_in(chromium, service):
+    """A page that is signed in, in a browser profile of its own."""
     async with a_profile(chromium, accept_downloads=True) as context:
         tab = await dashboard(context, service.url)
         await tab.sign_in(service.key)
+        yield tab
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def tab(chromium, service):
+    async with signed_in(chromium, service) as tab:
         yield tab
         assert tab.faults == []
         assert await tab.violations() == []
@@ -311,10 +319,8 @@ async def test_sign_in_rejects_an_unknown_key_and_sign_out_ends_the_session(chro
 
 
 async def test_sign_out_that_did_not_reach_the_service_says_so(chromium, service):
-    async with a_profile(chromium) as context:
-        tab = await dashboard(context, service.url)
+    async with signed_in(chromium, service) as tab:
         page = tab.page
-        await tab.sign_in(service.key)
 
         async def lose(route):
             await (route.abort() if route.request.method == "DELETE" else route.fallback())
@@ -330,10 +336,8 @@ async def test_sign_out_that_did_not_reach_the_service_says_so(chromium, service
 
 
 async def test_sign_out_that_is_not_stored_yet_says_so(chromium, service):
-    async with a_profile(chromium) as context:
-        tab = await dashboard(context, service.url)
+    async with signed_in(chromium, service) as tab:
         page = tab.page
-        await tab.sign_in(service.key)
 
         async def answer_503(route):
             if route.request.method != "DELETE":

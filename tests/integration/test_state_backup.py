@@ -393,33 +393,37 @@ async def test_backup_is_restored_to_the_paths_of_the_settings(site: Site, befor
     assert made.databases == 2
 
 
-async def test_backup_of_a_store_in_a_folder_takes_the_place_of_the_state_directory(site: Site) -> None:
-    environ = {"STATE_DIRECTORY": str(site.here / "state")}
-    loaded = site.load("--Queue:Path=data/queue.db", environ=environ)
+async def _with_store_in_a_folder(site: Site) -> LoadedSettings:
+    """Return settings with the store in a folder of the state directory, and a job in it."""
+    loaded = site.load("--Queue:Path=data/queue.db", environ={"STATE_DIRECTORY": str(site.here / "state")})
     store = await open_store(loaded.state_dir / "data" / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
     await store.enqueue([a_job()])
     await store.close()
+    return loaded
+
+
+async def _queued(loaded: LoadedSettings) -> int:
+    store = await open_store(loaded.state_dir / "data" / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
+    queued: int = (await store.stats()).jobs["queued"]
+    await store.close()
+    return queued
+
+
+async def test_backup_of_a_store_in_a_folder_takes_the_place_of_the_state_directory(site: Site) -> None:
+    loaded = await _with_store_in_a_folder(site)
     back_up_state(loaded, site.here / "backup")
     loaded.state_dir.rename(site.here / "before")
     (site.here / "backup").rename(loaded.state_dir)
-    store = await open_store(loaded.state_dir / "data" / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
-    assert (await store.stats()).jobs["queued"] == 1
-    await store.close()
+    assert await _queued(loaded) == 1
     back_up_state(loaded, site.here / "second")
     restore_state(loaded, site.here / "second")
 
 
 async def test_folder_that_was_copied_by_hand_is_restored(site: Site) -> None:
     """A state directory without a service, or the databases of it side by side: it has no file of a backup."""
-    environ = {"STATE_DIRECTORY": str(site.here / "state")}
-    loaded = site.load("--Queue:Path=data/queue.db", environ=environ)
-    store = await open_store(loaded.state_dir / "data" / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
-    await store.enqueue([a_job()])
-    await store.close()
+    loaded = await _with_store_in_a_folder(site)
     shutil.copytree(loaded.state_dir, site.here / "copy")
     shutil.copytree(loaded.state_dir / "data", site.here / "flat")
     for copy in ("copy", "flat"):
         restore_state(loaded, site.here / copy)
-        store = await open_store(loaded.state_dir / "data" / "queue.db", owner="me", max_bytes=1 << 30, clock=Clock())
-        assert (await store.stats()).jobs["queued"] == 1
-        await store.close()
+        assert await _queued(loaded) == 1

@@ -24,6 +24,20 @@ def open_new(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
+def replace_content(path: Path, content: bytes) -> None:
+    """Write a file, or replace it as a whole: it has one content or the other, also after a power cut.
+
+    Raises OSError. Its name is certain to survive once the folder is synced.
+    """
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)  # of a process that was killed
+    with os.fdopen(open_new(draft), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
 def secret_in(path: Path, size: int) -> tuple[str, bool]:
     """Return the secret in the file, and whether it was generated now because there was no file.
 

@@ -54,10 +54,11 @@ class Backup:
 def back_up_state(loaded: LoadedSettings, folder: Path) -> Backup:
     """Copy the state directory to a new folder, which can take its place. Blocks.
 
-    Databases come first: each file that a job of the copy names was there before. The folder gets its name when it is
-    complete; until then it ends in .part. Raises Unavailable where there is no store, NotPossible for one in PostgreSQL
-    or a folder in the state directory, StoreUnwritable where the folder exists or cannot be made, StoreFull where its
-    disk has no room; no folder is left then.
+    Databases come first: each file that a job of the copy names was there before. While it is made, the folder has
+    another name, which ends in .part.
+
+    Raises Unavailable without a store; NotPossible if the store is in PostgreSQL or the folder in the state directory;
+    StoreUnwritable if the folder exists or cannot be made; StoreFull if its disk has no room. No folder is left then.
     """
     settings = loaded.settings
     if settings.queue.provider != "sqlite":

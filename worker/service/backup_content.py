@@ -3,13 +3,12 @@
 import contextlib
 import itertools
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from config.presence import exists, is_folder
-from worker.disk.private_file import open_new
+from worker.disk.private_file import replace_content
 from worker.disk.sync import sync
 from worker.errors import NotFound, NotPossible, StoreUnwritable
 from worker.stores.sqlite.connection import is_store
@@ -45,12 +44,7 @@ def places_of(databases: list[Path], state_dir: Path) -> list[Path]:
 
 def write_content(folder: Path, content: BackupContent) -> None:
     """Write the file, or replace it as a whole; it is on the disk then. Raises OSError."""
-    draft = folder / f"{CONTENT_FILE}.part"
-    with os.fdopen(open_new(draft), "w", encoding="utf-8") as file:
-        json.dump(asdict(content), file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / CONTENT_FILE)
+    replace_content(folder / CONTENT_FILE, json.dumps(asdict(content)).encode())
     sync(folder)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from worker.core.clock import Clock
-from worker.disk.private_file import open_new
+from worker.disk.private_file import replace_content
 from worker.errors import StoreUnwritable
 
 SESSION_SECONDS: Final = 12 * 3600
@@ -95,13 +95,7 @@ class EndedSessions:
         lines = [f"S {name} {mark} {int(expires)}" for name, (mark, expires) in sessions.items()]
         lines += [f"K - {mark} {int(until)}" for mark, until in keys.items()]
         lines += [f"A - 0 {int(self._all)}"] if self._all > self._clock.now() else []
-        draft = path.with_name(f"{path.name}.new")
-        draft.unlink(missing_ok=True)
-        with os.fdopen(open_new(draft), "w", encoding="ascii") as file:
-            file.write("\n".join(lines) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        replace_content(path, ("\n".join(lines) + "\n").encode("ascii"))
         self._lines, self._must_rewrite = len(lines), False
 
     def _load(self, path: Path) -> None:

@@ -90,9 +90,9 @@ class RedisWriter:
         while True:
             await self._work.wait()
             while self._waiting or self._positions_due:
-                while self._waiting:
+                if self._waiting:
                     await self._write(self._next_batch())
-                if self._positions_due:
+                else:
                     self._positions_due = False
                     with contextlib.suppress(*REDIS_ERRORS):
                         await self.save_read_positions()

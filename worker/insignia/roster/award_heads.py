@@ -46,11 +46,29 @@ _TITLE = re.compile("บัญชี|รายชื่อ|ผู้|แบบ|l
 _SHORT = 30
 _LONGEST = 60
 """Characters of a heading; a longer text above the header is a title."""
+_FORMER = re.compile(r"[(\[](?:ของ|ที่|ชั้น|ที่ได้รับ|ตรา)*(?:เดิม|ก่อนหน้า(?:นี้)?|ครั้งก่อน|former|previous|old)[)\]]", re.IGNORECASE)
+_BEGINS = re.compile(
+    r"\W*(?:ขอ|เสนอ|ครั้งนี้|ปีนี้|ชั้น|ตรา|เครื่องราช|อิสริยาภรณ์|insignia|decoration|award|propos|request)", re.IGNORECASE
+)
+_MOST_ROWS = 10_000
+"""Rows among which the days of the last decorations are looked for."""
+_DATED = re.compile(r"[ก-๎A-Za-z.)\s(]\d{4}\)?$|\d[/.-]\d{1,2}[/.-]\d|\d{1,2} ?[ก-ฮ][ก-๎.]+ ?\d{2,4}")
+"""A day or year in a cell that names a decoration."""
 
 
 def is_asked(text: str) -> bool:
     """Return whether words above or below a heading say that its decorations are proposed ones."""
-    return THIS_TIME.search(text) is not None or (_ASKS.search(text) is not None and _HELD.search(text) is None)
+    return THIS_TIME.search(text) is not None or (asks(text) and _HELD.search(text) is None)
+
+
+def asks(over: str) -> bool:
+    """Return whether a heading has a word for a request, whatever else it says."""
+    return _ASKS.search(over) is not None
+
+
+def is_proposal(over: str) -> bool:
+    """Return whether a heading above one of decorations says that they are asked for; a title does not."""
+    return asks(over) and not (_HELD.search(over) or _TITLE.search(over))
 
 
 def is_this_time(over: str) -> bool:
@@ -112,18 +130,6 @@ def former_place(heads: Sequence[str]) -> int | None:
     former = [place for place, head in enumerate(plain) if is_of_awards(head) and _FORMER.search(head)]
     asked = any(len(head) <= _LONGEST and _BEGINS.match(head) and is_asked(head) for head in plain)
     return former[0] if asked and len(former) == 1 else None
-
-
-_FORMER = re.compile(r"[(\[](?:ของ|ที่|ชั้น|ที่ได้รับ|ตรา)*(?:เดิม|ก่อนหน้า(?:นี้)?|ครั้งก่อน|former|previous|old)[)\]]", re.IGNORECASE)
-_BEGINS = re.compile(
-    r"\W*(?:ขอ|เสนอ|ครั้งนี้|ปีนี้|ชั้น|ตรา|เครื่องราช|อิสริยาภรณ์|insignia|decoration|award|propos|request)", re.IGNORECASE
-)
-
-
-_MOST_ROWS = 10_000
-"""Rows among which the days of the last decorations are looked for."""
-_DATED = re.compile(r"[ก-๎A-Za-z.)\s(]\d{4}\)?$|\d[/.-]\d{1,2}[/.-]\d|\d{1,2} ?[ก-ฮ][ก-๎.]+ ?\d{2,4}")
-"""A day or year in a cell that names a decoration."""
 
 
 def lacks_days(sheet: Sheet, place: int | None) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from worker.insignia.errors import RosterUnreadable
 from worker.insignia.messages import BilingualText, message
-from worker.insignia.roster.award_heads import is_this_time, joined_awards, says_which
+from worker.insignia.roster.award_heads import asks, is_proposal, is_this_time, joined_awards, says_which
 from worker.insignia.roster.award_words import is_of_awards
 from worker.insignia.roster.columns import (
     Columns,
@@ -38,12 +38,10 @@ _YEAR_NAME = re.compile(
 _NUMBERING, _SEPARATORS = re.compile(r"^\(?\d{1,4}[.)] *"), re.compile("[ -]")
 _TITLED = re.compile(r"(?:นาย|นางสาว|นาง|น\.ส\.|ดร\.|ว่าที่|ม\.[รล]\.|(?:mr|mrs|ms|miss|dr)\b\.?) ?[^\d\s]", re.IGNORECASE)
 _NAME = re.compile(r"[ก-ฮเ-ไ][ก-๎]{0,24} [ก-ฮเ-ไ][ก-๎]{0,24}|[A-Z][a-z]{1,24} [A-Z][a-z]{1,24}")
-_ASKS = re.compile("ขอ(?![งบ])|เสนอ|request|propos", re.IGNORECASE)
 _OTHERS = re.compile(
     f"{OTHER_PERSONS}|(?:ตำแหน่ง|ระดับ|เงินเดือน|ข้อมูล)(?:ก่อน|เดิม)|แรกบรรจุ|spouse|husband|wife|father|mother|former|previous",
     re.IGNORECASE,
 )
-_NOT_ASKED = re.compile("ได้รับ|มีอยู่|บัญชี|รายชื่อ|ผู้|แบบ|received|held|list", re.IGNORECASE)
 """Decorations that are held, or a title of the report."""
 _ENOUGH = 3
 """Known headings that make a row the header, in a file of several sheets."""
@@ -238,20 +236,16 @@ def _without_others(upper: Sequence[str], lower: Row, headings: Headings) -> Row
         is_others = _OTHERS.search(high or over) is not None
         is_named = is_award or (is_others and bool(low.strip()) and headings.field_of(low) is not None)
         over = high if high.strip() else over if is_named else ""
-        if is_award and is_of_awards(low) and over not in titles and says_which(over) and not _is_proposal(over):
+        if is_award and is_of_awards(low) and over not in titles and says_which(over) and not is_proposal(over):
             found.append(f"{low} ({over})")
             continue
-        asks = is_award and (_is_proposal(over) or (over not in titles and is_this_time(over)))
-        found.append(f"{over} {low}" if asks or (is_others and is_named) else low)
+        is_asked = is_award and (is_proposal(over) or (over not in titles and is_this_time(over)))
+        found.append(f"{over} {low}" if is_asked or (is_others and is_named) else low)
     return Row(lower.number, found)
 
 
-def _is_proposal(over: str) -> bool:
-    return _ASKS.search(over) is not None and _NOT_ASKED.search(over) is None
-
-
 def _may_say_which(high: str) -> bool:
-    return any((_ASKS.search(high), _OTHERS.search(high), is_this_time(high), says_which(high)))
+    return any((asks(high), _OTHERS.search(high), is_this_time(high), says_which(high)))
 
 
 def _headed(upper: Sequence[str], lower: Sequence[str]) -> list[str]:
