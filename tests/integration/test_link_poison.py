@@ -62,6 +62,24 @@ async def test_notification_that_is_never_acknowledged_is_set_aside_and_the_rest
         assert arrived == sorted(arrived)
 
 
+async def test_others_go_first_although_more_than_a_window_of_them_is_confirmed_already() -> None:
+    """A notification that is due in each session must not keep back those that would show that the server is well."""
+    source = ListSource(notes(1, 300))
+    async with (
+        socketio_server(answer=fails_for({3})) as server,
+        running_notifier(fast_retries(server.url, slow_retry_delay=1), source, keep_alive=60.0),
+    ):
+        await source.until(300)
+        assert list(source.rejections) == [3]
+
+
+async def test_notification_is_sent_again_although_no_more_can_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.notifiers.socketio.held_messages.MAX_OUTSTANDING", 50)
+    source = ListSource(notes(1, 300))
+    async with socketio_server(answer=fails_for({3})) as server, running_notifier(fast_retries(server.url), source):
+        await eventually(lambda: Counter(server.ids)["note-3"] >= 4, timeout=120)
+
+
 async def test_notification_of_the_only_user_is_set_aside_as_soon_as_a_newer_one_is_confirmed() -> None:
     source = ListSource([message(number) for number in range(1, 6)])
     async with socketio_server(answer=fails_for({5})) as server, running_notifier(fast_retries(server.url), source):

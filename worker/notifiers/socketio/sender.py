@@ -134,7 +134,7 @@ class MessageSender:
         now = self._parts.clock.monotonic()
         for message, reason in held.condemned(now):
             self._set_aside(held, message, reason)
-        suspect = held.due(now) if self._others_first <= 0 else None
+        suspect = held.due(now) if self._others_first <= 0 or held.is_full else None
         if suspect is not None:
             await self._send_alone(held, suspect)
             self._others_first = self._tracker.config.window
@@ -166,8 +166,9 @@ class MessageSender:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(max(nap, _SHORTEST_NAP), _LONGEST_NAP)):
                 messages = await self._take()
-        self._others_first = self._others_first - len(messages) if messages else 0
-        await self._send_each(held, [message for message in messages if self._take_note(held, message)])
+        others = [message for message in messages if self._take_note(held, message)]
+        self._others_first = self._others_first - len(others) if messages else 0
+        await self._send_each(held, others)
         if messages:
             self._parts.reporter.report(self._tracker, self._source)  # some may have been confirmed before
 
