@@ -31,7 +31,7 @@ async def _work(folder: Path, trace: Path) -> None:
         job = await upload(session, folder.parent / "roster.csv")
         note(trace, f"accepted {job['jobId']}")
         ended = await get(session, f"/api/v1/jobs/{job['jobId']}?wait=60")
-        assert ended["status"] == "succeeded", ended
+        assert ended["status"] == "succeeded", (ended["errorType"], ended["error"])
         note(trace, f"succeeded {job['jobId']}")
 
 
@@ -45,7 +45,7 @@ async def _check(folder: Path, known: list[str]) -> None:
         await service.until_idle()
         for job_id in {line.partition(" ")[2] for line in known}:
             job = await get(session, f"/api/v1/jobs/{job_id}")
-            assert job["status"] == "succeeded", job
+            assert job["status"] == "succeeded", (job["errorType"], job["error"])
             if job["taskType"] == KIND:
                 assert (await get(session, f"/api/v1/jobs/{job_id}/rows"))["matched"] == 40
         assert await service.stop() == 0

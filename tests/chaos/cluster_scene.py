@@ -16,10 +16,10 @@ from tests.chaos.node_parts import ResumingClient, until_clients_have_all
 from tests.chaos.plan import WORKERS
 from tests.chaos.producers import Producers
 from tests.chaos.sent_notifications import SentNotifications
-from tests.chaos.service import ChaosService
+from tests.chaos.service import ChaosService, RunningAttempts
 from tests.chaos.worker_network import WorkerNetwork, worker_network
 from tests.support.fault_proxy import FaultProxy, fault_proxy
-from tests.support.history.events import Away, Complete, Event, encode
+from tests.support.history.events import Away, Complete, Event, encode, read_events
 from tests.support.history.judge import Verdict, judge
 from tests.support.history.recorder import Recorder
 from tests.support.history.store_reader import read_end_of_database
@@ -82,6 +82,7 @@ class Cluster:
     folder: Path
     postgres: PostgresServer
     redis: RedisServer
+    attempts: RunningAttempts
     hubs: list[WorkerProcess] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     clients: list[ResumingClient] = field(default_factory=list)
@@ -119,9 +120,9 @@ class Cluster:
         stored = await read_end_of_database(self.postgres.url)
         await until_clients_have_all(self.clients, stored)
         await self._examine()
-        events: list[Event] = [*stored, *self.away, Complete()]
+        events: list[Event] = [*stored, *read_events([self.attempts.file]), *self.away, Complete()]
         for place in self.places:
-            events += [*place.worker.seen(), *place.sent.events]
+            events += [*place.worker.history.events, *place.sent.events]
         events += [event for client in self.clients for event in client.history.events]
         (self.folder / "judged.jsonl").write_bytes(b"".join(map(encode, events)))
         print(f"sent: {sum(len(place.sent.events) for place in self.places)} notifications, repetitions included")
@@ -158,7 +159,7 @@ async def running_cluster(folder: Path, seed: int, pause: float) -> AsyncIterato
         redis = RedisServer(Path(tempfile.mkdtemp(dir=folder)))
         stack.callback(redis.kill)
         await asyncio.to_thread(redis.start)
-        cluster = Cluster(folder, postgres, redis)
+        cluster = Cluster(folder, postgres, redis, RunningAttempts(folder / "attempts.jsonl"))
         tokens = TokenService(_KEY.encode(), "insignia-worker", "org-socket", Clock())
         for number in range(2):
             cluster.hubs.append(await _start_hub(folder / f"hub-{number}", redis, stack))
@@ -205,7 +206,8 @@ async def _create_worker(cluster: Cluster, number: int, token: str, stack: conte
         f"--Queue:ConnectionString={cluster.postgres.url.replace('127.0.0.1', network.database_address)}",
     ]
     url = f"http://{network.run_address}:{line.port}"
-    worker = ClusterWorker(cluster.folder / f"worker-{number}", url, _USERS, settings, tuple(EXPECTED), f"{number}:")
+    folder = cluster.folder / f"worker-{number}"
+    worker = ClusterWorker(folder, url, cluster.attempts, _USERS, settings, tuple(EXPECTED), f"{number}:")
     worker.process.prefix = network.enter
     sent = SentNotifications(lambda: worker.process.pid)
     line.on_client_bytes = sent.add

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.chaos.jobs import EXPECTED
 from tests.chaos.node_parts import ResumingClient, ScriptedServer, until_clients_have_all
 from tests.chaos.producers import Producers
-from tests.chaos.service import ChaosService
+from tests.chaos.service import ChaosService, RunningAttempts
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.history.events import encode, read_events
 from tests.support.history.judge import Verdict, judge
@@ -73,10 +73,13 @@ async def running_scene(folder: Path, seed: int, pause: float) -> AsyncIterator[
         hub_port = int(hub.settings[0].rpartition(":")[2])
         hub_network = await stack.enter_async_context(fault_proxy(hub_port))
         tokens = TokenService(load_key(hub.state / "hub.key")[0], "insignia-worker", "org-socket", Clock())
-        service = ChaosService(folder / "service", network.url, ("u1", "u2", "u3"))
+        attempts = [RunningAttempts(folder / name) for name in ("attempts.jsonl", "attempts-of-hub.jsonl")]
+        service = ChaosService(folder / "service", network.url, attempts[0], ("u1", "u2", "u3"))
         has_disk = _mount_disk(service.process.state, stack)
         link = [f"--WebSocket:Token={tokens.mint('link', publish=True)}", "--Hub:Enabled=false"]
-        service_of_hub = ChaosService(folder / "service-of-hub", hub_network.url, _HUB_USERS, link, tuple(EXPECTED))
+        service_of_hub = ChaosService(
+            folder / "service-of-hub", hub_network.url, attempts[1], _HUB_USERS, link, tuple(EXPECTED)
+        )
         scene = Scene(folder, service, server, network, service_of_hub, hub, hub_network, has_own_disk=has_disk)
         for user in _HUB_USERS:
             history = Recorder(folder / f"client-{user}.jsonl")

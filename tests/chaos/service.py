@@ -18,13 +18,15 @@ from tests.support.history.recorder import Recorder
 from tests.support.history.store_reader import read_end
 from tests.support.ports import free_port
 from tests.support.process import WorkerProcess
-from tests.support.processes import describe, is_running, resident_bytes
+from tests.support.processes import describe, environment_value, is_running, resident_bytes
 from worker.errors import WorkerError
 
 SHUTDOWN_SECONDS = 3
 _STOP_LIMIT = SHUTDOWN_SECONDS + 5.0 + 30.0
 """Seconds; the last part allows for a machine that does much else."""
 _MEMORY_LIMIT = 500e6
+_FOLDER_VARIABLE = "CHAOS_SERVICE"
+"""In the environment of a service and its child processes: its folder."""
 _COMMON = (
     "--Worker:Handlers:0=tests.chaos.jobs",
     "--Worker:BackoffDelay=50",
@@ -115,6 +117,8 @@ class ChaosService:
     folder: Path
     url: str
     """Where it sends notifications."""
+    attempts: RunningAttempts
+    """Shared by services on one store: each of them runs jobs that were submitted to others."""
     users: Sequence[str]
     settings: Sequence[str] = ()
     kinds: Sequence[str] = tuple(EXPECTED)
@@ -123,19 +127,17 @@ class ChaosService:
     process: WorkerProcess = field(init=False)
     clock: FakeClock = field(init=False)
     log: LogReader = field(init=False)
-    attempts: RunningAttempts = field(init=False)
     restarting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
-        self.attempts = RunningAttempts(self.folder / "attempts.jsonl")
         self.clock = FakeClock(self.folder / "clock")
         self.log = LogReader(self.folder / "service.log")
         port = f"--Http:Url=http://127.0.0.1:{free_port()}"
         self.process = WorkerProcess(
             self.folder,
             [port, f"--WebSocket:Url={self.url}", *_COMMON, *self.settings],
-            self.clock.environ,
+            {**self.clock.environ, _FOLDER_VARIABLE: str(self.folder)},
             stderr=self.log.descriptor,
             history=Recorder(self.folder / "history.jsonl", expected=lambda job: EXPECTED[job["taskType"]]),
         )
@@ -165,10 +167,11 @@ class ChaosService:
             await self.start()
 
     async def _record_end(self) -> None:
-        """Record when the service was gone, and when the child processes were that ran its jobs."""
+        """Record when the service was gone, and when its child processes were that ran jobs."""
         self.history.add(Killed(self.process.pid, time.monotonic()))
-        for child in self.attempts.running() - {self.process.pid}:
-            await self.record_death(child)
+        for process in self.attempts.running() - {self.process.pid}:
+            if environment_value(process, _FOLDER_VARIABLE) in (None, str(self.folder)):  # None: it ends just now
+                await self.record_death(process)
 
     async def record_death(self, child: int) -> None:
         """Wait until the process is gone, and record it."""
@@ -213,12 +216,9 @@ class ChaosService:
         return {"taskType": kind, "userId": chance.choice(self.users), "payload": payload}
 
     def end(self) -> list[Event]:
-        """Return the whole history; the service has ended."""
-        return [*self.seen(), *read_end(self.process.state / "queue.db"), Complete()]
-
-    def seen(self) -> list[Event]:
-        """Return what its producer and its handlers have recorded."""
-        return [*self.history.events, *read_events([self.attempts.file])]
+        """Return the whole history of a service with its own store; it has ended."""
+        attempts = read_events([self.attempts.file])
+        return [*self.history.events, *attempts, *read_end(self.process.state / "queue.db"), Complete()]
 
     def measure(self) -> None:
         """Record the memory that the service uses."""

@@ -1,6 +1,7 @@
 """The power is cut at any moment: what was not synced is lost, and nothing that was confirmed is part of it."""
 
 import asyncio
+import itertools
 import os
 import random
 import shutil
@@ -99,6 +100,24 @@ async def _cut_many_times(folder: Path, records: list[Record], tmp_path: Path, *
         await finish(found / "queue.db")
         shutil.rmtree(found)
     assert len(history.accepted) > cuts
+
+
+def test_removed_file_keeps_its_content_until_its_removal_is_on_the_disk() -> None:
+    """Its inode is given to the next file at once."""
+    disk, at = Disk(), itertools.count()
+    for name, content in (("old", b"content of the old file"), ("new", b"x")):
+        disk.replay(Record("C", f"/state/{name}", 7, 0, b""))
+        disk.replay(Record("W", f"/state/{name}", 7, 0, content))
+        _sync(disk, f"/state/{name}", 7, next(at))
+        if name == "old":
+            _sync(disk, "/state", 0, next(at))
+            disk.replay(Record("U", "/state/old", 0, 0, b""))
+    assert disk.after_power_cut() == {"/state/old": b"content of the old file"}
+
+
+def _sync(disk: Disk, path: str, inode: int, number: int) -> None:
+    for kind in "BE":
+        disk.replay(Record(kind, path, inode, number, b""))
 
 
 async def test_log_whose_syncs_were_lost_is_refused_with_a_remedy(

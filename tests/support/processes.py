@@ -30,6 +30,16 @@ def _started_at(fields: list[str]) -> float:
     return since_boot - time.clock_gettime(time.CLOCK_BOOTTIME) + time.monotonic()
 
 
+def environment_value(pid: int, name: str) -> str | None:
+    """Return what a variable had at the start of the process; None if the process did not have it, or has ended."""
+    try:
+        assignments = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    prefix = f"{name}=".encode()
+    return next((os.fsdecode(each.removeprefix(prefix)) for each in assignments if each.startswith(prefix)), None)
+
+
 def describe(pid: int) -> str:
     """Return what the system says about a process, for the message of a test that waited for its end in vain."""
     try:

@@ -42,6 +42,7 @@ class Record(NamedTuple):
     kind: str
     path: str
     inode: int
+    """0 for a folder."""
     offset: int
     """Of a write; the new length of a truncation; the number of a sync, which its end repeats."""
     data: bytes
@@ -92,10 +93,12 @@ class Disk:
         """`ignores_syncs_of`: the end of the names of files whose syncs the disk confirms and does not carry out."""
         self._ignored = ignores_syncs_of
         self._files: dict[int, _File] = {}
-        self._names: dict[str, int] = {}
-        self._synced_names: dict[str, int] = {}
-        self._new_names: list[Change] = []
-        self._begun: dict[tuple[int, int], int] = {}
+        """By inode, those that have it now: a file whose name is removed lives on until that is synced."""
+        self._names: dict[str, _File] = {}
+        self._synced_names: dict[str, _File] = {}
+        self._new_names: list[tuple[Change, _File | None]] = []
+        """With the file that the name is given to, if it is a new file."""
+        self._begun: dict[tuple[int, int], tuple[int, _File | None]] = {}
         self._number = 0
 
     def replay(self, record: Record) -> None:
@@ -103,29 +106,30 @@ class Disk:
         self._number += 1
         match record.kind:
             case "C" | "U" | "R" | "L":
-                self._new_names.append(Change(self._number, record))
+                created = None
                 if record.kind == "C":
-                    self._files[record.inode] = _File()
-                _rename(self._names, record)
+                    created = self._files[record.inode] = _File()
+                self._new_names.append((Change(self._number, record), created))
+                _rename(self._names, record, created)
             case "W" | "T":
                 self._files[record.inode].changes.append(Change(self._number, record))
             case "B":
-                self._begun[record.inode, record.offset] = self._number
+                self._begun[record.inode, record.offset] = self._number, self._files.get(record.inode)
             case "E":
-                self._sync(record, self._begun.pop((record.inode, record.offset)))
+                self._sync(record, *self._begun.pop((record.inode, record.offset)))
 
-    def _sync(self, record: Record, before: int) -> None:
+    def _sync(self, record: Record, before: int, file: _File | None) -> None:
         if self._ignored is not None and record.path.endswith(self._ignored):
             return
-        if record.inode in self._files:
-            self._files[record.inode].sync(before)
+        if file is not None:
+            file.sync(before)
             return
         waiting = []
-        for change in self._new_names:
+        for change, created in self._new_names:
             if change.number < before and _folder_of(change.record) == record.path:
-                _rename(self._synced_names, change.record)
+                _rename(self._synced_names, change.record, created)
             else:
-                waiting.append(change)
+                waiting.append((change, created))
         self._new_names = waiting
 
     def after_power_cut(self, chance: random.Random | None = None) -> Mapping[str, bytes]:
@@ -133,12 +137,10 @@ class Disk:
         in their order, as file systems with a journal keep them, writes by sectors, in any order."""
         names = dict(self._synced_names)
         if chance is not None:
-            for change in self._new_names[: chance.randint(0, len(self._new_names))]:
-                _rename(names, change.record)
+            for change, created in self._new_names[: chance.randint(0, len(self._new_names))]:
+                _rename(names, change.record, created)
         return {
-            path: self._content(self._files[inode], chance)
-            for path, inode in names.items()
-            if not path.endswith(_NOT_ON_DISK)
+            path: self._content(file, chance) for path, file in names.items() if not path.endswith(_NOT_ON_DISK)
         }
 
     @staticmethod
@@ -178,10 +180,10 @@ def _folder_of(record: Record) -> str:
     return str(Path(record.data.decode() or record.path).parent)
 
 
-def _rename(names: dict[str, int], record: Record) -> None:
+def _rename(names: dict[str, _File], record: Record, created: _File | None) -> None:
     match record.kind:
-        case "C":
-            names[record.path] = record.inode
+        case "C" if created is not None:
+            names[record.path] = created
         case "U":
             names.pop(record.path, None)
         case "L" if record.path in names:

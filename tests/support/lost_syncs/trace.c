@@ -99,10 +99,11 @@ static void record(char kind, const char *path, int64_t inode, int64_t offset, c
     errno = before;
 }
 
+/* 0 for a folder: it may have the inode of a removed file. */
 static int64_t inode_of(int descriptor)
 {
     struct stat found;
-    return fstat(descriptor, &found) == 0 ? (int64_t)found.st_ino : 0;
+    return fstat(descriptor, &found) == 0 && !S_ISDIR(found.st_mode) ? (int64_t)found.st_ino : 0;
 }
 
 static void record_write(int descriptor, const void *data, ssize_t length, int64_t offset)
