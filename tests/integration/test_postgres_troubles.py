@@ -17,6 +17,7 @@ from tests.support.stores import ManualClock, a_job, success
 from worker.core.claim_rules import ClaimRules, Limit
 from worker.core.clock import Clock
 from worker.core.events import LoopFailed, LoopRecovered, StoreBack, StoreLost
+from worker.core.store import JobQuery
 from worker.errors import StoreError, StoreUnwritable
 from worker.service.stores import _report_outages
 from worker.stores.postgres.database import DatabaseTarget
@@ -301,6 +302,24 @@ async def test_commit_that_the_server_lost_in_a_failover_is_repeated(open_one: O
     later = str((1 << 50) + 1000)
     transaction.connection = LossyConnection(transaction.connection, committed=False, transaction_id=later)
     assert await store.settle([success(job)]) == [True]
+    assert await store.examine() == []
+
+
+async def test_commit_that_the_server_lost_in_a_crash_is_repeated_although_another_transaction_has_its_id(
+    open_one: Open, place: PostgresPlace
+) -> None:
+    """Ids that were not on the disk yet are given out again after a crash."""
+    store = await open_one()
+    async with other_user(place) as connection:
+        foreign_id = await connection.fetchval("SELECT pg_current_xact_id()::text")
+    transaction = store._writer.transaction
+    transaction.connection = LossyConnection(transaction.connection, committed=False, transaction_id=foreign_id)
+    [answer] = await store.enqueue([a_job(key="k")])
+    assert [found.id for found in (await store.find(JobQuery())).jobs] == [answer.job_id]
+    [job] = (await store.claim(1)).jobs
+    transaction.connection = LossyConnection(transaction.connection, committed=False, transaction_id=foreign_id)
+    assert await store.settle([success(job)]) == [True]
+    assert len(await store.pending(0, 10)) == 1
     assert await store.examine() == []
 
 

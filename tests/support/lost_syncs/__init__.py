@@ -139,9 +139,7 @@ class Disk:
         if chance is not None:
             for change, created in self._new_names[: chance.randint(0, len(self._new_names))]:
                 _rename(names, change.record, created)
-        return {
-            path: self._content(file, chance) for path, file in names.items() if not path.endswith(_NOT_ON_DISK)
-        }
+        return {path: self._content(file, chance) for path, file in names.items() if not path.endswith(_NOT_ON_DISK)}
 
     @staticmethod
     def _content(file: _File, chance: random.Random | None) -> bytes:

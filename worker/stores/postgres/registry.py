@@ -104,6 +104,10 @@ _FORGET_STARTS = """
 """
 
 
+_FORGET_COMMITS = "DELETE FROM last_commits WHERE at < now() - interval '30 days'"
+"""Far beyond the time for which a transaction can be in doubt."""
+
+
 async def tidy(connection: Connection) -> bool:
     """Forget workers that died long ago and hold no jobs, and add up the counts of those that are gone.
 
@@ -114,6 +118,7 @@ async def tidy(connection: Connection) -> bool:
         "(SELECT FROM pgqueuer WHERE queue_manager_id = manager)"
     )
     await connection.execute(_FOLD)
+    await connection.execute(_FORGET_COMMITS)
     full = f"DELETE {_TIDY_ROWS}"
     turns = await connection.execute(_FORGET_TURNS, _OLD_TURNS << 20, _TIDY_ROWS)
     return full in (turns, await connection.execute(_FORGET_STARTS, _TIDY_ROWS))

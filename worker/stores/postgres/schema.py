@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from worker.stores.postgres.enqueue_function import CREATE_ENQUEUE_FUNCTION, REVOKE_ENQUEUE_FUNCTION
+from worker.stores.postgres.enqueue_function import (
+    CHECK_ENQUEUE_FUNCTION,
+    CREATE_ENQUEUE_FUNCTION,
+    REVOKE_ENQUEUE_FUNCTION,
+    UNCHECK_ENQUEUE_FUNCTION,
+)
 from worker.stores.postgres.search_index import CREATE_SEARCH_TABLES
 from worker.stores.postgres.turns_schema import CREATE_FOLLOW_SOME, CREATE_TURNS, DROP_FOLLOW_SOME, DROP_TURNS
 
@@ -230,6 +235,20 @@ _VERSION_2 = (CREATE_ENQUEUE_FUNCTION, REVOKE_ENQUEUE_FUNCTION)
 _VERSION_3 = CREATE_SEARCH_TABLES
 
 
+_VERSION_6 = (
+    CHECK_ENQUEUE_FUNCTION,
+    # The last transaction of each writer that was committed, so that one whose answer was lost can be looked up. It is
+    # part of what was committed, as a transaction's id is not: after a crash the server gives that to another one.
+    """
+    CREATE TABLE last_commits (
+        writer text PRIMARY KEY,
+        number bigint NOT NULL,
+        at timestamptz NOT NULL
+    ) WITH (fillfactor = 10)
+    """,
+)
+
+
 class Migration(NamedTuple):
     """One version of the schema, from the one before."""
 
@@ -247,5 +266,6 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(_VERSION_3, undo=("DROP TABLE search_texts, search_state",)),
     Migration(CREATE_TURNS, undo=DROP_TURNS),
     Migration(CREATE_FOLLOW_SOME, undo=DROP_FOLLOW_SOME),
+    Migration(_VERSION_6, undo=("DROP TABLE last_commits", UNCHECK_ENQUEUE_FUNCTION)),
 )
 """Each brings the schema one version further. A released one is never edited: changes go into a new one."""

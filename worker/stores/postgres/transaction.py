@@ -4,6 +4,10 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+from uuid import uuid4
+
+import asyncpg
 
 from worker.core.claim_rules import ClaimRules
 from worker.core.clock import Clock
@@ -24,6 +28,24 @@ _ADD = f"""
     ON CONFLICT (shard, kind) DO UPDATE SET
         {", ".join(f"{column} = tally.{column} + excluded.{column}" for column in _COLUMNS)}
 """
+
+# Nothing for a transaction that has written nothing.
+_MARK = """
+    INSERT INTO last_commits SELECT $1, $2, now() WHERE pg_current_xact_id_if_assigned() IS NOT NULL
+    ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = excluded.at
+    RETURNING pg_current_xact_id()::text
+"""
+_STATUS = "SELECT pg_xact_status($1::text::xid8)"
+_LAST_COMMIT = "SELECT number FROM last_commits WHERE writer = $1"
+
+
+class Mark(NamedTuple):
+    """Identifies a transaction that wrote something."""
+
+    number: int
+    """Of this writer's transactions; committed with it."""
+    transaction_id: str
+    """The server's. It proves nothing: after a crash another transaction may get it."""
 
 
 @dataclass(slots=True)
@@ -72,6 +94,9 @@ class WriteTransaction:
     _asks_at: float = float("-inf")
     """The monotonic clock from which the store may be asked again whether other workers are alive."""
     _before: Counts = field(default_factory=Counts)
+    _writer: str = field(default_factory=lambda: uuid4().hex)
+    """Not the owner: a process that is started again may have the same one."""
+    _number: int = 0
 
     async def begin(self) -> None:
         self._before = self.counts.copy()
@@ -93,8 +118,8 @@ class WriteTransaction:
         else:
             self._asks_at = monotonic + _ASK_SECONDS
 
-    async def flush(self) -> str | None:
-        """Write the counts and wake other stores; return the transaction's id if it wrote anything."""
+    async def flush(self) -> Mark | None:
+        """Write the counts and wake other stores; return what identifies the transaction if it wrote anything."""
         await self._write_counts()
         events = [f"cancel {job_id}" for job_id in self.counts.cancels]
         if self.counts.notify:
@@ -105,8 +130,20 @@ class WriteTransaction:
             await self.connection.execute(
                 "SELECT pg_notify($1, event) FROM unnest($2::text[]) AS event", self.tickets.target.events, events
             )
-        assigned: str | None = await self.connection.fetchval("SELECT pg_current_xact_id_if_assigned()::text")
-        return assigned
+        self._number += 1
+        transaction_id = await self.connection.fetchval(_MARK, self._writer, self._number)
+        return None if transaction_id is None else Mark(self._number, transaction_id)
+
+    async def is_ended(self, mark: Mark) -> bool:
+        """Return whether the server carries the transaction out no longer."""
+        try:
+            return bool(await self.connection.fetchval(_STATUS, mark.transaction_id) != "in progress")
+        except asyncpg.InvalidParameterValueError:
+            return True  # in the future: the server that took over never received it
+
+    async def is_committed(self, mark: Mark) -> bool:
+        """Return whether the transaction, which is this writer's last one and has ended, was committed."""
+        return bool(await self.connection.fetchval(_LAST_COMMIT, self._writer) == mark.number)
 
     async def _write_counts(self) -> None:
         kinds = sorted({kind for (kind, _), change in self.counts.changes.items() if change})

@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, TypeVar
 
-import asyncpg
-
 from worker.core.store import OutboxMessage
 from worker.disk.group_commit import IDLE_SECONDS, SOON_SECONDS, Urgency
 from worker.errors import StoreError
 from worker.stores.postgres.database import Connection
 from worker.stores.postgres.errors import is_conflict, is_outage, translate
-from worker.stores.postgres.transaction import WriteTransaction
+from worker.stores.postgres.transaction import Mark, WriteTransaction
 
 _MOST = 2000
 """Rows after which a transaction takes no further operation, so that the wait for an answer has a bound."""
@@ -32,8 +30,6 @@ _MOST_LOSSES = 2
 """Times that a transaction may lose its connection, with the server there again at once, without a report of it."""
 _CLOSE_SECONDS = 10.0
 """How long `close` waits for a server that is away."""
-
-_STATUS = "SELECT pg_xact_status($1::text::xid8)"
 
 _Argument = TypeVar("_Argument")
 _Answer = TypeVar("_Answer")
@@ -60,9 +56,9 @@ class _Request:
 class InDoubtError(Exception):
     """The connection was lost while the commit was on its way."""
 
-    def __init__(self, transaction_id: str | None) -> None:
-        super().__init__(transaction_id)
-        self.transaction_id = transaction_id
+    def __init__(self, mark: Mark | None) -> None:
+        super().__init__(mark)
+        self.mark = mark
 
 
 @dataclass(slots=True)
@@ -184,7 +180,7 @@ class Writer:
         while (requests := [request for request in batch if request.error is None]) or doubt is not None:
             try:
                 if doubt is not None:
-                    if await self._is_committed(doubt.transaction_id):
+                    if await self._is_committed(doubt.mark):
                         self.transaction.committed()
                         break
                     self.transaction.rolled_back()
@@ -223,12 +219,12 @@ class Writer:
         transaction = self.transaction
         await transaction.begin()
         await self._do(requests)
-        transaction_id = await transaction.flush()
+        mark = await transaction.flush()
         try:
             await transaction.connection.execute("COMMIT")
         except Exception as exc:
             if is_outage(exc):
-                raise InDoubtError(transaction_id) from exc
+                raise InDoubtError(mark) from exc
             raise
         transaction.committed()
 
@@ -260,17 +256,13 @@ class Writer:
     async def _roll_back(self) -> None:
         await self.transaction.connection.execute("ROLLBACK")
 
-    async def _is_committed(self, transaction_id: str | None) -> bool:
+    async def _is_committed(self, mark: Mark | None) -> bool:
         """Return whether the transaction in doubt was committed; one that wrote nothing may be repeated."""
-        if transaction_id is None:
+        if mark is None:
             return False
         while True:
-            try:
-                status = await self.transaction.connection.fetchval(_STATUS, transaction_id)
-            except asyncpg.InvalidParameterValueError:
-                return False  # in the future: the server that took over never received it
-            if status != "in progress":
-                return bool(status == "committed")
+            if await self.transaction.is_ended(mark):
+                return await self.transaction.is_committed(mark)
             await asyncio.sleep(_PAUSES[0])
 
     # -- a server that is away -----------------------------------------------------------------------------
