@@ -226,6 +226,32 @@ async def test_readiness_follows_a_foreign_lock_on_the_store(tmp_path: Path) -> 
         assert worker.text().count("works again") == 1
 
 
+@pytest.mark.sqlite_only("the file")
+async def test_stop_that_cannot_write_the_end_of_a_job_says_so_with_its_exit_code(tmp_path: Path) -> None:
+    """It ended with 0, although the job will run again."""
+    end = tmp_path / "end"
+    async with running_worker(tmp_path, *_settings(free_port()), "--HostOptions:ShutdownTimeout=1") as worker:
+        job = await _submit(worker, "hold", mark=str(tmp_path / "mark"), gone=str(end))
+        foreign = sqlite3.connect(worker.state / "queue.db", timeout=60, isolation_level=None)
+        try:
+            async with asyncio.timeout(60):
+                while foreign.execute("SELECT state FROM jobs").fetchone() != ("running",):
+                    await asyncio.sleep(0.1)
+            foreign.execute("BEGIN IMMEDIATE")
+            end.touch()
+            async with asyncio.timeout(120):
+                while "settling jobs" not in worker.text():
+                    await asyncio.sleep(0.1)
+            code = await worker.stop()
+        finally:
+            foreign.close()
+        assert code == 75
+        assert "is locked by another program" in worker.text().splitlines()[-1]
+        await worker.start()
+        answer = await asyncio.to_thread(worker.client.request, "GET", f"/api/v1/jobs/{job}?wait=60")
+        assert answer["status"] == "succeeded"
+
+
 async def _ready(port: int) -> int:
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/readyz") as answer:
         return answer.status

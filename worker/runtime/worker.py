@@ -77,6 +77,7 @@ class Worker:
     _not_started: list[Job] = field(default_factory=list)
     """Jobs to release at once, because the system could not start them."""
     shortage: ShortageLimiter = field(init=False)
+    settling: LoopFailures = field(init=False)
     _claimed_ahead: deque[Job] = field(default_factory=deque)
     """Claimed jobs that wait for a slot."""
     _mean_seconds: float = math.inf
@@ -89,12 +90,11 @@ class Worker:
     _is_store_full: bool = False
     _is_forced: bool = False
     _claiming: LoopFailures = field(init=False)
-    _settling: LoopFailures = field(init=False)
     _releasing: LoopFailures = field(init=False)
 
     def __post_init__(self) -> None:
         self._claiming = LoopFailures("claiming jobs", self.emit)
-        self._settling = LoopFailures("settling jobs", self.emit)
+        self.settling = LoopFailures("settling jobs", self.emit)
         self._releasing = LoopFailures("releasing jobs that could not start", self.emit)
         self.shortage = ShortageLimiter(self.clock, self.emit, self._on_resume, self.concurrency)
 
@@ -327,10 +327,10 @@ class Worker:
         while True:
             try:
                 written = await self.store.settle(settlements)
-                self._settling.succeeded()
+                self.settling.succeeded()
                 break
             except Exception as exc:  # noqa: BLE001 -- an ended job waits until it can be written
-                self._settling.failed(exc, self.pause_on_error)
+                self.settling.failed(exc, self.pause_on_error)
                 await asyncio.sleep(self.pause_on_error)
         for settlement, ours in zip(settlements, written, strict=True):
             attempt = settlement.attempt

@@ -14,7 +14,7 @@ from worker.core.event_bus import EventBus
 from worker.core.events import Emit, LoopFailed, ServiceStarted, ServiceStopped, ServiceStopping
 from worker.core.shared_store import SharedStore
 from worker.core.store import SearchIndexed
-from worker.errors import WorkerError
+from worker.errors import StoreFull, WorkerError
 from worker.hub.server import HubServer
 from worker.runtime.from_settings import claim_rules, error_pause
 from worker.runtime.guard import forget_forced_stop, was_stop_forced
@@ -180,6 +180,9 @@ async def _stop(components: ServiceComponents, claiming: "asyncio.Task[None]") -
     await components.delivery.relay.flush(max(_MIN_FLUSH, deadline - host.clock.monotonic()))
     figures = await components.jobs.store.stats()
     host.emit(ServiceStopped(released, figures.outbox_depth))
+    error = worker.settling.error
+    if error is not None and not isinstance(error, StoreFull):  # the next start waits for room by itself
+        raise error
 
 
 @contextlib.asynccontextmanager
