@@ -15,6 +15,7 @@ from worker.core.clock import Clock
 from worker.core.job import Job
 from worker.core.store import Store
 from worker.stores.postgres.opening import migrate_target
+from worker.stores.postgres.store import PostgresStore
 from worker.stores.postgres.turns import CANDIDATES, LOCK
 
 
@@ -44,6 +45,20 @@ async def pages_read(place: PostgresPlace, kinds: list[str] | None = None) -> in
         [[answer]] = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {CANDIDATES}", *arguments)
         plan = json.loads(answer)[0]["Plan"]
         return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+async def test_owner_whose_change_has_an_id_that_was_given_twice_gets_a_turn(place: PostgresPlace) -> None:
+    store = await place.open("one", 1 << 30, ManualClock().clock)
+    assert isinstance(store, PostgresStore)
+    await store.enqueue([a_job()])
+    # As after a crash: the claims of this store had come to this id before it was given to the job's transaction.
+    store._writer.transaction.counts.owners_seen = await sql(place, "SELECT pg_current_xact_id()::text")
+    await sql(place, "SELECT pg_current_xact_id()")
+    assert await claimed(store, 5) == []
+    server_process = store._writer.transaction.connection.get_server_pid()
+    await sql(place, f"SELECT pg_terminate_backend({server_process})")
+    assert len(await claimed(store, 5)) == 1
+    await store.close()
 
 
 # -- what a claim reads --------------------------------------------------------------------------------------------

@@ -151,6 +151,12 @@ class WriteTransaction:
             columns = [[self.counts.changes[kind, column] for kind in kinds] for column in _COLUMNS]
             await self.connection.execute(_ADD, self.owner, kinds, *columns)
 
+    def reconnected(self, connection: Connection) -> None:
+        """Use another connection. The server may have crashed, and then gives ids to transactions once more: what this
+        store had read up to such an id is no longer all that there is."""
+        self.connection = connection
+        self.counts.owners_seen = self._before.owners_seen = Counts().owners_seen
+
     def committed(self) -> None:
         self.counts.changes.clear()
         self.counts.notify, self.counts.cancels = False, ()

@@ -275,7 +275,7 @@ class Writer:
             with contextlib.suppress(Exception):
                 self.transaction.connection.terminate()
             try:
-                self.transaction.connection = await self.connect()
+                self.transaction.reconnected(await self.connect())
                 break
             except Exception as exc:  # noqa: BLE001 -- a password that was changed, for one, may be put right
                 self._report(str(exc))
