@@ -73,6 +73,18 @@ async def test_others_go_first_although_more_than_a_window_of_them_is_confirmed_
         assert list(source.rejections) == [3]
 
 
+async def test_user_who_comes_after_more_than_a_window_of_the_suspects_user_is_reached() -> None:
+    """Those wait for the suspect, so they prove nothing; only what is behind them can."""
+    source = ListSource([message(number, user="user-0" if number <= 600 else "user-1") for number in range(1, 621)])
+    async with (
+        socketio_server(answer=fails_for({3})) as server,
+        running_notifier(fast_retries(server.url, slow_retry_delay=1), source, keep_alive=60.0),
+    ):
+        await source.until(620)
+        assert list(source.rejections) == [3]
+        assert server.numbers.index(601) < server.numbers.index(300)
+
+
 async def test_notification_is_sent_again_although_no_more_can_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.notifiers.socketio.held_messages.MAX_OUTSTANDING", 50)
     source = ListSource(notes(1, 300))

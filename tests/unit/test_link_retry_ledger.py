@@ -2,6 +2,8 @@
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.message_source import message
 from worker.notifiers.socketio.retry_ledger import ResendPolicy, RetryLedger, SessionResult, sequence_of
@@ -80,6 +82,48 @@ def test_confirmation_clears_a_suspect() -> None:
     ledger.on_confirmed(7, 11.0)
     ledger.on_watermark(7)
     assert ledger.is_empty
+
+
+def test_twice_as_many_others_go_first_with_each_session_that_confirmed_nothing() -> None:
+    ledger = RetryLedger(POLICY)
+    assert ledger.others_first(256) == 256
+    for expected in (512, 1024, 2048):
+        ledger.on_session_end(failed_alone(7), 1.0)
+        assert ledger.others_first(256) == expected
+    ledger.on_session_end(SessionResult([7], (), (), progressed=True, alone=True), 2.0)
+    assert ledger.others_first(256) == 256
+
+
+_IDS, _USERS = st.integers(1, 6), st.sampled_from(["user-1", "user-2"])
+_STEPS = st.one_of(
+    st.tuples(st.just("alone"), _IDS),
+    st.tuples(st.just("overtaken"), _IDS),
+    st.tuples(st.just("confirmed"), _IDS),
+    st.tuples(st.just("settled up to"), _IDS),
+    st.tuples(st.just("set aside"), _IDS),
+)
+
+
+@given(users=st.lists(_USERS, min_size=6, max_size=6), steps=st.lists(_STEPS, max_size=12))
+def test_notification_waits_exactly_for_older_suspects_of_its_user(
+    users: list[str], steps: list[tuple[str, int]]
+) -> None:
+    ledger, messages = RetryLedger(POLICY), [message(number, user=user) for number, user in enumerate(users, start=1)]
+    for step, number in steps:
+        if step == "alone":
+            ledger.on_session_end(failed_alone(number), 1.0)
+        elif step == "overtaken":
+            ledger.on_session_end(SessionResult([number, 9], {number}, (), progressed=True, alone=False), 1.0)
+        elif step == "confirmed":
+            ledger.on_confirmed(number, 1.0)
+        elif step == "settled up to":
+            ledger.on_watermark(number)
+        else:
+            ledger.set_aside(messages[number - 1])
+        for one in messages:
+            older = [ledger.suspects.get(other.id) for other in messages[: one.id - 1] if other.user_id == one.user_id]
+            waits = any(suspect is not None and suspect.attempts < POLICY.max_attempts for suspect in older)
+            assert ledger.must_wait(one) == (one.id in ledger.suspects or waits)
 
 
 def test_skipped_number_is_announced_with_the_next_notification_until_that_is_confirmed() -> None:

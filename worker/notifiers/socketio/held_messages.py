@@ -1,10 +1,10 @@
 """The notifications of one session that are sent alone or later, and the id up to which all are settled."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from worker.core.store import OutboxMessage
-from worker.notifiers.socketio.retry_ledger import RetryLedger
+from worker.notifiers.socketio.retry_ledger import RetryLedger, Suspect
 
 MAX_OUTSTANDING = 10_000
 """Notifications taken above the watermark: no more are taken until a gap is closed, so that memory stays bounded."""
@@ -45,15 +45,12 @@ class HeldMessages:
 
     def due(self, now: float) -> OutboxMessage | None:
         """Return the oldest suspect that is to be sent alone now."""
-        suspects = self.ledger.suspects
-        return next(
-            (one for one in self._held.values() if one.id in suspects and suspects[one.id].next_at <= now), None
-        )
+        due = (message_id for message_id, one in self._held_suspects() if one.next_at <= now)
+        return self._held.get(min(due, default=0))
 
     def next_due(self) -> float | None:
         """Return when the next suspect is to be sent; None: there is none."""
-        suspects = self.ledger.suspects
-        return min((suspects[one].next_at for one in self._held if one in suspects), default=None)
+        return min((one.next_at for _, one in self._held_suspects()), default=None)
 
     def released(self) -> list[OutboxMessage]:
         """Return the notifications that need not wait any more, oldest first."""
@@ -61,8 +58,11 @@ class HeldMessages:
 
     def condemned(self, now: float) -> list[tuple[OutboxMessage, str]]:
         """Return the suspects that are to be set aside, and why."""
-        held = ((one, self.ledger.verdict(one.id, now)) for one in self._held.values())
-        return [(one, reason) for one, reason in held if reason is not None]
+        verdicts = ((self._held[one], self.ledger.verdict(one, now)) for one in sorted(dict(self._held_suspects())))
+        return [(message, reason) for message, reason in verdicts if reason is not None]
+
+    def _held_suspects(self) -> Iterator[tuple[int, Suspect]]:
+        return ((one, suspect) for one, suspect in self.ledger.suspects.items() if one in self._held)
 
     def on_sent(self, message: OutboxMessage) -> None:
         """Stop holding a notification, because it was sent."""

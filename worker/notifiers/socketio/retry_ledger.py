@@ -71,6 +71,10 @@ class RetryLedger:
     _announcing: dict[int, tuple[str, Sequence[int]]] = field(default_factory=dict)
     """By id of the notification that carries them: the user, and the numbers."""
     _last_confirmed_at: float = -1.0
+    _futile_sessions: int = 0
+    """Sessions in a row that ended with a suspect alone in flight, and in which nothing was confirmed."""
+    _first_suspects: dict[str | None, int] | None = None
+    """By user: the oldest suspect that has attempts left. None: to be found out again."""
 
     @property
     def is_empty(self) -> bool:
@@ -86,8 +90,11 @@ class RetryLedger:
             self.start_window = 1
         for message_id in result.overtaken:
             self.suspects.setdefault(message_id, Suspect())
+        self._futile_sessions = 0 if result.progressed else self._futile_sessions
         if result.alone and len(result.unconfirmed) == 1:
             self._count_attempt(result.unconfirmed[0], now)
+            self._futile_sessions += not result.progressed
+        self._first_suspects = None
 
     def on_full_window(self) -> None:
         """The server has confirmed as much as the whole window holds."""
@@ -96,7 +103,7 @@ class RetryLedger:
     def on_confirmed(self, message_id: int, now: float) -> None:
         """A notification was confirmed, or rejected by the server."""
         self.confirmed.add(message_id)
-        self.suspects.pop(message_id, None)
+        self._acquit(message_id)
         self._last_confirmed_at = now
         self._forget_announced(message_id)
 
@@ -105,7 +112,12 @@ class RetryLedger:
         if not self.confirmed and not self.suspects:
             return
         self.confirmed = {message_id for message_id in self.confirmed if message_id > up_to}
-        self.suspects = {message_id: one for message_id, one in self.suspects.items() if message_id > up_to}
+        for message_id in [one for one in self.suspects if one <= up_to]:
+            self._acquit(message_id)
+
+    def _acquit(self, message_id: int) -> None:
+        if self.suspects.pop(message_id, None) is not None:
+            self._first_suspects = None
 
     def _count_attempt(self, message_id: int, now: float) -> None:
         suspect = self.suspects.setdefault(message_id, Suspect())
@@ -117,17 +129,28 @@ class RetryLedger:
 
     # -- what sessions ask -----------------------------------------------------------------------------------------
 
+    def others_first(self, window: int) -> int:
+        """Return how many notifications that are not confirmed a session takes before it sends a suspect.
+
+        Twice as many with each session that confirmed nothing: all that were taken may be of the suspect's user, and
+        those of others come after them.
+        """
+        return window << min(self._futile_sessions, 10)
+
     def must_wait(self, message: OutboxMessage) -> bool:
         """Return whether the notification is not to be sent together with others now: it is a suspect itself, or it
         is newer than a suspect of the same user that still has attempts left."""
-        if message.id in self.suspects:
-            self.suspects[message.id].user_id = message.user_id
+        if (suspect := self.suspects.get(message.id)) is not None:
+            if suspect.user_id is None:
+                suspect.user_id, self._first_suspects = message.user_id, None
             return True
-        limit = self.policy.max_attempts
-        return any(
-            message_id < message.id and one.user_id == message.user_id and one.attempts < limit
-            for message_id, one in self.suspects.items()
-        )
+        if self._first_suspects is None:
+            limit = self.policy.max_attempts
+            left = sorted(
+                (message_id for message_id, one in self.suspects.items() if one.attempts < limit), reverse=True
+            )
+            self._first_suspects = {self.suspects[message_id].user_id: message_id for message_id in left}
+        return self._first_suspects.get(message.user_id, message.id) < message.id
 
     def verdict(self, message_id: int, now: float) -> str | None:
         """Return why the notification is to be set aside; None: it is to be sent again.
@@ -161,7 +184,7 @@ class RetryLedger:
 
     def set_aside(self, message: OutboxMessage) -> None:
         """The notification is dead: forget it, and keep its number to be announced."""
-        self.suspects.pop(message.id, None)
+        self._acquit(message.id)
         number = sequence_of(message.body)
         if number is not None:
             self.skipped.setdefault(message.user_id, []).append(number)

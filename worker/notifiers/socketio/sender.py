@@ -57,7 +57,7 @@ class MessageSender:
         self._tracker = parts.tracker
         self._source = source
         self._held: HeldMessages | None = None
-        self._others_first = parts.tracker.config.window
+        self._others_first = parts.ledger.others_first(parts.tracker.config.window)
         """So many other messages go before the next suspect, unless there are none: each suspect may cost a session."""
         parts.tracker.begin_with(parts.ledger.start_window or parts.tracker.config.window)
         if not parts.ledger.is_empty:
@@ -137,7 +137,7 @@ class MessageSender:
         suspect = held.due(now) if self._others_first <= 0 or held.is_full else None
         if suspect is not None:
             await self._send_alone(held, suspect)
-            self._others_first = self._tracker.config.window
+            self._others_first = self._parts.ledger.others_first(self._tracker.config.window)
         elif released := held.released()[: self._tracker.room or 1]:
             await self._wait_for_room()
             await self._send_each(held, released)
@@ -166,9 +166,9 @@ class MessageSender:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(max(nap, _SHORTEST_NAP), _LONGEST_NAP)):
                 messages = await self._take()
-        others = [message for message in messages if self._take_note(held, message)]
-        self._others_first = self._others_first - len(others) if messages else 0
-        await self._send_each(held, others)
+        confirmed = sum(message.id in self._parts.ledger.confirmed for message in messages)
+        self._others_first = self._others_first - len(messages) + confirmed if messages else 0
+        await self._send_each(held, [message for message in messages if self._take_note(held, message)])
         if messages:
             self._parts.reporter.report(self._tracker, self._source)  # some may have been confirmed before
 
