@@ -67,7 +67,7 @@ async def test_others_go_first_although_more_than_a_window_of_them_is_confirmed_
     source = ListSource(notes(1, 300))
     async with (
         socketio_server(answer=fails_for({3})) as server,
-        running_notifier(fast_retries(server.url, slow_retry_delay=1), source, keep_alive=60.0),
+        running_notifier(fast_retries(server.url, ack_timeout=1000, slow_retry_delay=1), source, keep_alive=60.0),
     ):
         await source.until(300)
         assert list(source.rejections) == [3]
@@ -78,7 +78,7 @@ async def test_user_who_comes_after_more_than_a_window_of_the_suspects_user_is_r
     source = ListSource([message(number, user="user-0" if number <= 600 else "user-1") for number in range(1, 621)])
     async with (
         socketio_server(answer=fails_for({3})) as server,
-        running_notifier(fast_retries(server.url, slow_retry_delay=1), source, keep_alive=60.0),
+        running_notifier(fast_retries(server.url, ack_timeout=1000, slow_retry_delay=1), source, keep_alive=60.0),
     ):
         await source.until(620)
         assert list(source.rejections) == [3]
