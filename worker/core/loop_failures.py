@@ -11,18 +11,21 @@ class LoopFailures:
 
     where: str
     emit: Emit
-    is_failing: bool = False
-    """Whether it has not worked since it failed."""
     error: BaseException | None = None
     """Of the last failure, as long as it has not worked since."""
 
+    @property
+    def is_failing(self) -> bool:
+        """Return whether it has not worked since it failed."""
+        return self.error is not None
+
     def failed(self, error: BaseException, pause: float) -> None:
         """Report a failure; the loop goes on after `pause` seconds."""
-        self.is_failing, self.error = True, error
+        self.error = error
         self.emit(LoopFailed(self.where, error, pause))
 
     def succeeded(self) -> None:
         """Report, after a failure, that the loop works again."""
         if self.is_failing:
-            self.is_failing, self.error = False, None
+            self.error = None
             self.emit(LoopRecovered(self.where))

@@ -226,7 +226,7 @@ class Worker:
         except StoreFull as exc:
             if not self._is_store_full:
                 self.emit(IntakeRefused(str(exc)))
-            self._is_store_full = self._claiming.is_failing = True
+            self._is_store_full, self._claiming.error = True, exc
             await sleep_or_stop(stop, self.pause_on_error)
         except Exception as exc:  # noqa: BLE001 -- the loop survives any error
             self._claiming.failed(exc, self.pause_on_error)

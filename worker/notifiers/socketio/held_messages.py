@@ -1,6 +1,6 @@
 """The notifications of one session that are sent alone or later, and the id up to which all are settled."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from worker.core.store import OutboxMessage
@@ -45,12 +45,11 @@ class HeldMessages:
 
     def due(self, now: float) -> OutboxMessage | None:
         """Return the oldest suspect that is to be sent alone now."""
-        due = (message_id for message_id, one in self._held_suspects() if one.next_at <= now)
-        return self._held.get(min(due, default=0))
+        return next((message for message, suspect in self._held_suspects() if suspect.next_at <= now), None)
 
     def next_due(self) -> float | None:
         """Return when the next suspect is to be sent; None: there is none."""
-        return min((one.next_at for _, one in self._held_suspects()), default=None)
+        return min((suspect.next_at for _, suspect in self._held_suspects()), default=None)
 
     def released(self) -> list[OutboxMessage]:
         """Return the notifications that need not wait any more, oldest first."""
@@ -58,11 +57,13 @@ class HeldMessages:
 
     def condemned(self, now: float) -> list[tuple[OutboxMessage, str]]:
         """Return the suspects that are to be set aside, and why."""
-        verdicts = ((self._held[one], self.ledger.verdict(one, now)) for one in sorted(dict(self._held_suspects())))
+        verdicts = ((message, self.ledger.verdict(message.id, now)) for message, _ in self._held_suspects())
         return [(message, reason) for message, reason in verdicts if reason is not None]
 
-    def _held_suspects(self) -> Iterator[tuple[int, Suspect]]:
-        return ((one, suspect) for one, suspect in self.ledger.suspects.items() if one in self._held)
+    def _held_suspects(self) -> list[tuple[OutboxMessage, Suspect]]:
+        """Return the suspects that this session has taken and not sent, oldest first."""
+        suspects = self.ledger.suspects
+        return [(self._held[one], suspects[one]) for one in sorted(suspects) if one in self._held]
 
     def on_sent(self, message: OutboxMessage) -> None:
         """Stop holding a notification, because it was sent."""

@@ -90,10 +90,11 @@ class RetryLedger:
             self.start_window = 1
         for message_id in result.overtaken:
             self.suspects.setdefault(message_id, Suspect())
-        self._futile_sessions = 0 if result.progressed else self._futile_sessions
         if result.alone and len(result.unconfirmed) == 1:
             self._count_attempt(result.unconfirmed[0], now)
-            self._futile_sessions += not result.progressed
+            self._futile_sessions += 1
+        if result.progressed:
+            self._futile_sessions = 0
         self._first_suspects = None
 
     def on_full_window(self) -> None:

@@ -152,8 +152,10 @@ class WriteTransaction:
             await self.connection.execute(_ADD, self.owner, kinds, *columns)
 
     def reconnected(self, connection: Connection) -> None:
-        """Use another connection. The server may have crashed, and then gives ids to transactions once more: what this
-        store had read up to such an id is no longer all that there is."""
+        """Use another connection, and read all changes of owners again.
+
+        If the server crashed, it gives some ids to new transactions, whose changes this store has not read.
+        """
         self.connection = connection
         self.counts.owners_seen = self._before.owners_seen = Counts().owners_seen
 
