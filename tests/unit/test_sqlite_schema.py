@@ -17,7 +17,6 @@ from worker.stores.sqlite.connection import (
 )
 from worker.stores.sqlite.disk_space import wal_pages_for
 from worker.stores.sqlite.schema import MIGRATIONS
-from worker.stores.sqlite.statements import RowStatement
 
 
 @pytest.fixture
@@ -43,24 +42,6 @@ def test_version_too_old_for_the_statements_is_rejected() -> None:
     with pytest.raises(StoreError, match=r"3\.38\.0 or newer"):
         require_sqlite((3, 37, 2))
     require_sqlite((3, 38, 0))
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 64, 65, 128, 129, 300])
-def test_row_statement_takes_any_number_of_rows_in_order(memory: Connection, count: int) -> None:
-    memory.execute("CREATE TABLE numbers (id INTEGER PRIMARY KEY AUTOINCREMENT, number INTEGER, word TEXT)")
-    insert = RowStatement("INSERT INTO numbers (number, word) SELECT * FROM {rows} WHERE column1 IS NOT NULL", width=2)
-    assert insert.run(memory, [(number, f"w{number}") for number in range(count)]) == count
-    rows = memory.execute("SELECT number, word FROM numbers ORDER BY id").fetchall()
-    assert rows == [(number, f"w{number}") for number in range(count)]
-
-
-def test_row_statement_counts_the_changed_rows(memory: Connection) -> None:
-    memory.execute("CREATE TABLE numbers (number INTEGER PRIMARY KEY, word TEXT)")
-    memory.executemany("INSERT INTO numbers VALUES (?, '')", [(number,) for number in range(10)])
-    update = RowStatement(
-        "UPDATE numbers SET word = new.column2 FROM {rows} AS new WHERE numbers.number = new.column1", width=2
-    )
-    assert update.run(memory, [(3, "three"), (5, "five"), (99, "nobody")]) == 2
 
 
 def test_migrate_of_a_new_file_creates_the_newest_schema(tmp_path: Path) -> None:

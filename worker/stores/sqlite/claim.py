@@ -10,10 +10,11 @@ import orjson
 from worker.core.claim_rules import WaitingLine
 from worker.core.job import Job, JobAction, JobState
 from worker.core.store import ClaimResult
+from worker.disk.row_statement import RowStatement
 from worker.stores.sqlite.due_jobs import Head
 from worker.stores.sqlite.lanes import later, move_due
 from worker.stores.sqlite.line import Line
-from worker.stores.sqlite.statements import READY, RUNNING, RowStatement, becomes, can, json_list
+from worker.stores.sqlite.statements import READY, RUNNING, becomes, can, json_list
 from worker.stores.sqlite.transaction import BatchConflict, WriteTransaction
 from worker.stores.sqlite.waiting_view import view
 

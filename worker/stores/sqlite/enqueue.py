@@ -14,10 +14,11 @@ from typing import Any
 from worker.core.claim_rules import Limit
 from worker.core.job import JobState, NewJob
 from worker.core.store import EnqueueResult
+from worker.disk.row_statement import RowStatement
 from worker.stores.sqlite.disk_space import END_BYTES, ROW_BYTES
 from worker.stores.sqlite.gauges import GaugeName
 from worker.stores.sqlite.line import Line
-from worker.stores.sqlite.statements import READY, SCHEDULED, RowStatement, json_list
+from worker.stores.sqlite.statements import READY, SCHEDULED, json_list
 from worker.stores.sqlite.transaction import WriteTransaction
 
 _INSERT_PLAIN = RowStatement(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from worker.core.notification import Notification, redelivered
 from worker.core.store import OutboxMessage
-from worker.stores.sqlite.statements import RowStatement, json_list
+from worker.disk.row_statement import RowStatement
+from worker.stores.sqlite.statements import json_list
 from worker.stores.sqlite.transaction import WriteTransaction
 
 _INSERT = RowStatement(

@@ -8,9 +8,10 @@ from worker.core.failure import Failure, localized_form
 from worker.core.job import TRANSITIONS, Job, JobAction
 from worker.core.outcome import Attempt, CancelledOutcome, Failed, Outcome, Retry, Succeeded
 from worker.core.store import Settlement
+from worker.disk.row_statement import RowStatement
 from worker.stores.sqlite.attempts import keep_retried
 from worker.stores.sqlite.outbox import RunNotification, add_messages
-from worker.stores.sqlite.statements import BACKOFF, READY, RowStatement, can
+from worker.stores.sqlite.statements import BACKOFF, READY, becomes, can
 from worker.stores.sqlite.transaction import BatchConflict, WriteTransaction
 
 _SETTLE = RowStatement(
@@ -22,6 +23,16 @@ _SETTLE = RowStatement(
     f"AND jobs.claims = ended.column3 AND {can(JobAction.SUCCEED)}",
     width=14,
 )
+
+_SUCCEED = RowStatement(
+    f"UPDATE jobs SET {becomes(JobAction.SUCCEED)}, lane = NULL, finished_at = ended.column4, "
+    "duration_ms = ended.column5, error_type = NULL, error = NULL, error_id = NULL, stack_trace = NULL, "
+    "result = ended.column6, suspect = 0 "
+    "FROM {rows} AS ended WHERE jobs.id = ended.column1 AND jobs.owner = ended.column2 "
+    f"AND jobs.claims = ended.column3 AND {can(JobAction.SUCCEED)}",
+    width=6,
+)
+"""What `_SETTLE` does to a job that succeeded, as most do; with fewer columns it takes a third less time."""
 
 
 ACTIONS: Mapping[type[Outcome], JobAction] = {
@@ -48,18 +59,31 @@ def settle(transaction: WriteTransaction, calls: Sequence[Sequence[Settlement]])
 
 def _settle_all(transaction: WriteTransaction, settlements: Sequence[Settlement]) -> None:
     now = transaction.clock.now()
-    rows = [_settled_row(settlement, now) for settlement in settlements]
-    if _SETTLE.run(transaction.connection, rows) != len(rows):
+    if _update_rows(transaction, settlements, now) != len(settlements):
         raise BatchConflict  # one of them no longer belongs to its owner: find out which
     _write_ends(transaction, settlements, now)
 
 
 def _settle_one(transaction: WriteTransaction, settlement: Settlement) -> bool:
     now = transaction.clock.now()
-    if not _SETTLE.run(transaction.connection, [_settled_row(settlement, now)]):
+    if not _update_rows(transaction, [settlement], now):
         return False
     _write_ends(transaction, [settlement], now)
     return True
+
+
+def _update_rows(transaction: WriteTransaction, settlements: Sequence[Settlement], now: float) -> int:
+    """Update the jobs that still belong to their owner; return how many."""
+    succeeded: list[_Row] = []
+    others: list[_Row] = []
+    for settlement in settlements:
+        attempt, outcome = settlement.attempt, settlement.outcome
+        fence = (attempt.job.id, attempt.job.owner, attempt.job.claim)
+        if isinstance(outcome, Succeeded):
+            succeeded.append((*fence, attempt.finished_at, attempt.duration_ms, outcome.result))
+        else:
+            others.append((*fence, *_columns_after(attempt, outcome, now)))
+    return _SUCCEED.run(transaction.connection, succeeded) + _SETTLE.run(transaction.connection, others)
 
 
 def _require_notification(settlement: Settlement) -> None:
@@ -70,24 +94,18 @@ def _require_notification(settlement: Settlement) -> None:
 _Row = tuple[Any, ...]
 
 
-def _settled_row(settlement: Settlement, now: float) -> _Row:
-    """Return the job's new columns, after the three columns that identify the claim."""
-    attempt, outcome = settlement.attempt, settlement.outcome
-    fence = (attempt.job.id, attempt.job.owner, attempt.job.claim)
-    ended = (None, None, attempt.finished_at, attempt.duration_ms)
-    state = _STATES[outcome.__class__]
+def _columns_after(attempt: Attempt, outcome: Failed | CancelledOutcome | Retry, now: float) -> _Row:
+    """Return the job's new columns in the order of `_SETTLE`."""
+    ended = (_STATES[outcome.__class__], None, None, attempt.finished_at, attempt.duration_ms)
     match outcome:
-        case Succeeded():
-            return (*fence, state, *ended, None, None, None, None, outcome.result, 0)
         case Failed():
-            return (*fence, state, *ended, *_columns(outcome.failure), localized_form(outcome.failure), 0)
+            return (*ended, *_columns(outcome.failure), localized_form(outcome.failure), 0)
         case CancelledOutcome():
-            return (*fence, state, *ended, *_columns(outcome.failure), None, 0)
+            return (*ended, *_columns(outcome.failure), None, 0)
         case Retry():
             run_at = outcome.run_at_from(now)
-            lane = BACKOFF if run_at > now else READY
-            again = (lane, run_at, None, attempt.duration_ms)
-            return (*fence, state, *again, *_columns(outcome.failure), None, int(outcome.suspect))
+            again = (_STATES[Retry], BACKOFF if run_at > now else READY, run_at, None, attempt.duration_ms)
+            return (*again, *_columns(outcome.failure), None, int(outcome.suspect))
         case _:
             assert_never(outcome)
 

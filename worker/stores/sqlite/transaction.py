@@ -19,13 +19,14 @@ from worker.core.clock import Clock
 from worker.core.elapsed import ElapsedTime, SavedTime, set_since
 from worker.core.job import TRANSITIONS, Job, JobAction, JobState
 from worker.core.store import OutboxMessage
+from worker.disk.row_statement import RowStatement
 from worker.stores.sqlite.connection import BUSY_SECONDS
 from worker.stores.sqlite.disk_space import DiskBudget, longest_log, wal_bytes, wal_of
 from worker.stores.sqlite.due_jobs import DueJobs, Head
 from worker.stores.sqlite.gauges import GaugeName
 from worker.stores.sqlite.journal import CommitJournal, state_of
 from worker.stores.sqlite.line import Line, Owner
-from worker.stores.sqlite.statements import BACKOFF, READY, RUNNING, SCHEDULED, RowStatement, json_list
+from worker.stores.sqlite.statements import BACKOFF, READY, RUNNING, SCHEDULED, json_list
 from worker.stores.sqlite.waiting import WaitingLines
 
 _SEQUENCES = 50_000
