@@ -276,14 +276,10 @@ class _Sabotage:
     done = None
 
     def apply(self, tables):
-        real = tables.append
-
         def fails(*_):
-            tables.append = real
-            tables.append = fails
             raise OSError("disk full")
 
-        tables.append = fails
+        tables._add_ids = fails
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import functools
 import os
+import random
 import sqlite3
 import stat
 import threading
@@ -136,6 +137,35 @@ async def test_append_of_a_new_redelivery_is_stored_once(inbox):
         inbox, news(1, redelivery=1), news(1, redelivery=1), news(1, redelivery=3), news(1, redelivery=2)
     )
     assert [one and one.seq for one in results] == [2, None, 3, None]
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_append_of_many_at_once_stores_what_one_after_the_other_stores(tmp_path, seed):
+    randomly = random.Random(seed)
+    many = [
+        news(randomly.randrange(30), randomly.choice(["ann", "bea"]), redelivery=randomly.randrange(1 + seed % 3))
+        for _ in range(200 if seed % 2 else 40)
+    ]
+    async with contextlib.AsyncExitStack() as stack:
+        together, in_turn = [
+            await stack.enter_async_context(running(SqliteInbox(tmp_path / name, Clock()))) for name in ("a.db", "b.db")
+        ]
+        expected = [await ask(in_turn.append, one) for one in many]
+        results = await put(together, *many)
+        assert [one and one.seq for one in results] == [one and one.seq for one in expected]
+        for user in ("ann", "bea"):
+            pages = [await ask(inbox.open, user, None) for inbox in (together, in_turn)]
+            assert pages[0].messages
+            assert [one.message for one in pages[0].messages] == [one.message for one in pages[1].messages]
+
+
+@contextlib.asynccontextmanager
+async def running(inbox):
+    await inbox.start()
+    try:
+        yield inbox
+    finally:
+        await inbox.close()
 
 
 async def test_append_without_an_id_is_never_a_repetition(inbox):
@@ -276,13 +306,13 @@ async def test_operation_that_fails_does_not_fail_the_others_of_its_batch(inbox)
 
 async def test_wait_for_capacity_blocks_while_too_much_is_unwritten(inbox, monkeypatch):
     tables, may_write = inbox._batches._tables, threading.Event()
-    append = tables.append
+    add_ids = tables._add_ids
 
-    def append_later(message):
+    def add_ids_later(messages):
         assert may_write.wait(60)
-        return append(message)
+        return add_ids(messages)
 
-    monkeypatch.setattr(tables, "append", append_later)
+    monkeypatch.setattr(tables, "_add_ids", add_ids_later)
     big = news(1, error="x" * 1_000_000)
     answers = [asyncio.ensure_future(ask(inbox.append, big._replace(id=f"b{n}"))) for n in range(9)]
     await asyncio.sleep(0)
@@ -397,14 +427,14 @@ async def test_append_fails_if_an_earlier_one_could_not_be_written(tmp_path, mon
     inbox = SqliteInbox(tmp_path / "hub.db", Clock())
     await inbox.start()
     tables = inbox._batches._tables
-    append, failures = tables.append, iter([sqlite3.OperationalError("database or disk is full")] * 2)
+    add_ids, failures = tables._add_ids, iter([sqlite3.OperationalError("database or disk is full")] * 2)
 
-    def fail_at_first(message):
-        if message.id == "n1" and (failure := next(failures, None)) is not None:
+    def fail_at_first(messages):
+        if any(message.id == "n1" for message in messages) and (failure := next(failures, None)) is not None:
             raise failure
-        return append(message)
+        return add_ids(messages)
 
-    monkeypatch.setattr(tables, "append", fail_at_first)
+    monkeypatch.setattr(tables, "_add_ids", fail_at_first)
     results = await put(inbox, news(1), news(2), news(3, "bob"))
     assert [type(one) for one in results] == [StoreUnwritable] * 3
     assert [one.seq for one in await put(inbox, news(1), news(2))] == [1, 2]
@@ -422,11 +452,11 @@ async def test_reason_of_a_failure_is_looked_for_in_the_thread_of_the_inbox(tmp_
         asked.append(threading.current_thread() is threading.main_thread())
         return look(path)
 
-    def fail(_message):
+    def fail(_messages):
         raise sqlite3.OperationalError("attempt to write a readonly database")
 
     monkeypatch.setattr(room, "read_only_disk", note)
-    monkeypatch.setattr(inbox._batches._tables, "append", fail)
+    monkeypatch.setattr(inbox._batches._tables, "_add_ids", fail)
     assert [type(one) for one in await put(inbox, news(1))] == [StoreUnwritable]
     assert asked
     assert not any(asked)

@@ -97,7 +97,7 @@ def test_decode_of_a_megabyte_of_quotes_that_never_end_raises(unit):
 def test_decode_of_many_objects_raises_before_the_client_is_known(message):
     assert decode(message).kind is Kind.CONNECT
     with pytest.raises(MalformedPacket, match="before authentication"):
-        decode(message, is_known=False)
+        decode(message, lambda: False)
 
 
 @given(st.binary(max_size=200))

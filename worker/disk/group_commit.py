@@ -9,9 +9,8 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 Item = TypeVar("Item")
 _Item = TypeVar("_Item", contravariant=True)
@@ -47,8 +46,9 @@ class BatchWriter(Protocol[_Item]):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry(Generic[Item]):
+class _Entry(NamedTuple, Generic[Item]):
+    """A named tuple, because one is made for each item, several times as fast as a frozen class."""
+
     item: Item
     weight: int
     urgency: Urgency
@@ -85,7 +85,8 @@ class GroupCommit(Generic[Item]):
 
     def put(self, item: Item, *, weight: int = 1, urgency: Urgency = "now") -> None:
         """Queue an item. It is written even if its caller has gone by then."""
-        self._queue.put(_Entry(item, weight, urgency, monotonic() + IDLE_SECONDS))
+        overdue_at = monotonic() + IDLE_SECONDS if urgency == "idle" else 0.0
+        self._queue.put(_Entry(item, weight, urgency, overdue_at))
 
     async def close(self) -> None:
         """Write what is queued, then end the thread."""
@@ -144,9 +145,9 @@ class GroupCommit(Generic[Item]):
         batch, weight, urgent = [first.item], first.weight, first.urgency == "now"
         deadline = monotonic() + SOON_SECONDS
         while weight < self._most:
-            left = 0.0 if urgent else deadline - monotonic()
+            left = 0.0 if urgent else max(deadline - monotonic(), 0.0)
             try:
-                entry = self._queue.get(block=left > 0, timeout=max(left, 0.0))
+                entry = self._queue.get(timeout=left) if left else self._queue.get_nowait()
             except queue.Empty:
                 break
             if entry is None:

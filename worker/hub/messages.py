@@ -1,7 +1,6 @@
 """A notification as the hub knows it: read from a publisher, encoded for a receiver. Knows no connection, no inbox."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -33,9 +32,8 @@ class Message(NamedTuple):
     has_stack_trace: bool
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
-    """A message in its user's inbox."""
+class StoredMessage(NamedTuple):
+    """A message in its user's inbox. A named tuple, as `Message` is."""
 
     seq: int
     epoch: str

@@ -102,9 +102,11 @@ class FrameReader:
         size, at = second & 0x7F, 2
         if size > _MAX_CONTROL_BYTES:
             at = 4 if size == 126 else 10
-            if not self._has_size(at):
+            if (len(buffer) < at or first & _CONTROL) and not self._has_size(at):
                 return None
-            size = _extended_size(buffer, at)
+            size = int.from_bytes(buffer[2:at], "big")
+            if size < 126 or at == 10:
+                _check_size(size, at)
         at += self._mask_bytes
         end = at + size
         if len(buffer) < end or first not in _WHOLE_MESSAGES or self._opcode or second & _MASKED != self._mask_bit:
@@ -120,9 +122,8 @@ class FrameReader:
             if opcode == TEXT and not payload.isascii():
                 _check_utf8(payload)
             return opcode, payload
-        if opcode & _CONTROL:
-            return opcode, payload
-        return self._data_frame(opcode, payload, final=bool(first & _FIN))
+        is_control = opcode & _CONTROL
+        return (opcode, payload) if is_control else self._data_frame(opcode, payload, final=bool(first & _FIN))
 
     def _has_size(self, end: int) -> bool:
         """Return whether the bytes up to the end of the extended size have come; check the header until then."""
@@ -181,13 +182,11 @@ def close_code_of(payload: bytes) -> int:
     return code
 
 
-def _extended_size(buffer: bytearray, end: int) -> int:
-    size = int.from_bytes(buffer[2:end], "big")
+def _check_size(size: int, end: int) -> None:
     if size >> 63:
         raise FrameError(PROTOCOL_ERROR, "a length with its highest bit set")
     if size < 126 or (end == 10 and size < 65536):
         raise FrameError(PROTOCOL_ERROR, "a length that is not encoded in the fewest bytes")
-    return size
 
 
 def _unmasked(buffer: bytearray, at: int, end: int) -> bytes:

@@ -10,6 +10,7 @@ Knows no client and no protocol.
 import asyncio
 import contextlib
 import functools
+import itertools
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,14 @@ from worker.disk.private_file import require_closed
 from worker.disk.room import write_error
 from worker.errors import StoreError
 from worker.hub.inbox import Answer, InboxLimits, InboxPage, ResumePoint
-from worker.hub.inboxes.sqlite_tables import MEMORY, InboxTables, inbox_error, inbox_errors, open_inbox_file
+from worker.hub.inboxes.sqlite_tables import (
+    MEMORY,
+    AmongRepetitions,
+    InboxTables,
+    inbox_error,
+    inbox_errors,
+    open_inbox_file,
+)
 from worker.hub.messages import Message, StoredMessage
 
 _BATCH: Final = 2048
@@ -158,7 +166,8 @@ class SqliteInbox:
         self._put(_Append(message, self._failures, done))
 
     async def wait_for_capacity(self) -> None:
-        await self._has_capacity.wait()
+        if not self._has_capacity.is_set():  # it is awaited after each message
+            await self._has_capacity.wait()
 
     def open(self, user: str, resume_point: ResumePoint | None, done: Answer) -> None:
         self.flush()
@@ -204,7 +213,8 @@ class SqliteInbox:
         for operation, result in answers:
             if isinstance(operation, _Append):
                 self._unwritten -= len(operation.message.body)
-                self._failures += _is_of_disk(result)
+                if isinstance(result, Exception):
+                    self._failures += _is_of_disk(result)
             if operation.done is not None:
                 operation.done(result)
         if self._unwritten <= _BACKLOG_BYTES // 2:
@@ -251,7 +261,7 @@ class _InboxBatches:
 
     def _explained(self, result: Any) -> Any:
         """Return an error of the file as one that says what to do. In the thread: it asks the disk, which may hang."""
-        if not _is_of_file(result):
+        if not isinstance(result, sqlite3.Error) or not _is_of_file(result):
             return result
         error = inbox_error(result, self._path)
         error.__cause__ = result
@@ -264,12 +274,27 @@ class _InboxBatches:
         publishers send all of them again, in order.
         """
         if self._error is None:
-            try:
-                with self._tables.transaction():
-                    return [(operation, operation.apply(self._tables)) for operation in batch]
-            except Exception:  # noqa: BLE001, S110 -- raised again below, for the operation that causes it
-                pass
+            for apply in (self._apply_together, self._apply_in_turn):
+                try:
+                    with self._tables.transaction():
+                        return list(zip(batch, apply(batch), strict=True))
+                except AmongRepetitions:
+                    continue
+                except Exception:  # noqa: BLE001 -- raised again below, for the operation that causes it
+                    break
         return [(operation, self._execute_alone(operation)) for operation in batch]
+
+    def _apply_together(self, batch: Sequence[_Operation]) -> list[Any]:
+        """Store appends that follow each other by one statement; raises AmongRepetitions."""
+        results: list[Any] = []
+        for _, group in itertools.groupby(batch, key=lambda one: isinstance(one, _Append)):
+            operations = list(group)
+            messages = [one.message for one in operations if isinstance(one, _Append)]
+            results += self._tables.append_all(messages) if messages else self._apply_in_turn(operations)
+        return results
+
+    def _apply_in_turn(self, batch: Sequence[_Operation]) -> list[Any]:
+        return [operation.apply(self._tables) for operation in batch]
 
     def _execute_alone(self, operation: _Operation) -> Any:
         append = operation if isinstance(operation, _Append) else None

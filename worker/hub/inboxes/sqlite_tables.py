@@ -7,7 +7,7 @@ import contextlib
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from worker.core.clock import Clock
 from worker.core.elapsed import ElapsedTime, SavedTime
 from worker.disk.private_file import open_new
 from worker.disk.room import sqlite_lack_of_room, unwritable_database, write_error
+from worker.disk.row_statement import RowStatement
 from worker.errors import SchemaTooNew, StoreCorrupt, StoreError, StoreFull, StoreLocked
 from worker.hub.inbox import InboxLimits, InboxPage, ResumePoint
 from worker.hub.messages import Message, StoredMessage, stored_message
@@ -49,6 +50,21 @@ INSERT INTO clock SELECT coalesce(max(at), 0.0), coalesce(max(at), 0.0), 0.0, ''
   (SELECT max(at) AS at FROM message UNION ALL SELECT max(at) FROM seen UNION ALL SELECT max(at) FROM user);
 """
 """To version 2. `at` is elapsed time, which no wall clock can change; it starts with the last time that was written."""
+
+
+_ADD_IDS: Final = RowStatement(
+    "INSERT INTO seen (notification, redelivery, at) SELECT * FROM {rows} WHERE column1 IS NOT NULL "
+    "ON CONFLICT (notification) DO UPDATE SET redelivery = excluded.redelivery "
+    "WHERE excluded.redelivery > redelivery",
+    width=3,
+)
+_ADD: Final = RowStatement(
+    "INSERT INTO message (user, seq, at, body) SELECT * FROM {rows} WHERE column1 IS NOT NULL", width=4
+)
+
+
+class AmongRepetitions(Exception):
+    """Some of several messages are repetitions: they must be stored one by one."""
 
 
 class _Transaction:
@@ -123,19 +139,39 @@ class InboxTables:
 
     def append(self, message: Message) -> StoredMessage | None:
         """Store a message; return None if it is a repetition."""
-        at = self._at
-        if message.id is not None and not self._is_new(message.id, message.redelivery, at):
+        if message.id is not None and not self._add_ids([message]):
             return None
-        user = self._user(message.user)
-        user.seq += 1
-        self._note_activity(user, at)
-        self._change(user)
-        self._db.execute(
-            "INSERT INTO message (user, seq, at, body) VALUES (?, ?, ?, ?)", (user.id, user.seq, at, message.body)
-        )
-        if user.seq % _TRIM_EVERY == 0:
+        [stored] = self._add([message])
+        return stored
+
+    def append_all(self, messages: Sequence[Message]) -> list[StoredMessage]:
+        """Store messages in order. Raises AmongRepetitions if some are repetitions; the transaction is void then."""
+        known = [message for message in messages if message.id is not None]
+        if self._add_ids(known) != len(known):
+            raise AmongRepetitions
+        return self._add(messages)
+
+    def _add_ids(self, messages: Sequence[Message]) -> int:
+        """Note that the notifications were stored; return how many were not known, or have been sent again since."""
+        at = self._at
+        return _ADD_IDS.run(self._db, [(message.id, message.redelivery, at) for message in messages])
+
+    def _add(self, messages: Sequence[Message]) -> list[StoredMessage]:
+        at, added, rows = self._at, [], []
+        to_trim: dict[int, _User] = {}
+        for message in messages:
+            user = self._user(message.user)
+            user.seq = seq = user.seq + 1
+            self._note_activity(user, at)
+            self._change(user)
+            rows.append((user.id, seq, at, message.body))
+            added.append(StoredMessage(seq, user.epoch, message))
+            if seq % _TRIM_EVERY == 0:
+                to_trim[user.id] = user
+        _ADD.run(self._db, rows)
+        for user in to_trim.values():
             self._trim(user)
-        return StoredMessage(user.seq, user.epoch, message)
+        return added
 
     def open(self, name: str, resume_point: ResumePoint | None) -> InboxPage:
         """Return the first page for a client of this user."""
@@ -195,14 +231,6 @@ class InboxTables:
         if forgotten:
             self._users.clear()
         return forgotten
-
-    def _is_new(self, notification: str, redelivery: int, at: float) -> bool:
-        cursor = self._db.execute(
-            "INSERT INTO seen (notification, redelivery, at) VALUES (?, ?, ?) ON CONFLICT (notification)"
-            " DO UPDATE SET redelivery = excluded.redelivery WHERE excluded.redelivery > redelivery",
-            (notification, redelivery, at),
-        )
-        return cursor.rowcount > 0
 
     def _user(self, name: str) -> _User:
         user = self._users.get(name)

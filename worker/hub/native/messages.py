@@ -55,7 +55,7 @@ def decode_native(data: bytes, *, binary: bool, is_known: bool = True) -> tuple[
     if binary:
         raise MalformedPacket("malformed: messages are text")
     try:
-        message = parse_json(data, is_known=is_known)
+        message = parse_json(data, lambda: is_known)
     except MalformedPacket as exc:
         raise MalformedPacket(f"malformed: {exc}") from None
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):

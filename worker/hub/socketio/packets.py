@@ -5,6 +5,7 @@ Grammar: `<kind>[<attachments>-][<namespace>,][<ack id>][JSON]` (Socket.IO proto
 
 import json
 import re
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -58,10 +59,14 @@ class Packet(NamedTuple):
     """Why the event must be rejected, although it is a packet that can be answered."""
 
 
-def decode(message: bytes, *, is_known: bool = True) -> Packet:
+def _known() -> bool:
+    return True
+
+
+def decode(message: bytes, is_known: Callable[[], bool] = _known) -> Packet:
     """Return the packet in one message of a client. MalformedPacket: a client may not send this.
 
-    `is_known`: whether the client has been accepted; see `parse_json`.
+    `is_known`: whether the client has been accepted; see `parse_json`. Only asked if it matters.
     """
     head = _HEAD.match(message)
     if head is None:
@@ -69,10 +74,10 @@ def decode(message: bytes, *, is_known: bool = True) -> Packet:
     kind, attachments, namespace, ack = head.groups()
     raw, error = message[head.end() :], ""
     try:
-        data = parse_json(raw, is_known=is_known) if raw else None
+        data = parse_json(raw, is_known) if raw else None
     except MalformedPacket:
         # A program that cuts a text in the middle of a character must learn which of its messages it was.
-        data = _with_lone_surrogates(raw) if kind == b"2" and is_known else None
+        data = _with_lone_surrogates(raw) if kind == b"2" and is_known() else None
         if data is None:
             raise
         error = "malformed: a text has a lone surrogate, half of a character"
@@ -89,7 +94,7 @@ def decode(message: bytes, *, is_known: bool = True) -> Packet:
     return packet
 
 
-def parse_json(raw: bytes, *, is_known: bool = True) -> Any:
+def parse_json(raw: bytes, is_known: Callable[[], bool] = _known) -> Any:
     """Return the JSON value. MalformedPacket: it is not valid JSON, or nested too deep.
 
     A client that is not known yet sends a token, for which a few objects are enough; tens of thousands of them take
@@ -97,7 +102,7 @@ def parse_json(raw: bytes, *, is_known: bool = True) -> Any:
     """
     # Most messages have few brackets, so that the nesting need not be known.
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
-        if not is_known:
+        if not is_known():
             raise MalformedPacket(f"more than {MAX_DEPTH} arrays and objects before authentication")
         if is_deeper_than(raw, MAX_DEPTH):
             raise MalformedPacket(f"nested deeper than {MAX_DEPTH}")
@@ -140,12 +145,12 @@ def _check(packet: Packet) -> None:
 
 def _is_valid_data(kind: Kind, data: Any) -> bool:
     match kind:
+        case Kind.EVENT | Kind.BINARY_EVENT:
+            return isinstance(data, list) and bool(data) and isinstance(data[0], str) and data[0] not in _RESERVED
         case Kind.CONNECT:
             return data is None or isinstance(data, dict)
         case Kind.DISCONNECT:
             return data is None
-        case Kind.EVENT | Kind.BINARY_EVENT:
-            return isinstance(data, list) and bool(data) and isinstance(data[0], str) and data[0] not in _RESERVED
         case Kind.ACK | Kind.BINARY_ACK:
             return isinstance(data, list)
         case Kind.CONNECT_ERROR:

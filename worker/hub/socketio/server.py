@@ -135,13 +135,16 @@ class SocketIoReceiver:
             self.session.close(TOO_MANY_MESSAGES, "too many attempts")
 
     def on_message(self, message: bytes) -> None:
-        packet = packets.decode(message, is_known=any(socket.accepted for socket in self.sockets.values()))
+        packet = packets.decode(message, self._is_known)
         if self._incomplete is not None:
             raise MalformedPacket("a packet between another packet's attachments")
         if packet.attachments:
             self._incomplete = packet
         else:
             self._dispatch(packet)
+
+    def _is_known(self) -> bool:
+        return any(socket.accepted for socket in self.sockets.values())
 
     def on_binary(self, data: bytes) -> None:
         packet = self._incomplete
