@@ -42,7 +42,7 @@ def feed(data: bytes, *, piece: int, limits: JsonLimits = LIMITS) -> None:
         scanner.feed(data[start : start + piece])
 
 
-@given(value=VALUES, piece=st.integers(1, 9), indent=st.booleans())
+@given(value=VALUES, piece=st.integers(1, 9) | st.just(1000), indent=st.booleans())
 def test_scan_rejects_exactly_what_is_beyond_the_limits(value: object, piece: int, indent: bool) -> None:
     data = orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else 0)
     wrong = depth_of(value) > 6, names_of(value) > 5 or count_of(value) > 20
@@ -66,6 +66,30 @@ def test_scan_stops_at_the_limit_whatever_the_values_are(unit: bytes) -> None:
 @pytest.mark.parametrize("content", [b",[{:" * 500_000, b'\\",\\\\' * 400_000])
 def test_scan_counts_nothing_inside_a_string(content: bytes) -> None:
     feed(b'{"text":"' + content + b'"}', piece=1 << 16, limits=JsonLimits())
+
+
+@given(data=st.text('[]{},:"1', max_size=60).map(str.encode), piece=st.integers(1, 60))
+def test_scan_at_once_counts_as_much_as_a_scan_one_by_one(data: bytes, piece: int) -> None:
+    scanner, each = JsonScanner(LIMITS), OneByOne(LIMITS)
+    for start in range(0, len(data), piece):
+        ended = [_fed(one, data[start : start + piece]) for one in (scanner, each)]
+        assert ended[0] == ended[1]
+        if ended[0] is not None:
+            return
+        assert (scanner._values, scanner._names) == (each._values, each._names)
+
+
+class OneByOne(JsonScanner):
+    def _feed_at_once(self, structure: bytes) -> bool:
+        return False
+
+
+def _fed(scanner: JsonScanner, piece: bytes) -> type[Exception] | None:
+    try:
+        scanner.feed(piece)
+    except (JsonTooDeep, JsonTooLarge) as exc:
+        return type(exc)
+    return None
 
 
 @given(data=st.binary(max_size=200), seed=st.integers(0, 9))

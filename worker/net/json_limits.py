@@ -5,16 +5,20 @@ whole service stands still until it ends. The scanner counts in pieces, at some 
 needs to: what is a string, and what is structure.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 _BRACKETS: Final = b"[]{}"
 _NO_BRACKET: Final = bytes(byte for byte in range(256) if byte not in _BRACKETS)
 _ALL_ALIKE: Final = bytes.maketrans(b"{}", b"[]")
-_STRUCTURE: Final = b"[]{},:"
-_ALL_ELSE: Final = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
+_ALL_ELSE: Final = bytes(byte for byte in range(256) if byte not in b'[]{},:"')
+"""What is neither structure nor the beginning or end of a string."""
 _OPENING: Final = b"[{"
 _COMMA, _COLON = b",:"
+_INNERMOST: Final = re.compile(rb"[\[{][,:]*[\]}]")
+"""A list or an object that contains no other, without its values."""
+_MOST_ROUNDS: Final = 4
 
 
 class JsonTooLarge(ValueError):
@@ -51,8 +55,31 @@ class JsonScanner:
 
     def feed(self, piece: bytes) -> None:
         """Check the next bytes. Raises JsonTooLarge, JsonTooDeep."""
+        structure = self._structure(piece)
+        if not self._feed_at_once(structure):
+            self._feed_one_by_one(structure)
+
+    def _feed_at_once(self, structure: bytes) -> bool:
+        """Check what cannot be beyond a limit, without a step for each value; return False for all else.
+
+        Most bodies are lists of small objects. Those that begin and end in this piece leave only their values.
+        """
+        limits, values = self._limits, structure.count(b",") + _opened(structure)
+        if self._values + values > limits.values or structure.count(b":") > limits.names - max(self._names):
+            return False
+        rest, levels = structure, 0
+        while levels < _MOST_ROUNDS and (shorter := _INNERMOST.sub(b"", rest)) != rest:
+            rest, levels = shorter, levels + 1
+        opened = _opened(rest)
+        if len(self._names) + opened + levels > limits.depth + 1:
+            return False
+        self._feed_one_by_one(rest.translate(None, b","))
+        self._values += values - opened
+        return True
+
+    def _feed_one_by_one(self, structure: bytes) -> None:
         names, limits = self._names, self._limits
-        for token in self._structure(piece):
+        for token in structure:
             if token == _COMMA:
                 self._values += 1
             elif token == _COLON:
@@ -75,10 +102,14 @@ class JsonScanner:
             piece = _without_escapes(self._backslash + piece)
             self._backslash = b"\\" if piece.endswith(b"\\") else b""
             piece = piece.removesuffix(b"\\")
-        parts = piece.split(b'"')
-        outside = b"".join(parts[self._in_string :: 2])
+        parts = piece.translate(None, _ALL_ELSE).split(b'"')
+        structure = b"".join(parts[self._in_string :: 2])
         self._in_string ^= len(parts) % 2 == 0
-        return outside.translate(None, _ALL_ELSE)
+        return structure
+
+
+def _opened(structure: bytes) -> int:
+    return structure.count(b"[") + structure.count(b"{")
 
 
 def is_deeper_than(document: bytes, levels: int) -> bool:

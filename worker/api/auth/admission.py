@@ -5,7 +5,7 @@ the job's results show what the file contains.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from aiohttp import web
@@ -23,13 +23,11 @@ _NO_FILE = (
 """The same whether the file exists or not."""
 
 
-def admitted_owner(caller: Caller, job: JobRequest) -> JobRequest:
-    """Return the job as this caller may submit it: for the key's only user where it names none.
+def _bound(caller: Caller, job: JobRequest) -> JobRequest:
+    """Return the job as this bound caller may submit it: for the key's only user where it names none.
 
     Raises HTTPForbidden when it would belong to another owner.
     """
-    if not caller.is_bound:
-        return job
     if job.user_id is None and caller.users is not None and len(caller.users) == 1:
         job = job.model_copy(update={"user_id": next(iter(caller.users))})
     if caller.users is not None and job.user_id not in caller.users:
@@ -52,19 +50,25 @@ class Admission:
 
     async def admit(self, caller: Caller, job: JobRequest) -> JobRequest:
         """Return the job as this caller may submit it. Raises HTTPForbidden for another owner's job or file."""
-        job = admitted_owner(caller, job)
-        if job.priority > caller.max_priority:
-            raise web.HTTPForbidden(text=_NO_PRIORITY.format(highest=caller.max_priority))
-        if caller.may_name_any_file:
-            return job
+        [admitted] = await self.admit_all(caller, [job])
+        return admitted
+
+    async def admit_all(self, caller: Caller, jobs: Sequence[JobRequest]) -> list[JobRequest]:
+        """Return the jobs as this caller may submit them. Raises HTTPForbidden if one of them is not allowed."""
+        admitted = [_bound(caller, job) for job in jobs] if caller.is_bound else list(jobs)
+        highest = caller.max_priority
+        if any(job.priority > highest for job in admitted):
+            raise web.HTTPForbidden(text=_NO_PRIORITY.format(highest=highest))
+        if not caller.may_name_any_file:
+            for job in admitted:
+                await self._check_files(caller, job)
+        return admitted
+
+    async def _check_files(self, caller: Caller, job: JobRequest) -> None:
+        """Raise HTTPForbidden if the job names a file that the caller may not read."""
         for field, path in self._paths(job):
             if not await self._may_read(caller, path):
                 raise web.HTTPForbidden(text=_NO_FILE.format(field=field))
-        return job
-
-    async def admit_all(self, caller: Caller, jobs: Iterable[JobRequest]) -> list[JobRequest]:
-        """Return the jobs as this caller may submit them. Raises HTTPForbidden if one of them is not allowed."""
-        return [await self.admit(caller, job) for job in jobs]
 
     def _paths(self, job: JobRequest) -> list[tuple[str, str]]:
         """Return the fields that take a file and hold a path."""
