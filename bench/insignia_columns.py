@@ -1,9 +1,13 @@
 """A program written by hand for the sample roster alone, in columns from the CSV files to the results.
 
-    python -m bench.insignia_columns ROSTER HISTORY FOLDER
+    python -m bench.insignia_columns [--same] ROSTER HISTORY FOLDER
 
 The yardstick of bench.insignia. It understands the spellings of the sample and no others, reports nothing about them,
 and writes decisions without ids, explanations or an index. That is less than the product does.
+
+With `--same`, its results are those of the product for every row that it can read: ids, next rounds, conditions, Thai
+labels and the index. Only reading and joining are by hand then. The product decides and writes in columns, which a
+program by hand would do with the same expressions.
 """
 
 import sys
@@ -11,11 +15,14 @@ from pathlib import Path
 
 import polars as pl
 
-from worker.insignia.columnar.evaluator import Patterns
-from worker.insignia.columnar.frame import HELD, PLACE, AwardList
+from worker.insignia.columnar.evaluator import Patterns, decide_columns
+from worker.insignia.columnar.frame import DEFAULTS, HELD, PLACE, PLAIN, AwardList, OfficerColumns
+from worker.insignia.criteria.identity import canonical_form
 from worker.insignia.criteria.loader import load_criteria
 from worker.insignia.criteria.model import Decoration, ServiceMedal
-from worker.insignia.roster.officer import Award, Officer
+from worker.insignia.evaluation import Evaluation
+from worker.insignia.results.writer import write_results
+from worker.insignia.roster.officer import ABOUT, Award, Officer
 from worker.insignia.rules.compiler import compile_rules
 from worker.insignia.rules.decision import Verdict
 from worker.insignia.rules.evaluate import evaluate
@@ -78,7 +85,7 @@ def read_officers(path: Path) -> pl.DataFrame:
     return read.filter(is_good).with_columns(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias(PLACE),
         *(pl.col(name).fill_null(False) for name in ("decoration_recalled", "imprisonment")),
-        pl.when(pl.col("discipline").is_not_null()).then(pl.lit("[]")).alias("discipline"),
+        pl.concat_str(pl.lit('["'), "discipline", pl.lit('"]')).alias("discipline"),
         pl.lit(False).alias("last_only"),
     )
 
@@ -134,16 +141,42 @@ def _decide_one(row: dict[str, object], past: AwardList, rules: Rules) -> Verdic
     return evaluate(Officer(**given, decorations=past, discipline=discipline), rules)  # type: ignore[arg-type] # columns of those types
 
 
-def main() -> None:
-    roster, history, folder = map(Path, sys.argv[1:])
-    rules = compile_rules(load_criteria(), 2569)
-    officers, lists = read_awards(history, read_officers(roster))
-    decided = decide(officers, lists, rules)
+def write_decisions(officers: pl.DataFrame, lists: list[AwardList], rules: Rules, folder: Path) -> None:
+    """Write what both decisions say, and who the officer is."""
     about = officers.select("person_id", "title", "first_name", "last_name", "organization", PLACE)
-    results = about.join(decided, on=PLACE, maintain_order="left").drop(PLACE)
+    results = about.join(decide(officers, lists, rules), on=PLACE, maintain_order="left").drop(PLACE)
     folder.mkdir()
     results.write_csv(folder / "results.csv", include_bom=True)
     results.write_ndjson(folder / "results.json")
+
+
+def write_same(officers: pl.DataFrame, lists: list[AwardList], rules: Rules, folder: Path) -> None:
+    """Write what the product writes, except for the cells that it could not read."""
+    named = officers.rename({"organization": "office"})
+    columns = [
+        (pl.col(name) if name in named.columns else pl.lit(DEFAULTS[name])).cast(dtype).alias(name)
+        for name, dtype in PLAIN.items()
+    ]
+    filled = named.select(
+        *(column.fill_null("") if name in ABOUT else column for name, column in zip(PLAIN, columns, strict=True)),
+        "discipline",
+        pl.col(HELD).cast(pl.UInt32),
+    )
+    decided = decide_columns(OfficerColumns(filled, lists), rules, lambda _: None)
+    form = canonical_form(load_criteria())
+    evaluation = Evaluation(
+        rules, decided, bad_cells=(), bad_rows=0, notices=(), remarks=(), criteria_form=form, columns=decided
+    )
+    write_results(evaluation, folder, row_index=True)
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    write = write_same if arguments[0] == "--same" else write_decisions
+    roster, history, folder = map(Path, arguments[-3:])
+    rules = compile_rules(load_criteria(), 2569)
+    officers, lists = read_awards(history, read_officers(roster))
+    write(officers, lists, rules, folder)
 
 
 if __name__ == "__main__":

@@ -47,20 +47,6 @@ async def pages_read(place: PostgresPlace, kinds: list[str] | None = None) -> in
         return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
-async def test_owner_whose_change_has_an_id_that_was_given_twice_gets_a_turn(place: PostgresPlace) -> None:
-    store = await place.open("one", 1 << 30, ManualClock().clock)
-    assert isinstance(store, PostgresStore)
-    await store.enqueue([a_job()])
-    # As after a crash: the claims of this store had come to this id before it was given to the job's transaction.
-    store._writer.transaction.counts.owners_seen = await sql(place, "SELECT pg_current_xact_id()::text")
-    await sql(place, "SELECT pg_current_xact_id()")
-    assert await claimed(store, 5) == []
-    server_process = store._writer.transaction.connection.get_server_pid()
-    await sql(place, f"SELECT pg_terminate_backend({server_process})")
-    assert len(await claimed(store, 5)) == 1
-    await store.close()
-
-
 # -- what a claim reads --------------------------------------------------------------------------------------------
 
 
@@ -115,6 +101,21 @@ async def test_claim_does_not_read_what_earlier_claims_left_dead(place_apart: Po
 
 
 # -- who waits -----------------------------------------------------------------------------------------------------
+
+
+async def test_owner_whose_change_has_an_id_that_was_given_twice_gets_a_turn(place_apart: PostgresPlace) -> None:
+    place = place_apart  # a transaction that another test has open would let the claim read all changes
+    store = await place.open("one", 1 << 30, ManualClock().clock)
+    assert isinstance(store, PostgresStore)
+    await store.enqueue([a_job()])
+    # As after a crash: the claims of this store had come to this id before it was given to the job's transaction.
+    store._writer.transaction.counts.owners_seen = await sql(place, "SELECT pg_current_xact_id()::text")
+    await sql(place, "SELECT pg_current_xact_id()")
+    assert await claimed(store, 5) == []
+    server_process = store._writer.transaction.connection.get_server_pid()
+    await sql(place, f"SELECT pg_terminate_backend({server_process})")
+    assert len(await claimed(store, 5)) == 1
+    await store.close()
 
 
 async def test_claim_reads_a_part_of_many_new_owners_and_the_next_claims_the_others(

@@ -114,6 +114,17 @@ async def test_worker_runs_settles_and_notifies_every_job_once(store: SqliteStor
     assert [reported["sequence"] for reported in news] == list(range(1, 61))
 
 
+async def test_worker_asks_the_store_once_for_each_job_that_comes_alone(store: SqliteStore) -> None:
+    """The end of a job frees a slot, but the store had no other job: to ask again would delay what is written next."""
+    gate = Gate(store, "claim")
+    async with working(gate) as work:
+        await gate.reached.wait()
+        for number in range(1, 6):
+            await submitted(store, a_new_job("echo"))
+            await work.collector.until(JobSettled, number)
+    assert len(gate.calls) == 1 + 5
+
+
 async def test_worker_runs_at_most_as_many_jobs_as_it_has_slots(store: SqliteStore) -> None:
     await submitted(store, *(a_new_job("waits", {"seconds": 0.01}) for _ in range(20)))
     most = 0

@@ -38,17 +38,12 @@ from worker.runtime.from_settings import error_pause, notification_format, retry
 from worker.runtime.maintenance import sleep_or_stop
 from worker.runtime.running_attempt import RunningAttempt
 from worker.runtime.shortage import ShortageLimiter
+from worker.runtime.work_wait import wait_for_work
 
 _SHORT_JOB = 0.02
 """Seconds; while jobs take less than this on average, further ones are claimed before slots are free."""
 _MAX_WAIT_FOR_SLOT = 1.0
 """Seconds after which jobs that were claimed ahead and found no slot are released."""
-_RECHECK_DELAY = 0.02
-"""Seconds before the store is asked again for a job that is due but was not returned."""
-_CLOCK_STEP = 1.0
-"""Seconds between two looks at the wall clock while a job waits for a time: no timer notices that it was set."""
-_CLOCK_JUMP = 1.0
-"""A wall clock that moves by fewer seconds than this against the monotonic clock was not set."""
 
 
 OnSettled = Callable[[Attempt, Outcome], None]
@@ -85,6 +80,9 @@ class Worker:
     _last_start: float = 0.0
     """When an attempt was last started (monotonic)."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a slot may be free, or the store may have work."""
+    _has_work: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the store may have work."""
     _settle: asyncio.Event = field(default_factory=asyncio.Event)
     _unsettled_count: int = 0
     _is_store_full: bool = False
@@ -131,7 +129,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Claim and run jobs until `stop`; returns when nothing new will be started. Then call `finish`."""
-        self.store.on_work(self._wake.set)
+        self.store.on_work(self._look_for_work)
         stopped = asyncio.ensure_future(self._wake_at_stop(stop))
         try:
             while not stop.is_set():
@@ -192,7 +190,7 @@ class Worker:
     def set_quiet(self, quiet: bool) -> None:
         """Finish running jobs but claim no new ones (before a deployment, for example), or claim again."""
         self.quiet = quiet
-        self._wake.set()
+        self._look_for_work()
 
     def resize(self, concurrency: int) -> None:
         """Change how many jobs run at once: new slots are filled at once, surplus jobs finish first."""
@@ -238,13 +236,19 @@ class Worker:
         if wanted <= 0 or self.quiet:
             await self._wait_for_slot()
             return
+        self._has_work.clear()
         claimed = await self.store.claim(wanted)
         self._is_store_full = False
         self._claiming.succeeded()
         self._claimed_ahead.extend(claimed.jobs)
         self._start_claimed()
-        if len(claimed.jobs) < wanted:
-            await self._wait_for_work(claimed.next_run_at)
+        if len(claimed.jobs) == wanted:
+            return
+        if self._claimed_ahead:
+            await self._wait_for_slot()
+        else:
+            # Not for a free slot: the store had nothing more, and says when that changes.
+            await wait_for_work(self._has_work, claimed.next_run_at, self.clock)
 
     def _claim_size(self) -> int:
         """Return how many jobs to claim. Ended attempts that are not settled yet count only when many wait.
@@ -277,28 +281,12 @@ class Worker:
             self._mean_seconds = math.inf
             await self.store.release(stale)
 
-    async def _wait_for_work(self, next_run_at: float | None) -> None:
-        """Wait until the store may have work: it says so, `next_run_at` is reached, or the wall clock was set.
-
-        The store decides what a wall clock that was set means for its jobs.
-        """
-        if next_run_at is None:
-            await self._wake.wait()
-            return
-        # A job that is due but was not returned fell due since the claim, or the clock was set: ask again soon.
-        delay = max(_RECHECK_DELAY, next_run_at - self.clock.now())
-        end, offset = self.clock.monotonic() + delay, self._clock_offset()
-        while (left := end - self.clock.monotonic()) > 0 and abs(self._clock_offset() - offset) < _CLOCK_JUMP:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left, _CLOCK_STEP)):
-                    await self._wake.wait()
-                    return
-
-    def _clock_offset(self) -> float:
-        return self.clock.now() - self.clock.monotonic()
-
     async def _wake_at_stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
+        self._look_for_work()
+
+    def _look_for_work(self) -> None:
+        self._has_work.set()
         self._wake.set()
 
     # -- settling ------------------------------------------------------------------------------------------

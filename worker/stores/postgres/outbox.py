@@ -71,21 +71,20 @@ LOCK = "SELECT last_id, delivered FROM outbox_state FOR UPDATE"
 """Keeps all other stores from drawing ids until the commit."""
 
 
+_DELIVERED = """
+    WITH counted AS (SELECT count(*) AS number FROM outbox WHERE id > $1 AND id <= $2 AND dead IS NULL),
+        noted AS (INSERT INTO deliveries (up_to, at) VALUES ($2, $3))
+    UPDATE outbox_state SET delivered = $2, pending = pending - number FROM counted
+"""
+
+
 async def delivered(transaction: WriteTransaction, calls: Sequence[int]) -> list[None]:
     """Move the watermark to the highest of these ids, but not past the last message."""
     # Locked by a statement of its own: the next one sees what was committed while this one waited.
     last_id, watermark = await transaction.connection.fetchrow(LOCK)
     up_to = min(max(calls), last_id)
     if up_to > watermark:
-        number = await transaction.connection.fetchval(
-            "SELECT count(*) FROM outbox WHERE id > $1 AND id <= $2 AND dead IS NULL", watermark, up_to
-        )
-        await transaction.connection.execute(
-            "INSERT INTO deliveries (up_to, at) VALUES ($1, $2)", up_to, transaction.clock.now()
-        )
-        await transaction.connection.execute(
-            "UPDATE outbox_state SET delivered = $1, pending = pending - $2", up_to, number
-        )
+        await transaction.connection.execute(_DELIVERED, watermark, up_to, transaction.clock.now())
     return [None for _ in calls]
 
 

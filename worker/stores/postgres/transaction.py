@@ -22,19 +22,25 @@ _ASK_SECONDS = 1.0
 
 _COLUMNS = (*(state.value for state in JobState), "bytes")
 
-_ADD = f"""
-    INSERT INTO tally (shard, kind, {", ".join(_COLUMNS)})
-    SELECT $1, * FROM unnest($2::text[], {", ".join(f"${number}::bigint[]" for number in range(3, 9))})
-    ON CONFLICT (shard, kind) DO UPDATE SET
-        {", ".join(f"{column} = tally.{column} + excluded.{column}" for column in _COLUMNS)}
-"""
-
 # Nothing for a transaction that has written nothing.
 _MARK = """
     INSERT INTO last_commits SELECT $1, $2, now() WHERE pg_current_xact_id_if_assigned() IS NOT NULL
     ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = excluded.at
     RETURNING pg_current_xact_id()::text
 """
+
+_NOTES = f"""
+    WITH marked (transaction_id) AS ({_MARK}), counted AS (
+        INSERT INTO tally (shard, kind, {", ".join(_COLUMNS)})
+        SELECT $3, * FROM unnest($4::text[], {", ".join(f"${number}::bigint[]" for number in range(5, 11))})
+        ON CONFLICT (shard, kind) DO UPDATE SET
+            {", ".join(f"{column} = tally.{column} + excluded.{column}" for column in _COLUMNS)}
+    ), notified (number) AS (SELECT count(pg_notify($11, event)) FROM unnest($12::text[]) AS event)
+    SELECT transaction_id FROM notified LEFT JOIN marked ON true
+"""
+"""The counts, the notifications and the mark by one statement: each statement costs a round trip. Rows that are counted
+have been written before, so that the transaction has an id."""
+
 _STATUS = "SELECT pg_xact_status($1::text::xid8)"
 _LAST_COMMIT = "SELECT number FROM last_commits WHERE writer = $1"
 
@@ -120,19 +126,26 @@ class WriteTransaction:
 
     async def flush(self) -> Mark | None:
         """Write the counts and wake other stores; return what identifies the transaction if it wrote anything."""
-        await self._write_counts()
+        self._number += 1
+        mark: tuple[object, ...] = (self._writer, self._number)
+        changes, events = self.counts.changes, self._events()
+        kinds = sorted({kind for (kind, _), change in changes.items() if change})
+        if kinds or events:
+            columns = [[changes[kind, column] for kind in kinds] for column in _COLUMNS]
+            notes = (self.owner, kinds, *columns, self.tickets.target.events, events)
+            transaction_id = await self.connection.fetchval(_NOTES, *mark, *notes)
+        else:
+            transaction_id = await self.connection.fetchval(_MARK, *mark)
+        return None if transaction_id is None else Mark(self._number, transaction_id)
+
+    def _events(self) -> list[str]:
+        """Return what other stores are to be notified of."""
         events = [f"cancel {job_id}" for job_id in self.counts.cancels]
         if self.counts.notify:
             events.append("work")
         if self.messages:
             events.append("message")
-        if events:
-            await self.connection.execute(
-                "SELECT pg_notify($1, event) FROM unnest($2::text[]) AS event", self.tickets.target.events, events
-            )
-        self._number += 1
-        transaction_id = await self.connection.fetchval(_MARK, self._writer, self._number)
-        return None if transaction_id is None else Mark(self._number, transaction_id)
+        return events
 
     async def is_ended(self, mark: Mark) -> bool:
         """Return whether the server carries the transaction out no longer."""
@@ -144,12 +157,6 @@ class WriteTransaction:
     async def is_committed(self, mark: Mark) -> bool:
         """Return whether the transaction, which is this writer's last one and has ended, was committed."""
         return bool(await self.connection.fetchval(_LAST_COMMIT, self._writer) == mark.number)
-
-    async def _write_counts(self) -> None:
-        kinds = sorted({kind for (kind, _), change in self.counts.changes.items() if change})
-        if kinds:
-            columns = [[self.counts.changes[kind, column] for kind in kinds] for column in _COLUMNS]
-            await self.connection.execute(_ADD, self.owner, kinds, *columns)
 
     def reconnected(self, connection: Connection) -> None:
         """Use another connection, and read all changes of owners again.
