@@ -193,7 +193,10 @@ async def withstands(folder: Path, seconds: float, kinds: Sequence[str]) -> str:
 
 @pytest.mark.alters_store  # the notifications come from a publisher, whose jobs no store has
 @pytest.mark.timeout(600)
-async def test_service_withstands_five_hostile_clients_for_a_moment(tmp_path: Path) -> None:
+async def test_service_withstands_five_hostile_clients_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # to measure coverage takes several times its CPU time
     print(await withstands(tmp_path, _TRIED, list(KINDS)))
 
 

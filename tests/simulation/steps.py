@@ -155,6 +155,14 @@ async def _jump(world: World) -> None:
     world.in_background(end())
 
 
+async def _jump_before_a_kill(world: World) -> None:
+    """Set the clock while a job waits for its retry, and kill the service soon after something was written."""
+    world.in_background(world.submit(["flaky"]))
+    await asyncio.sleep(world.chance.uniform(0.05, 0.5))
+    await _jump(world)
+    await _kill_in_commit(world)
+
+
 async def _prune(world: World) -> None:
     if world.config.with_hub and world.hub.is_up:
         await world.hub.prune()
@@ -184,6 +192,7 @@ _WEIGHTS: dict[Step, float] = {
     _cut_client: 4,
     _connect_clients: 6,
     _jump: 1,
+    _jump_before_a_kill: 0.3,
     _prune: 1,
     _wait: 2,
 }
