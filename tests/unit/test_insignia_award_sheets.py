@@ -182,7 +182,6 @@ def test_remark_on_a_line_of_the_history_is_looked_at(head: str, remark: str, co
 
 
 def test_remarks_of_a_history_are_looked_at_in_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("polars")
     lines = f"person_id,decoration,received,หมายเหตุ\n{PERSON},CT3,2021-07-28,\n{PERSON},WE3,2024-07-28,เรียกคืน\n"
     history = write(tmp_path, f"{lines}{OTHER},CT3,2021-07-28,ส่งคืน\n", "history.csv")
     path = write(tmp_path, f"{HEADER}\n{PERSON},{FACTS}\n{OTHER},{FACTS}\n")

@@ -13,11 +13,8 @@ from tests.support.roster_damage import damage
 from tests.unit.test_insignia_column_results import EXPECT, FOLDER, assert_same_files
 from tests.unit.test_insignia_damaged_rosters import tidy
 from worker.insignia import EvaluationCancelled, evaluate_roster, write_sample
-from worker.insignia.progress import HISTORY, ROWS
-
-pytest.importorskip("polars", reason="needs the extra polars")
-
 from worker.insignia.columnar import tidy_roster
+from worker.insignia.progress import HISTORY, ROWS
 
 _PARTS, _SIZE = 2, 20
 _ODD_TEXTS = (

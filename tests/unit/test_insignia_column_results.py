@@ -9,13 +9,10 @@ import pytest
 
 from tests.support.worked_cases import ROUNDS, as_thai_csv, of_round, table
 from worker.insignia import InsigniaError, RosterRejected, evaluate_roster, evaluation, write_results, write_sample
-from worker.insignia.roster.officer import Officer
-from worker.insignia.rules.decision_id import normal_form
-
-pytest.importorskip("polars", reason="needs the extra polars")
-
 from worker.insignia.columnar.forms import list_forms, normal_forms
 from worker.insignia.columnar.frame import columns_of
+from worker.insignia.roster.officer import Officer
+from worker.insignia.rules.decision_id import normal_form
 
 FOLDER = Path(__file__).parent.parent / "data/rosters"
 EXPECT: dict[str, Any] = json.loads((FOLDER / "expect.json").read_text("utf-8"))

@@ -15,16 +15,13 @@ from tests.support.random_rounds import RandomOfficers, random_criteria
 from tests.support.worked_cases import ROUNDS, assert_as_expected, of_round, table
 from tests.unit.test_insignia_properties import officers
 from worker.insignia import evaluate_roster, evaluation, load_criteria, result_row
+from worker.insignia.columnar import evaluator
+from worker.insignia.columnar.evaluator import evaluate_all
 from worker.insignia.roster.officer import Officer
 from worker.insignia.rules.compiler import compile_rules
 from worker.insignia.rules.decision import Verdict
 from worker.insignia.rules.evaluate import evaluate
 from worker.insignia.rules.ruleset import Rules
-
-pytest.importorskip("polars", reason="needs the extra polars")
-
-from worker.insignia.columnar import evaluator
-from worker.insignia.columnar.evaluator import evaluate_all
 
 _SEEDS = st.integers(0, 2**32)
 _SEQUENCES = st.sampled_from(("highest_satisfied", "strict_next"))

@@ -3,11 +3,8 @@
 import csv
 import io
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-pytest.importorskip("polars", reason="needs the extra polars")
 
 from worker.insignia.columnar.delimited import NUMBER, PART, split_rows
 from worker.insignia.roster.csv_sheet import is_blank

@@ -2,13 +2,10 @@
 
 from datetime import date
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-pytest.importorskip("polars", reason="needs the extra polars")
-
-import polars as pl
 
 from worker.insignia.columnar.plain_dates import PlainDates
 from worker.insignia.roster.cell_readers import CellReader

@@ -373,7 +373,6 @@ def test_title_of_retirement_is_judged_by_the_birth_date(tmp_path: Path) -> None
 
 
 def test_titles_are_seen_when_a_roster_is_read_in_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("polars")
     path = write(tmp_path, content("ผู้ที่ลาออก"))
     by_row = evaluate_roster(path, ROUND)
     monkeypatch.setattr(evaluation, "_LARGE", 1)
