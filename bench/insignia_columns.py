@@ -48,6 +48,8 @@ _DATES = ("birth_date", "service_start", "level_start", "left_service", "resigne
 _MONEY = ("salary", "salary_5y_ago", "position_allowance")
 _SHOWN = ("decision", "award", "abbr_th", "step", "reason", "next_award", "confidence")
 
+_COLUMNS: dict[str, pl.DataType] = {**PLAIN, "discipline": pl.String(), HELD: pl.UInt32()}
+
 
 def date_of(name: str) -> pl.Expr:
     text = pl.col(name).str.replace_many(_THAI)
@@ -153,16 +155,10 @@ def write_decisions(officers: pl.DataFrame, lists: list[AwardList], rules: Rules
 def write_same(officers: pl.DataFrame, lists: list[AwardList], rules: Rules, folder: Path) -> None:
     """Write what the product writes, except for the cells that it could not read."""
     named = officers.rename({"organization": "office"})
-    columns = [
-        (pl.col(name) if name in named.columns else pl.lit(DEFAULTS[name])).cast(dtype).alias(name)
-        for name, dtype in PLAIN.items()
-    ]
-    filled = named.select(
-        *(column.fill_null("") if name in ABOUT else column for name, column in zip(PLAIN, columns, strict=True)),
-        "discipline",
-        pl.col(HELD).cast(pl.UInt32),
-    )
-    decided = decide_columns(OfficerColumns(filled, lists), rules, lambda _: None)
+    absent = (pl.lit(DEFAULTS[name]).alias(name) for name in PLAIN if name not in named.columns)
+    filled = named.with_columns(absent).with_columns(pl.col(*ABOUT).fill_null(""))
+    columns = filled.select(*(pl.col(name).cast(dtype) for name, dtype in _COLUMNS.items()))
+    decided = decide_columns(OfficerColumns(columns, lists), rules, lambda _: None)
     form = canonical_form(load_criteria())
     evaluation = Evaluation(
         rules, decided, bad_cells=(), bad_rows=0, notices=(), remarks=(), criteria_form=form, columns=decided

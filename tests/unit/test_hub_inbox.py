@@ -106,12 +106,19 @@ async def test_check_of_an_inbox_whose_folder_cannot_be_looked_up_raises(tmp_pat
     await inbox.close()
 
 
+@contextlib.asynccontextmanager
+async def running(inbox):
+    await inbox.start()
+    try:
+        yield inbox
+    finally:
+        await inbox.close()
+
+
 @pytest.fixture(params=["disk", "memory"])
 async def inbox(request, tmp_path):
-    inbox = SqliteInbox(tmp_path / "hub.db" if request.param == "disk" else None, Clock())
-    await inbox.start()
-    yield inbox
-    await inbox.close()
+    async with running(SqliteInbox(tmp_path / "hub.db" if request.param == "disk" else None, Clock())) as inbox:
+        yield inbox
 
 
 async def test_append_numbers_each_users_messages_without_gaps(inbox):
@@ -157,15 +164,6 @@ async def test_append_of_many_at_once_stores_what_one_after_the_other_stores(tmp
             pages = [await ask(inbox.open, user, None) for inbox in (together, in_turn)]
             assert pages[0].messages
             assert [one.message for one in pages[0].messages] == [one.message for one in pages[1].messages]
-
-
-@contextlib.asynccontextmanager
-async def running(inbox):
-    await inbox.start()
-    try:
-        yield inbox
-    finally:
-        await inbox.close()
 
 
 async def test_append_without_an_id_is_never_a_repetition(inbox):

@@ -1,18 +1,10 @@
 """Statements over many rows at once."""
 
 import sqlite3
-from collections.abc import Iterator
 
 import pytest
 
 from worker.disk.row_statement import RowStatement
-
-
-@pytest.fixture
-def memory() -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    yield connection
-    connection.close()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 15, 16, 17, 32, 33, 100, 128, 129, 300])

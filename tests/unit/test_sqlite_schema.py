@@ -1,7 +1,6 @@
 """Versions of SQLite, statements, connections and migrations, without a store."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,6 @@ from worker.stores.sqlite.connection import (
 )
 from worker.stores.sqlite.disk_space import wal_pages_for
 from worker.stores.sqlite.schema import MIGRATIONS
-
-
-@pytest.fixture
-def memory() -> Iterator[Connection]:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    yield connection
-    connection.close()
 
 
 @pytest.mark.parametrize("version", [(3, 7, 0), (3, 40, 1), (3, 44, 5), (3, 45, 0), (3, 50, 6), (3, 51, 0), (3, 51, 2)])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 
 @lru_cache(maxsize=1)
@@ -25,6 +26,14 @@ class Clock:
     monotonic: Callable[[], float] = time.monotonic
     boot: str = field(default_factory=boot_id)
     """Identifies the boot of the machine in which `monotonic` counts; empty if it is unknown."""
+
+    def offset(self) -> float:
+        """Return the wall clock minus the monotonic clock, which changes only when the wall clock is set."""
+        return self.now() - self.monotonic()
+
+
+SET_SECONDS: Final = 1.0
+"""A wall clock that moves by fewer seconds than this against the monotonic clock was not set."""
 
 
 _FIRST, _LAST = -62_135_596_800.0, 253_402_300_799.999

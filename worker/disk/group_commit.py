@@ -85,8 +85,7 @@ class GroupCommit(Generic[Item]):
 
     def put(self, item: Item, *, weight: int = 1, urgency: Urgency = "now") -> None:
         """Queue an item. It is written even if its caller has gone by then."""
-        overdue_at = monotonic() + IDLE_SECONDS if urgency == "idle" else 0.0
-        self._queue.put(_Entry(item, weight, urgency, overdue_at))
+        self._queue.put(_Entry(item, weight, urgency, monotonic() + IDLE_SECONDS))
 
     async def close(self) -> None:
         """Write what is queued, then end the thread."""
@@ -145,9 +144,9 @@ class GroupCommit(Generic[Item]):
         batch, weight, urgent = [first.item], first.weight, first.urgency == "now"
         deadline = monotonic() + SOON_SECONDS
         while weight < self._most:
-            left = 0.0 if urgent else max(deadline - monotonic(), 0.0)
+            left = 0.0 if urgent else deadline - monotonic()
             try:
-                entry = self._queue.get(timeout=left) if left else self._queue.get_nowait()
+                entry = self._queue.get(block=left > 0, timeout=max(left, 0.0))
             except queue.Empty:
                 break
             if entry is None:

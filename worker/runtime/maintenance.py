@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from config.settings import QueueSettings
-from worker.core.clock import Clock
+from worker.core.clock import SET_SECONDS, Clock
 from worker.core.events import ClockSet, Emit, Pruned
 from worker.core.loop_failures import LoopFailures
 from worker.core.store import JobStore, Outbox, OutboxMessage, SearchIndexed, Store
@@ -18,9 +18,6 @@ _RESTS = ((3_000.0, 100.0), (300.0, 20.0))
 """Ends of runs per second, and the rest of deferred work while more come, as a multiple of the time that it worked.
 Above the first rate it could not keep up whatever it took, so it takes almost nothing. Below the second the rest is as
 long as the work."""
-
-_CLOCK_JUMP = 1.0
-"""Seconds by which the wall clock must move against the monotonic clock to count as set."""
 
 _HANGING_SECONDS = 10.0
 """How long a write may take before it is logged."""
@@ -284,15 +281,15 @@ class StoreMonitor:
         checks = [_Check(self._check_store)]
         if self.check_inbox is not None:
             checks.append(_Check(functools.partial(asyncio.to_thread, self.check_inbox)))
-        offset = self._clock_offset()
+        offset = self.clock.offset()
         try:
             while not stop.is_set():
                 self._report_hanging_write()  # before the checks, which a disk that hangs does not answer either
                 for check in checks:
                     await check.proceed(self.interval)
-                if abs(jump := self._clock_offset() - offset) > _CLOCK_JUMP:
+                if abs(jump := self.clock.offset() - offset) > SET_SECONDS:
                     self.emit(ClockSet(jump))
-                    offset = self._clock_offset()
+                    offset = self.clock.offset()
                 await sleep_or_stop(stop, self.interval)
             for check in checks:  # what was lost shortly before the stop, or is found late, must not end with success
                 await check.proceed(self.interval)
@@ -306,9 +303,6 @@ class StoreMonitor:
     async def _check_store(self) -> None:
         with contextlib.suppress(StoreFull):
             await self.store.check()
-
-    def _clock_offset(self) -> float:
-        return self.clock.now() - self.clock.monotonic()
 
     def _report_hanging_write(self) -> None:
         """Report a write that a disk neither ends nor refuses. A lock of another program ends it within two seconds."""

@@ -4,14 +4,12 @@ import asyncio
 import contextlib
 from typing import Final
 
-from worker.core.clock import Clock
+from worker.core.clock import SET_SECONDS, Clock
 
 _RECHECK_DELAY: Final = 0.02
 """Seconds before the store is asked again for a job that is due but was not returned."""
 _CLOCK_STEP: Final = 1.0
 """Seconds between two looks at the wall clock while a job waits for a time: no timer notices that it was set."""
-_CLOCK_JUMP: Final = 1.0
-"""A wall clock that moves by fewer seconds than this against the monotonic clock was not set."""
 
 
 async def wait_for_work(has_work: asyncio.Event, next_run_at: float | None, clock: Clock) -> None:
@@ -24,13 +22,9 @@ async def wait_for_work(has_work: asyncio.Event, next_run_at: float | None, cloc
         return
     # A job that is due but was not returned fell due since the claim, or the clock was set: ask again soon.
     delay = max(_RECHECK_DELAY, next_run_at - clock.now())
-    end, offset = clock.monotonic() + delay, _offset(clock)
-    while (left := end - clock.monotonic()) > 0 and abs(_offset(clock) - offset) < _CLOCK_JUMP:
+    end, offset = clock.monotonic() + delay, clock.offset()
+    while (left := end - clock.monotonic()) > 0 and abs(clock.offset() - offset) < SET_SECONDS:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(left, _CLOCK_STEP)):
                 await has_work.wait()
                 return
-
-
-def _offset(clock: Clock) -> float:
-    return clock.now() - clock.monotonic()

@@ -166,8 +166,7 @@ class SqliteInbox:
         self._put(_Append(message, self._failures, done))
 
     async def wait_for_capacity(self) -> None:
-        if not self._has_capacity.is_set():  # it is awaited after each message
-            await self._has_capacity.wait()
+        await self._has_capacity.wait()
 
     def open(self, user: str, resume_point: ResumePoint | None, done: Answer) -> None:
         self.flush()
@@ -213,8 +212,7 @@ class SqliteInbox:
         for operation, result in answers:
             if isinstance(operation, _Append):
                 self._unwritten -= len(operation.message.body)
-                if isinstance(result, Exception):
-                    self._failures += _is_of_disk(result)
+                self._failures += _is_of_disk(result)
             if operation.done is not None:
                 operation.done(result)
         if self._unwritten <= _BACKLOG_BYTES // 2:
@@ -261,7 +259,7 @@ class _InboxBatches:
 
     def _explained(self, result: Any) -> Any:
         """Return an error of the file as one that says what to do. In the thread: it asks the disk, which may hang."""
-        if not isinstance(result, sqlite3.Error) or not _is_of_file(result):
+        if not _is_of_file(result):
             return result
         error = inbox_error(result, self._path)
         error.__cause__ = result
@@ -339,6 +337,8 @@ def _resolve(future: "asyncio.Future[Any]", result: Any) -> None:
 
 def _is_of_disk(result: Any) -> bool:
     """Return whether the operation failed because of the disk, and not because of its own content."""
+    if not isinstance(result, Exception):  # nearly always
+        return False
     error = result.__cause__ if isinstance(result, StoreError) else result
     return isinstance(error, sqlite3.OperationalError)
 

@@ -10,13 +10,13 @@ from uuid import uuid4
 import asyncpg
 
 from worker.core.claim_rules import ClaimRules
-from worker.core.clock import Clock
+from worker.core.clock import SET_SECONDS, Clock
 from worker.core.elapsed import ElapsedTime
 from worker.core.job import TRANSITIONS, JobAction, JobState
 from worker.core.store import OutboxMessage
 from worker.stores.postgres.budget import Budget
 from worker.stores.postgres.database import Connection, Tickets
-from worker.stores.postgres.wall_clock import JUMP_SECONDS, set_back
+from worker.stores.postgres.wall_clock import set_back
 
 _ASK_SECONDS = 1.0
 
@@ -117,7 +117,7 @@ class WriteTransaction:
         now, monotonic = self.clock.now(), self.clock.monotonic()
         offset = now - monotonic
         change = offset - self.counts.clock_offset
-        if change < -JUMP_SECONDS and monotonic < self._asks_at:
+        if change < -SET_SECONDS and monotonic < self._asks_at:
             return  # others were alive a moment ago, and one question a second finds out soon enough that they are not
         if await set_back(self.connection, self.owner, change, now):
             self.counts.clock_offset = offset

@@ -1,9 +1,7 @@
 """Follows a wall clock that is set back: jobs in backoff wait for a duration, not until a time."""
 
+from worker.core.clock import SET_SECONDS
 from worker.stores.postgres.database import Connection
-
-JUMP_SECONDS = 1.0
-"""A wall clock that is set back by less than this changes nothing."""
 
 _SET_BACK = """
     UPDATE jobs SET run_at = run_at + $1, wait_at = run_at + $1 WHERE wait_at IS NOT NULL AND backs_off
@@ -19,7 +17,7 @@ async def set_back(connection: Connection, owner: str, seconds: float, now: floa
     to try again, because one that was killed seems to be open for a minute. Jobs that were due are claimed without a
     look at the clock, and those that were scheduled keep their time.
     """
-    if seconds >= -JUMP_SECONDS:
+    if seconds >= -SET_SECONDS:
         return True
     if await connection.fetchval(_OTHERS, owner):
         return False
@@ -34,4 +32,4 @@ async def remember(connection: Connection, now: float) -> None:
     At least whenever a job begins to wait: then no job waits longer than its backoff after a crash. Once a second is
     enough, so that workers do not wait for each other.
     """
-    await connection.execute("UPDATE meta SET clock = $1 WHERE clock < $1 - $2::float8", now, JUMP_SECONDS)
+    await connection.execute("UPDATE meta SET clock = $1 WHERE clock < $1 - $2::float8", now, SET_SECONDS)

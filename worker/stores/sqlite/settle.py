@@ -14,25 +14,28 @@ from worker.stores.sqlite.outbox import RunNotification, add_messages
 from worker.stores.sqlite.statements import BACKOFF, READY, becomes, can
 from worker.stores.sqlite.transaction import BatchConflict, WriteTransaction
 
+_OURS = (
+    "FROM {rows} AS ended WHERE jobs.id = ended.column1 AND jobs.owner = ended.column2 "
+    f"AND jobs.claims = ended.column3 AND {can(JobAction.SUCCEED)}"
+)
+"""The jobs that still belong to their owner."""
+
 _SETTLE = RowStatement(
     "UPDATE jobs SET state = ended.column4, lane = ended.column5, "
     "run_at = coalesce(ended.column6, run_at), "
     "finished_at = ended.column7, duration_ms = ended.column8, error_type = ended.column9, error = ended.column10, "
     "error_id = ended.column11, stack_trace = ended.column12, result = ended.column13, suspect = ended.column14 "
-    "FROM {rows} AS ended WHERE jobs.id = ended.column1 AND jobs.owner = ended.column2 "
-    f"AND jobs.claims = ended.column3 AND {can(JobAction.SUCCEED)}",
+    + _OURS,
     width=14,
 )
 
 _SUCCEED = RowStatement(
     f"UPDATE jobs SET {becomes(JobAction.SUCCEED)}, lane = NULL, finished_at = ended.column4, "
     "duration_ms = ended.column5, error_type = NULL, error = NULL, error_id = NULL, stack_trace = NULL, "
-    "result = ended.column6, suspect = 0 "
-    "FROM {rows} AS ended WHERE jobs.id = ended.column1 AND jobs.owner = ended.column2 "
-    f"AND jobs.claims = ended.column3 AND {can(JobAction.SUCCEED)}",
+    "result = ended.column6, suspect = 0 " + _OURS,
     width=6,
 )
-"""What `_SETTLE` does to a job that succeeded, as most do; with fewer columns it takes a third less time."""
+"""What `_SETTLE` does to a job that succeeded, as most do; with fewer columns it takes a fifth less time."""
 
 
 ACTIONS: Mapping[type[Outcome], JobAction] = {
@@ -96,7 +99,8 @@ _Row = tuple[Any, ...]
 
 def _columns_after(attempt: Attempt, outcome: Failed | CancelledOutcome | Retry, now: float) -> _Row:
     """Return the job's new columns in the order of `_SETTLE`."""
-    ended = (_STATES[outcome.__class__], None, None, attempt.finished_at, attempt.duration_ms)
+    state = _STATES[outcome.__class__]
+    ended = (state, None, None, attempt.finished_at, attempt.duration_ms)
     match outcome:
         case Failed():
             return (*ended, *_columns(outcome.failure), localized_form(outcome.failure), 0)
@@ -104,7 +108,8 @@ def _columns_after(attempt: Attempt, outcome: Failed | CancelledOutcome | Retry,
             return (*ended, *_columns(outcome.failure), None, 0)
         case Retry():
             run_at = outcome.run_at_from(now)
-            again = (_STATES[Retry], BACKOFF if run_at > now else READY, run_at, None, attempt.duration_ms)
+            lane = BACKOFF if run_at > now else READY
+            again = (state, lane, run_at, None, attempt.duration_ms)
             return (*again, *_columns(outcome.failure), None, int(outcome.suspect))
         case _:
             assert_never(outcome)

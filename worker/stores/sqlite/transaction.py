@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from worker.core.clock import Clock
+from worker.core.clock import SET_SECONDS, Clock
 from worker.core.elapsed import ElapsedTime, SavedTime, set_since
 from worker.core.job import TRANSITIONS, Job, JobAction, JobState
 from worker.core.store import OutboxMessage
@@ -34,9 +34,6 @@ _SEQUENCES = 50_000
 
 _LOG_SECONDS = 1.0
 """Seconds between two looks at the size of the write-ahead log."""
-
-_JUMP_SECONDS = 1.0
-"""A wall clock that is set back by less than this changes nothing."""
 
 _SAVE_SEQUENCES = RowStatement(
     "INSERT OR REPLACE INTO sequences (user_id, sequence) SELECT * FROM {rows} WHERE column1 IS NOT NULL", width=2
@@ -148,7 +145,7 @@ class WriteTransaction:
             "SELECT coalesce((SELECT max(seq) FROM jobs), 0), "
             "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0)"
         ).fetchone()
-        self.counts.clock_offset = self.clock.now() - self.clock.monotonic()
+        self.counts.clock_offset = self.clock.offset()
         self.commits = state_of(self.connection).commits
         saved = SavedTime(*self.connection.execute("SELECT elapsed, clock, monotonic, boot FROM tally").fetchone())
         self.elapsed = ElapsedTime(self.clock, saved)
@@ -382,12 +379,12 @@ class WriteTransaction:
         claimed without reading the clock, and scheduled jobs keep their time. A clock that is set forward only ends
         waits early.
         """
-        offset = self.clock.now() - self.clock.monotonic()
+        offset = self.clock.offset()
         self._shift_backoff(offset - self.counts.clock_offset)
         self.counts.clock_offset = offset
 
     def _shift_backoff(self, seconds: float) -> None:
-        if seconds < -_JUMP_SECONDS:
+        if seconds < -SET_SECONDS:
             self.connection.execute("UPDATE jobs SET run_at = run_at + ? WHERE lane = ?", (seconds, BACKOFF))
             self.counts.later = -math.inf
             self.counts.clock_set_backs += 1
